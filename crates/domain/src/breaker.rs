@@ -20,6 +20,9 @@ pub const SLICES: usize = 10;
 pub const RUN_MS: u64 = 1_000;
 /// How long a trial is waited for: one without an answer by then has failed.
 pub const TRIAL_MS: u64 = 30_000;
+/// How long a trial may take to send its body; the next request is a trial as well then, since a client that sends slowly says nothing of
+/// a version.
+pub const TRIAL_BODY_MS: u64 = 5_000;
 
 /// Most that is counted in one slice; beyond it both counts are halved, which keeps their share.
 const MOST: u64 = (1 << 14) - 1;
@@ -134,10 +137,10 @@ impl BreakerRule {
         share || (in_a_row && now_ms.saturating_sub(run.since_ms()) >= RUN_MS)
     }
 
-    /// What was counted before it closed the last time says nothing of what came after.
+    /// What was counted before it closed the last time says nothing of what came after; whoever counts forgets it when it closes.
     fn is_in_window(&self, gate: Gate, slice: Slice, now_ms: u64) -> bool {
         let epoch = self.epoch(now_ms);
-        let begins = if gate.times() == 0 { 0 } else { self.epoch(gate.at_ms()) + 1 };
+        let begins = if gate.times() == 0 { 0 } else { self.epoch(gate.at_ms()) };
         slice.epoch() <= epoch && slice.epoch() + SLICES as u64 > epoch && slice.epoch() >= begins
     }
 
@@ -356,6 +359,13 @@ impl Gate {
     pub fn overdue(self, now_ms: u64) -> Option<Ticket> {
         let is_over = now_ms.saturating_sub(self.at_ms()) >= TRIAL_MS;
         (self.state() == TRYING && is_over).then(|| Ticket(self.number()))
+    }
+
+    /// Returns the trial that is under way for longer than its body may take.
+    #[must_use]
+    pub fn lingers(self, now_ms: u64) -> Option<Ticket> {
+        let is_long = now_ms.saturating_sub(self.at_ms()) >= TRIAL_BODY_MS;
+        (self.state() == TRYING && is_long).then(|| Ticket(self.number()))
     }
 
     /// Takes in how a trial ended. One that was given up on, or of another time, changes nothing.

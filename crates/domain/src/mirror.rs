@@ -14,7 +14,7 @@ use crate::instance::ConfigRevision;
 use crate::version::VersionNumber;
 
 pub use counts::{Compared, Difference, MAX_COUNT, MAX_DIFFERENCES, MirrorCounts, Mirrored, Seen};
-pub use shape::{Shape, What, is_name, named_path};
+pub use shape::{Shape, What, is_name, told_path};
 
 /// The format that a gateway must take where requests are copied to a version.
 pub const FORMAT_WITH_MIRRORS: u32 = 14;

@@ -39,11 +39,13 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// Lets the connection begin, and serves it; `permit` is held until it is over.
-    pub(crate) async fn serve(self, permit: OwnedSemaphorePermit) {
+    pub(crate) fn serve(self, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send {
         // What a beginning needs is only there while it is under way.
-        let begun = Box::pin(self.begin()).await;
-        if let Some(connection) = begun {
-            connection.serve(permit).await;
+        let begin = Box::pin(self.begin());
+        async move {
+            if let Some(connection) = begin.await {
+                connection.serve(permit).await;
+            }
         }
     }
 

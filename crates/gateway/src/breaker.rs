@@ -28,6 +28,8 @@ pub(crate) struct Breaker {
     run: AtomicU64,
     /// The trial of which an answer has begun whose end alone says how it went: one more than its number.
     begun: AtomicU32,
+    /// The trial that an instance has all of, and one more.
+    whole: AtomicU32,
     /// How often it opened.
     opened: AtomicU64,
     pub(crate) instead: Instead,
@@ -103,6 +105,7 @@ impl Breaker {
             slices: Default::default(),
             run: AtomicU64::new(0),
             begun: AtomicU32::new(0),
+            whole: AtomicU32::new(0),
             opened: AtomicU64::new(0),
             instead: Instead::default(),
         }
@@ -121,6 +124,11 @@ impl Breaker {
                 self.moves(gate, gate.tried(&self.rule, ticket, TrialEnd::Served, now));
                 continue;
             }
+            if let Some(ticket) = gate.lingers(now).filter(|ticket| !self.is_whole(*ticket)) {
+                // Its client takes its time; that says nothing of the arm.
+                self.moves(gate, gate.tried(&self.rule, ticket, TrialEnd::Unknown, now));
+                continue;
+            }
             let (next, passage) = gate.ask(&self.rule, now);
             if self.moves(gate, next) {
                 return match passage {
@@ -135,6 +143,15 @@ impl Breaker {
     /// Notes that the answer to a trial has begun, and that its end says how it went.
     pub(crate) fn begins(&self, ticket: Ticket) {
         self.begun.store(u32::from(ticket.number()) + 1, Ordering::Relaxed);
+    }
+
+    /// Notes that an instance has all of a trial.
+    pub(crate) fn is_sent(&self, ticket: Ticket) {
+        self.whole.store(u32::from(ticket.number()) + 1, Ordering::Relaxed);
+    }
+
+    fn is_whole(&self, ticket: Ticket) -> bool {
+        self.whole.load(Ordering::Relaxed) == u32::from(ticket.number()) + 1 || self.has_begun(ticket)
     }
 
     fn has_begun(&self, ticket: Ticket) -> bool {
@@ -183,6 +200,7 @@ impl Breaker {
             if next.is_closed() {
                 // Before requests pass again: what failed before says nothing of them.
                 self.run.store(0, Ordering::Relaxed);
+                self.slices.iter().for_each(|slice| slice.store(0, Ordering::Relaxed));
             }
             if next == gate || self.moves(gate, next) {
                 return;

@@ -18,8 +18,8 @@ use crate::framing::Body;
 use crate::outgoing::Pieces;
 use crate::request::Request;
 
-/// Answers that a worker compresses at once; each takes up to a megabyte.
-const AT_ONCE: usize = 512;
+/// Answers that a worker compresses at once; each takes up to 0.7 MB.
+const AT_ONCE: usize = 256;
 /// How hard it is tried, in what each coding calls it: each costs a few milliseconds for a megabyte.
 const GZIP_LEVEL: u32 = 5;
 const BROTLI_QUALITY: u32 = 4;
@@ -77,7 +77,7 @@ impl Packing {
             fields.field("vary", b"Accept-Encoding");
         }
         let Some(packer) = packer else { return };
-        let tag = fields.value_of("etag").filter(|tag| !tag.starts_with(b"W/"));
+        let tag = fields.values_of("etag").into_iter().next().filter(|tag| !tag.starts_with(b"W/"));
         fields.drop_fields(&|name| {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             is("content-length")
@@ -106,20 +106,21 @@ impl May for Compress {
         if is_short || has_none || asked.is_call || head.web.is_some() {
             return false;
         }
-        let coded =
-            fields.value_of("content-encoding").is_some_and(|it| !it.eq_ignore_ascii_case(b"identity"));
-        let kind = fields.value_of("content-type").unwrap_or_default();
+        let codings = fields.values_of("content-encoding");
+        let coded = codings.iter().any(|it| !it.eq_ignore_ascii_case(b"identity"));
+        let [kind] = &fields.values_of("content-type")[..] else { return false };
         !coded
-            && std::str::from_utf8(&kind).is_ok_and(|kind| self.takes(kind))
+            && std::str::from_utf8(kind).is_ok_and(|kind| self.takes(kind))
             && !lists(fields, "cache-control", "no-transform")
-            && OF_BYTES.into_iter().all(|name| fields.value_of(name).is_none())
+            && OF_BYTES.into_iter().all(|name| fields.values_of(name).is_empty())
     }
 }
 
-/// Tells whether a field has a member, in any case.
+/// Tells whether a field has a member in any of its lines, in any case.
 fn lists(fields: &impl Pieces, name: &str, member: &str) -> bool {
-    let values = fields.value_of(name).unwrap_or_default();
-    values.split(|&byte| byte == b',').any(|it| it.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+    let values = fields.values_of(name);
+    let members = values.iter().flat_map(|value| value.split(|&byte| byte == b','));
+    members.into_iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
 }
 
 /// An answer that is being compressed.

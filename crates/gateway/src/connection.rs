@@ -133,7 +133,7 @@ impl Connection {
             let mut stopped = pin!(stop.cancelled());
             loop {
                 let after = match self.next_request(stopped.as_mut()).await {
-                    Step::Request(prepared) => self.exchange(*prepared).await,
+                    Step::Request(prepared) => self.exchange(prepared).await,
                     Step::Refused(refusal) => Box::pin(self.refuse(&refusal)).await,
                     Step::Http2 => {
                         let Self { client, desk, .. } = self;
@@ -269,14 +269,14 @@ impl Connection {
     }
 
     /// Most connections are idle most of the time: what an exchange needs is only there while there is one.
-    fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
+    fn exchange(&mut self, prepared: Box<Prepared>) -> Pin<Box<impl Future<Output = After>>> {
         Box::pin(self.exchange_in_place(prepared))
     }
 
     #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
-    fn exchange_in_place(&mut self, prepared: Prepared) -> impl Future<Output = After> {
+    fn exchange_in_place(&mut self, prepared: Box<Prepared>) -> impl Future<Output = After> {
         async move {
-            let Prepared { facts, routed } = prepared;
+            let Prepared { facts, routed } = *prepared;
             let _place = routed.place;
             let (mut report, delivery) = (Report::begin(), Delivery::default());
             let exchange = Exchange {

@@ -79,6 +79,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             let (degraded, breaker) =
                 (degraded.map(|it| it.of.as_str()), self.breaker_of(target, passage.as_deref()));
             let attempt = Attempt { degraded, breaker, ..attempt };
+            if let (true, Some((breaker, Some(ticket)))) = (self.course.body_is_here, attempt.breaker) {
+                breaker.is_sent(ticket);
+            }
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask_in_time(lease, &attempt).await {
                 Ok(Asking::Passed(after)) => {

@@ -31,9 +31,9 @@ impl Handover {
         self.known().inherited.remove(&address)
     }
 
-    /// Closes what is left of the run before: this one is not to listen there.
-    pub(crate) fn close_inherited(&self) {
-        self.known().inherited.clear();
+    /// Closes what is left of the run before: this one is not to listen there. Returns where that was.
+    pub(crate) fn close_inherited(&self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.known().inherited).into_keys().collect()
     }
 
     /// Says which run has the same sockets, if any.

@@ -78,7 +78,7 @@ fn abort(number: u32, status: u16) -> Problem {
         content_type: "application/problem+json".to_owned(),
         fields: vec![(HEADER.to_owned(), "abort".to_owned())],
     };
-    own.into_problem()
+    own.into_problem().says(detail)
 }
 
 /// A clock that cannot be read is one on which every fault is over.

@@ -5,6 +5,7 @@
 //! works for nobody should hear of it soon; a reset always means that nobody is there.
 
 use std::future::pending;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,16 +24,27 @@ const BEFORE_ANSWER: Duration = Duration::from_secs(2);
 /// How long it may wait for the next piece: whoever has begun to answer rarely pauses.
 const WITHIN_ANSWER: Duration = Duration::from_millis(500);
 
-/// How much of an answer its client has taken.
+/// How much of an answer its client has taken, and since when it waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     bytes: AtomicU64,
+    sent: OnceLock<Instant>,
 }
 
 impl Delivery {
     /// Takes note that the client took so much of its answer.
     pub(crate) fn note(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Takes note of when an instance had all of the request; the first counts.
+    pub(crate) fn note_sent(&self, at: Instant) {
+        let _ = self.sent.set(at);
+    }
+
+    /// Returns when the first instance had all of the request.
+    pub(crate) fn sent(&self) -> Option<Instant> {
+        self.sent.get().copied()
     }
 
     /// Begins with another answer.

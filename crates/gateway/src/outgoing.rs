@@ -66,8 +66,8 @@ pub(crate) trait Pieces: Fields {
     /// Takes fields out of a head of which nothing but status and fields is written.
     fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool);
 
-    /// Returns the first value of a field of such a head.
-    fn value_of(&self, name: &str) -> Option<Vec<u8>>;
+    /// Returns the values of a field of such a head, one for each line.
+    fn values_of(&self, name: &str) -> Vec<Vec<u8>>;
 
     /// Notes that nothing follows.
     fn whole(&mut self);
@@ -168,13 +168,14 @@ impl Pieces for Vec<u8> {
         *self = kept;
     }
 
-    fn value_of(&self, name: &str) -> Option<Vec<u8>> {
-        let mut lines = self.split(|&byte| byte == b'\n').skip(1);
-        lines.find_map(|line| {
+    fn values_of(&self, name: &str) -> Vec<Vec<u8>> {
+        let lines = self.split(|&byte| byte == b'\n').skip(1);
+        let values = lines.filter_map(|line| {
             let (is, value) = line.split_at_checked(name.len())?;
             let value = value.strip_prefix(b":").filter(|_| is.eq_ignore_ascii_case(name.as_bytes()))?;
             Some(value.trim_ascii().to_vec())
-        })
+        });
+        values.collect()
     }
 
     fn whole(&mut self) {}
@@ -228,6 +229,17 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// Hands out the pieces of a body that are here.
+    pub(crate) fn pieces(&mut self) -> Vec<Bytes> {
+        self.settle();
+        std::mem::take(&mut self.data)
+    }
+
+    /// Hands out what stands behind a body, where anything does.
+    pub(crate) fn end(&mut self) -> HeaderMap {
+        self.trailers.take().unwrap_or_default()
+    }
+
     /// Puts small pieces behind what came before them.
     pub(crate) fn settle(&mut self) {
         if !self.small.is_empty() {
@@ -363,8 +375,8 @@ impl Pieces for Frames {
         gone.iter().for_each(|name| drop(self.fields.remove(name)));
     }
 
-    fn value_of(&self, name: &str) -> Option<Vec<u8>> {
-        Some(self.fields.get(name)?.as_bytes().to_vec())
+    fn values_of(&self, name: &str) -> Vec<Vec<u8>> {
+        self.fields.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
     }
 
     fn whole(&mut self) {

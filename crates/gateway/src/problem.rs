@@ -201,6 +201,11 @@ impl Problem {
         self
     }
 
+    /// Says what it is, to whom it is not shown by its body.
+    pub(crate) fn says(self, detail: String) -> Self {
+        Self { detail, ..self }
+    }
+
     /// Adds fields to what a route answers.
     pub(crate) fn with_fields(mut self, more: impl IntoIterator<Item = (String, String)>) -> Self {
         if let Some(own) = &mut self.own {
@@ -295,6 +300,10 @@ impl Problem {
             output.field(name, value.as_bytes());
         }
         output.field("content-length", b"0");
+        // What a route says of its answer is for calls as well.
+        let own = self.own.iter().flat_map(|own| &own.fields);
+        let marks = own.filter(|(name, _)| name.starts_with("lockstep-"));
+        marks.for_each(|(name, value)| output.field(name, value.as_bytes()));
         if let Some(version) = &self.version {
             output.field("lockstep-version", version.as_bytes());
         }

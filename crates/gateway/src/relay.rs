@@ -21,12 +21,12 @@ use crate::deadline::Deadline;
 use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
 use crate::leaving::{Delivery, watch};
-use crate::outgoing::{Outgoing, Pieces};
+use crate::outgoing::{Frames, Outgoing, Pieces};
 use crate::reply::{AnswerSource, HearError};
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::trial::Tap;
 use crate::upload::{RequestSink, Upload};
-use crate::wire::{fill, send};
+use crate::wire::{breaks_off, fill, send};
 
 /// The word to go on with the body.
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -147,6 +147,9 @@ pub(crate) trait AnswerSink {
 
     /// Ends when the client takes no answer any more, where that is not seen by what it sends.
     async fn gone(&mut self);
+
+    /// Lets the connection end with an error while only its end would end the answer.
+    fn breaks(&self, _breaks: bool) {}
 }
 
 impl AnswerSink for WriteHalf<'_> {
@@ -170,6 +173,10 @@ impl AnswerSink for WriteHalf<'_> {
 
     async fn gone(&mut self) {
         pending::<()>().await;
+    }
+
+    fn breaks(&self, breaks: bool) {
+        self.socket(|socket| breaks_off(socket, breaks));
     }
 }
 
@@ -298,14 +305,15 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
 
     /// Compresses what comes, and sends what is ready before it waits.
     async fn pack(&mut self, mut packer: Packer) -> Result<(), RelayError> {
-        let mut plain = Output::default();
+        let mut plain = Frames::default();
         loop {
             let mut ended = self.answer.take(&mut plain, Recode::Plain)?;
             if let Some(tap) = &mut self.tap {
-                plain.seen().copy_since(0, tap);
+                plain.copy_since(0, tap);
             }
-            packer.push(plain.bytes()).map_err(|_| RelayError::Cut)?;
-            plain.give_back();
+            for piece in plain.pieces() {
+                packer.push(&piece).map_err(|_| RelayError::Cut)?;
+            }
             if !ended {
                 let read = self.more_of_packed(&mut packer).await?;
                 ended = matches!(read, Ok(0)) && self.answer.close(&mut plain, Recode::Plain);
@@ -317,7 +325,7 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
                 let rest = [packer.ready(), packer.finish().map_err(|_| RelayError::Cut)?];
                 let output = self.output.lend();
                 rest.into_iter().filter(|it| !it.is_empty()).for_each(|it| output.piece(it, self.recode));
-                output.trailers(std::iter::empty(), self.recode);
+                output.pass_trailers(plain.end(), self.recode);
                 return self.flush().await;
             }
         }

@@ -219,7 +219,9 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         tracing::info!(run = taken.run, "took over the sockets of the gateway before");
         taken.serve().await;
     }
-    gateway.handover.close_inherited();
+    for address in gateway.handover.close_inherited() {
+        tracing::warn!(%address, "the gateway before listened here, and this one is not told to: clients are refused");
+    }
     let mut signalled = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -238,7 +240,10 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
                     run = successor.run,
                     "another process has taken over; clients that are here finish"
                 );
-                admin.iter().for_each(|operators| operators.stop.cancel());
+                if let Some(operators) = admin {
+                    // Its socket is closed as well: the other one has it, and whoever comes after that.
+                    operators.stop.cancel();
+                }
                 successor.leave().await;
                 gateway.hand_on(config.grace).await;
                 end_followers(stop, followers).await;

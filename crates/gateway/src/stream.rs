@@ -94,6 +94,16 @@ pub(crate) enum WriteHalf<'s> {
     Tls(&'s Session),
 }
 
+impl WriteHalf<'_> {
+    /// Asks something of the socket where the bytes pass as they are; within TLS an end is said otherwise.
+    pub(crate) fn socket(&self, ask: impl FnOnce(&TcpStream)) {
+        match self {
+            Self::Plain(half) => ask(half.as_ref()),
+            Self::Tls(_) => {}
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

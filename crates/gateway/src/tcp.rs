@@ -117,6 +117,8 @@ impl Guest {
         let arrived = arrive((&mut socket, &mut early), &came, port, parties, &mut report).await;
         let mut wire = Wire::new(socket);
         wire.input = early;
+        // What is cut off for whatever reason, as by the end of this process, must not look like the whole.
+        wire.breaks(true);
         let end = match arrived {
             Ok(service) => {
                 report.service = Some(service.clone());
@@ -124,9 +126,7 @@ impl Guest {
             }
             Err(end) => end,
         };
-        if !matches!(end, TcpEnd::Client | TcpEnd::Instance) {
-            wire.reset();
-        }
+        wire.breaks(!matches!(end, TcpEnd::Client | TcpEnd::Instance));
         account(&report, &came, port, parties, end);
     }
 }
@@ -229,13 +229,12 @@ async fn connect(
     };
     let reach::Reached { mut wire, pick, mut judged } = reached;
     let instance = Arc::clone(&pick.lease.endpoint().instance);
+    wire.breaks(true);
     let idle = idle(environment, worker);
     let end = pass(client, &mut wire, idle, instance.is_left(), &mut judged).await;
     judged.ends(end);
     report.bytes = judged.bytes();
-    if !matches!(end, TcpEnd::Client | TcpEnd::Instance) {
-        wire.reset();
-    }
+    wire.breaks(!matches!(end, TcpEnd::Client | TcpEnd::Instance));
     end
 }
 

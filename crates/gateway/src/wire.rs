@@ -35,6 +35,12 @@ pub(crate) struct Wire {
     pub(crate) input: BytesMut,
 }
 
+/// Lets the other side see an error, and no end, when a socket is closed.
+pub(crate) fn breaks_off(socket: &TcpStream, breaks: bool) {
+    // Where the system refuses it the connection ends in an orderly way, which is all that is left then.
+    let _ = SockRef::from(socket).set_linger(breaks.then_some(Duration::ZERO));
+}
+
 impl Wire {
     pub(crate) fn new(stream: impl Into<Stream>) -> Self {
         let stream = stream.into();
@@ -103,8 +109,12 @@ impl Wire {
 
     /// Closes so that the other side sees an error and not an end.
     pub(crate) fn reset(self) {
-        // Without it the connection ends in an orderly way, which is all that is left then.
-        let _ = self.stream.socket(|socket| SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+        self.breaks(true);
+    }
+
+    /// Lets it end with an error, however it ends from here on: also when this process is killed.
+    pub(crate) fn breaks(&self, breaks: bool) {
+        self.stream.socket(|socket| breaks_off(socket, breaks));
     }
 
     /// Closes in an orderly way. Within TLS the other side is told that this is the end, unless it takes nothing any more.

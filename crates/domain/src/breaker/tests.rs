@@ -37,7 +37,7 @@ impl Whole {
     fn tried(&mut self, rule: &BreakerRule, ticket: Ticket, end: TrialEnd, now: u64) {
         self.gate = self.gate.tried(rule, ticket, end, now);
         if self.gate.is_closed() {
-            self.run = Run::default();
+            (self.run, self.slices) = (Run::default(), Default::default());
         }
     }
 }
@@ -47,14 +47,13 @@ impl Whole {
 struct Plain {
     /// Slice, time and whether it failed.
     seen: VecDeque<(u64, u64, bool)>,
-    begins: u64,
 }
 
 impl Plain {
     fn opens(&mut self, rule: &BreakerRule, failed: bool, now: u64) -> bool {
         let epoch = rule.epoch(now);
         self.seen.push_back((epoch, now, failed));
-        let counts = |(of, ..): &&(u64, u64, bool)| *of + SLICES as u64 > epoch && *of >= self.begins;
+        let counts = |(of, ..): &&(u64, u64, bool)| *of + SLICES as u64 > epoch;
         let window: Vec<_> = self.seen.iter().filter(counts).collect();
         let failures = window.iter().filter(|(.., failed)| *failed).count();
         let share = window.len() >= rule.requests as usize
@@ -65,8 +64,7 @@ impl Plain {
         failed && (share || row)
     }
 
-    fn closed(&mut self, rule: &BreakerRule, now: u64) {
-        self.begins = rule.epoch(now) + 1;
+    fn closed(&mut self) {
         self.seen.clear();
     }
 }
@@ -100,7 +98,7 @@ proptest! {
                 let ended = [TrialEnd::Served, TrialEnd::Served, TrialEnd::Failed, TrialEnd::Unknown][end as usize];
                 breaker.tried(&rule, ticket, ended, now);
                 match breaker.gate.phase() {
-                    Phase::Closed if was == Phase::HalfOpen => plain.closed(&rule, now),
+                    Phase::Closed if was == Phase::HalfOpen => plain.closed(),
                     Phase::Open if was == Phase::HalfOpen => until = breaker.gate.at_ms(),
                     _ => {}
                 }

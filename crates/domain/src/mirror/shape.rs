@@ -115,11 +115,25 @@ pub fn is_name(text: &str) -> bool {
     begins && text.len() <= MAX_NAME && digits <= MAX_DIGITS && bytes.all(is_part)
 }
 
-/// Returns a path with a star for every segment that does not look like a name.
+/// Returns a path as far as it can be told: up to its first segment that is no version, where that looks like a name. What stands behind
+/// that may be a user, an id or a secret, also where it looks like a name.
 #[must_use]
-pub fn named_path(path: &str) -> String {
-    let part = |segment| if str::is_empty(segment) || is_name(segment) { segment } else { ANY };
+pub fn told_path(path: &str) -> String {
+    let mut is_told = true;
+    let part = |segment: &str| match segment {
+        "" => String::new(),
+        _ if !is_told => ANY.to_owned(),
+        _ => {
+            is_told = segment == "api" || is_version(segment);
+            if is_name(segment) { segment.to_owned() } else { ANY.to_owned() }
+        }
+    };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+fn is_version(segment: &str) -> bool {
+    let digits = segment.strip_prefix('v').unwrap_or_default();
+    (1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Shape {
@@ -232,8 +246,9 @@ mod tests {
         assert_eq!(differences(by_id, "{}"), []);
         let lost = differences(by_id, r#"{"eve@example.org":{}}"#);
         assert_eq!(lost, [missing("$.*.a", "number")]);
-        assert_eq!(named_path("/orders/4711/items/ann@example.org"), "/orders/*/items/*");
-        assert_eq!(named_path("/v1/orders/"), "/v1/orders/");
+        assert_eq!(told_path("/orders/4711/items/ann"), "/orders/*/*/*");
+        assert_eq!(told_path("/api/v1/users/ann"), "/api/v1/users/*");
+        assert_eq!(told_path("/v1/orders/"), "/v1/orders/");
     }
 
     #[test]

@@ -29,8 +29,13 @@ impl<'c, C: Client> Exchange<'c, C> {
         let problem =
             Problem::new(Status::GatewayTimeout, "deadline", "the time that the client gave is over");
         let began = self.report.status != 0;
-        if !began || self.course.open_call.is_some() {
-            let took = self.course.open_call.take().unwrap_or_else(|| attempt.asked.elapsed());
+        let since = self.waits_since(attempt.asked);
+        if !began && (since.is_none() || self.facts.delay.is_some()) {
+            // The instance did not have all of it, or had it later on purpose.
+            attempt.count_as(Seen::Left, attempt.asked.elapsed(), TrialEnd::Unknown);
+        } else if !began || self.course.open_call.is_some() {
+            let waited = since.map(|since| since.elapsed());
+            let took = self.course.open_call.take().or(waited).unwrap_or_default();
             // Nor is its arm left alone, unless the client waited for long: others would get nothing by the choice of one.
             let waited = !began && took >= PATIENCE;
             let end = if waited { TrialEnd::Failed } else { TrialEnd::Unknown };
@@ -82,7 +87,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     ) -> After {
         let problem = match end {
             ClientEnd::Gone => {
-                self.gone(attempt, began.elapsed());
+                self.gone(attempt, began);
                 self.report.end = End::ClientLeft;
                 return After::Close;
             }
@@ -92,10 +97,19 @@ impl<'c, C: Client> Exchange<'c, C> {
         self.answer(&problem, Next::Close).await
     }
 
+    /// Returns since when the client waits for an instance, where it began to ask then; `None` while it had not sent all of the request.
+    fn waits_since(&self, asked: Instant) -> Option<Instant> {
+        if self.course.body_is_here { Some(asked) } else { self.delivery.sent() }
+    }
+
     /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
-    /// instance is left alone for it, since long waits may be what was asked for.
-    pub(super) fn gone(&self, attempt: &Attempt<'_>, after: Duration) {
-        let seen = if after >= PATIENCE { Seen::Nothing } else { Seen::Left };
+    /// instance is left alone for it, since long waits may be what was asked for. What a client took to send its body is its own time:
+    /// whoever sends slowly, or never all of it, must not make an arm look bad.
+    pub(super) fn gone(&self, attempt: &Attempt<'_>, began: Instant) {
+        let waited = self.waits_since(began).map(|since| since.elapsed());
+        let after = waited.unwrap_or_default();
+        let is_long = after >= PATIENCE && self.facts.delay.is_none();
+        let seen = if is_long { Seen::Nothing } else { Seen::Left };
         // Who waits for what may come at any time leaves at any time.
         let is_failed = seen == Seen::Nothing && self.facts.waits.answer < STREAM;
         let end = if is_failed { TrialEnd::Failed } else { TrialEnd::Unknown };
@@ -129,6 +143,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             Failure::Stale(_) | Failure::Client(_) | Failure::Late(_) => {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }
+        };
+        let problem = match degraded {
+            Some(of) => problem.degraded(of, 1),
+            None => problem,
         };
         let next = if self.desk.worker.ends(self.stop) { Next::Close } else { self.facts.next() };
         self.answer(&problem.of_version(&target.label), next).await

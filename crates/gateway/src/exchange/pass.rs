@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::answer::{AnswerHead, Asked};
 use crate::forerun::Forerun;
 use crate::framing::Recode;
+use crate::leaving::Delivery;
 use crate::moment::Moment;
 use crate::outgoing::Outgoing as _;
 use crate::problem::Next;
@@ -13,6 +14,7 @@ use crate::relay::{AnswerSink, ClientEnd, Flow, Limit, Patience, RelayError, cli
 use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
 use crate::trial::Seen;
+use crate::upload::Upload;
 use crate::waits::{STREAM, Waits};
 
 use super::attempt::Attempt;
@@ -41,6 +43,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         let _watch = self.facts.total.as_deref().map(|total| total.watch(upload));
         let delivery = self.delivery;
         delivery.begin();
+        let _sent = WhenSent { upload, delivery };
         let side = client_side(source, self.facts.recode, writer, delivery, patience);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
@@ -57,7 +60,10 @@ impl<'c, C: Client> Exchange<'c, C> {
         if let Some(total) = self.facts.total.as_ref().filter(|_| head.is_stream) {
             total.lift();
         }
-        let took = heard.saturating_duration_since(attempt.asked);
+        let sent = upload.ended().filter(|_| upload.is_whole());
+        let since = if self.course.body_is_here { Some(attempt.asked) } else { sent };
+        // What a client took to send its body is not the instance's time.
+        let took = since.map_or(Duration::ZERO, |since| heard.saturating_duration_since(since));
         if head.is_open_call(asked) {
             self.course.open_call = Some(took);
             attempt.begins();
@@ -146,6 +152,20 @@ impl<'c, C: Client> Exchange<'c, C> {
     }
 }
 
+/// Notes when the request was sent as a whole, however the talk ends.
+struct WhenSent<'a> {
+    upload: &'a Upload,
+    delivery: &'a Delivery,
+}
+
+impl Drop for WhenSent<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.upload.ended().filter(|_| self.upload.is_whole()) {
+            self.delivery.note_sent(sent);
+        }
+    }
+}
+
 /// Finishes the head of an answer and passes the answer on.
 async fn pass<A: AnswerSource, W: AnswerSink>(
     side: Pin<&mut impl Future<Output = ClientEnd>>,
@@ -162,7 +182,15 @@ async fn pass<A: AnswerSource, W: AnswerSink>(
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = attempt.verdict();
     head.finish(flow.output.lend(), asked, next, verdict);
+    // Also when this process ends meanwhile.
+    let by_its_end = head.needs_close(asked);
+    if by_its_end {
+        flow.client.breaks(true);
+    }
     let relayed = relay(side, flow).await;
+    if by_its_end && relayed.is_ok() {
+        flow.client.breaks(false);
+    }
     if relayed.is_ok() && !head.is_failure() && !head.is_open_call(asked) {
         attempt.endpoint.instance.succeeded();
     }

@@ -13,7 +13,7 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 18] = [
+const WITHOUT_UNIT: [&str; 20] = [
     "format",
     "revision",
     "baseline",
@@ -24,6 +24,8 @@ const WITHOUT_UNIT: [&str; 18] = [
     "id",
     "ConfigRevision",
     "max",
+    "number",
+    "abort",
     "attempts",
     "requests",
     "burst",

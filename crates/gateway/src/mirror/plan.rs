@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use lockstep_domain::mirror::{Seen, named_path};
+use lockstep_domain::mirror::{Seen, told_path};
 
 use super::HEADER;
 use crate::answer::Asked;
@@ -88,8 +88,7 @@ impl Plan {
         };
         let path = notes.changes.as_ref().and_then(|changes| changes.path());
         let path = path.unwrap_or(&request.path[routed.strip..]);
-        let path =
-            named_path(if path.is_empty() { "/" } else { &path[..path.floor_char_boundary(MAX_PATH)] });
+        let path = told_path(if path.is_empty() { "/" } else { &path[..path.floor_char_boundary(MAX_PATH)] });
         let Waits { answer, connect, .. } = routed.waits;
         Some(Box::new(Self {
             service: Arc::clone(&routed.service),

@@ -42,7 +42,7 @@ pub enum TakeoverError {
     },
     /// Something else listens there.
     #[error(
-        "what listens at {address} cannot be taken over: it is another program, or a gateway of a release before this could be done"
+        "what listens at {address} cannot be taken over: it is another program, or a gateway that is about to end, of another user, or of a release before this could be done"
     )]
     NoGateway {
         /// Where it listens.
@@ -98,6 +98,11 @@ pub(crate) async fn take(address: SocketAddr, ask: &Ask) -> Result<Option<Taken>
         attempts += 1;
         match tokio::time::timeout(LIMIT, try_to_take(address, ask)).await {
             Ok(Err(Fault::Nobody)) if !is_in_use(address) => return Ok(None),
+            // Whoever has the name does not listen, so there is nothing to take over.
+            Ok(Err(Fault::OtherUser(user))) if !is_in_use(address) => {
+                tracing::warn!(%address, user, "another user waits where gateways are taken over, and does not listen");
+                return Ok(None);
+            }
             // Between two that are faster there is a moment in which nobody can be asked.
             Ok(Err(Fault::Left | Fault::Nobody)) if attempts < ATTEMPTS => tokio::time::sleep(PAUSE).await,
             Ok(taken) => return taken.map(Some).map_err(|fault| fault.at(address)),

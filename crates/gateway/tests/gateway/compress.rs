@@ -27,7 +27,7 @@ fn instance() -> Instance {
         let mut kind = "content-type: text/plain\r\n";
         let (status, fields, body) = match path.as_str() {
             "/chunks" => {
-                let chunked = format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
+                let chunked = format!("{:x}\r\n{text}\r\n0\r\nx-end: yes\r\n\r\n", text.len());
                 ("200 OK", "transfer-encoding: chunked\r\n".to_owned(), chunked)
             }
             "/until-close" => ("200 OK", "connection: close\r\n".to_owned(), text),
@@ -35,6 +35,9 @@ fn instance() -> Instance {
             "/none" => ("204 No Content", String::new(), String::new()),
             other => {
                 let (status, own) = match other {
+                    "/twice" => ("200 OK", "content-encoding: identity\r\ncontent-encoding: gzip\r\n"),
+                    "/public" => ("200 OK", "cache-control: public\r\ncache-control: no-transform\r\n"),
+                    "/kinds" => ("200 OK", "content-type: image/png\r\n"),
                     "/gzipped" => ("200 OK", "content-encoding: gzip\r\n"),
                     "/image" => {
                         kind = "content-type: image/png\r\n";
@@ -99,6 +102,8 @@ fn a_client_gets_the_coding_that_it_takes_and_what_it_reads_is_what_the_instance
             assert_eq!(unpacked(&answer), text(), "{path} {coding}");
             assert!(answer.body.len() < 200, "{path} {coding}: {}", answer.body.len());
             assert_eq!(answer.header("content-length"), None);
+            let end: &[&str] = if path == "/chunks" { &["x-end: yes"] } else { &[] };
+            assert_eq!(answer.trailers, end, "what stands behind a body stays there");
             assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
         }
         let plain = ask(&running, &format!("GET {path} HTTP/1.1"), "");
@@ -111,12 +116,14 @@ fn a_client_gets_the_coding_that_it_takes_and_what_it_reads_is_what_the_instance
 fn what_must_not_be_changed_or_is_not_worth_it_passes_as_it_is() {
     let instance = instance();
     let running = open(&instance, &json!({}));
-    for path in ["/gzipped", "/image", "/part", "/no-transform", "/digest", "/short"] {
+    for path in ["/gzipped", "/public", "/kinds", "/image", "/part", "/no-transform", "/digest", "/short"] {
         let answer = ask(&running, &format!("GET {path} HTTP/1.1"), "gzip");
         assert!(answer.header("content-length").is_some(), "{path}");
         let own = (path == "/gzipped").then_some("gzip");
         assert_eq!((answer.header("content-encoding"), answer.header("vary")), (own, None), "{path}");
     }
+    let twice = ask(&running, "GET /twice HTTP/1.1", "gzip");
+    assert_eq!(twice.text(), text(), "it says itself that it is compressed");
     assert_eq!(ask(&running, "GET /none HTTP/1.1", "gzip").header("content-encoding"), None);
     let old = ask(&running, "GET / HTTP/1.0", "gzip");
     assert_eq!((old.header("content-encoding"), old.text()), (None, text()));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_gateway::Timeouts;
 
-use crate::support::{Instance, Running, Then, answer, canary, raw, stable, wait_until};
+use crate::support::{Instance, Running, Then, answer, canary, environment, raw, stable, wait_until};
 
 fn dead() -> std::net::SocketAddr {
     let instance = Instance::named("dead");
@@ -200,6 +200,32 @@ fn a_client_that_leaves_frees_the_instance() {
     wait_until("the instance is released", || released.load(Ordering::SeqCst) == 1);
     wait_until("nothing is under way", || running.in_flight() == 0);
     assert_eq!(running.traffic(0).failures, 0);
+}
+
+#[test]
+fn what_a_client_takes_to_send_its_body_is_neither_the_time_nor_the_fault_of_the_version() {
+    let instance = Instance::named("a");
+    let running = Running::start(&[stable(0, &[("a", instance.address)])]);
+    let mut client = running.client();
+    client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 2\r\n\r\nh").unwrap();
+    let begun = Instant::now();
+    wait_until("it has taken its time", || begun.elapsed() > Duration::from_millis(600));
+    client.send("i").unwrap();
+    assert_eq!(client.read().unwrap().status(), 200);
+    wait_until("it is counted", || running.traffic(0).requests == 1);
+    let latencies = running.gateway.receipt(&environment()).latencies;
+    let slow: u64 = latencies.iter().flat_map(|(_, counts)| &counts[10..]).sum();
+    assert_eq!(slow, 0, "none took half a second: {latencies:?}");
+    // Who waits for longer than 3 s was failed by the version, but not who has sent a part only.
+    let mut client = running.client();
+    client.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 2\r\n\r\nh").unwrap();
+    wait_until("it is under way", || running.in_flight() == 1);
+    let begun = Instant::now();
+    wait_until("it has taken its time", || begun.elapsed() > Duration::from_millis(3_100));
+    socket2::SockRef::from(client.socket()).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    wait_until("nothing is under way", || running.in_flight() == 0);
+    assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (2, 0));
 }
 
 #[test]

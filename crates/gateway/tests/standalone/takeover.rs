@@ -203,6 +203,58 @@ fn another_program_that_listens_is_not_taken_over() {
 }
 
 #[test]
+fn where_the_new_one_is_killed_while_the_old_one_still_has_clients_a_third_one_starts() {
+    let (_folder, file) = tables(instance());
+    let old = Process::start(&file(1));
+    let mut idle = Keeping::new(old.address);
+    assert_eq!(idle.ask(), "shop@1.0.1");
+    let mut new = takes_over(&old, &file(2));
+    wait_until("the new one answers alone", || ask(old.address).as_deref() == Some("shop@1.0.2"));
+    wait_until("the old one listens no more", || status(old.admin, "/-/ready").as_deref() == Some("200"));
+    new.child.kill().unwrap();
+    new.child.wait().unwrap();
+    let mut third = takes_over(&old, &file(3));
+    assert_eq!((third.address, third.admin), (old.address, old.admin));
+    assert_eq!(ask(old.address).as_deref(), Some("shop@1.0.3"));
+    assert_eq!(idle.ask(), "shop@1.0.1", "the first one still has its client");
+    assert!(third.end().success());
+}
+
+/// An instance that begins an answer without a length, and never ends it.
+fn endless() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\na part");
+            thread::spawn(move || stream.read(&mut [0; 1]));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_part_of_an_answer_does_not_look_whole_when_the_gateway_is_killed() {
+    let (_folder, file) = tables(endless());
+    let mut process = Process::start(&file(1));
+    let mut client = TcpStream::connect(process.address).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\nhost: any\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"a part") {
+        let mut piece = [0; 1_024];
+        let read = client.read(&mut piece).unwrap();
+        assert!(read > 0);
+        seen.extend_from_slice(&piece[..read]);
+    }
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    let end = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn without_a_gateway_to_take_over_it_starts() {
     let (_folder, file) = tables(instance());
     let mut gone = Process::start(&file(1));
