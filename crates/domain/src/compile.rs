@@ -1,6 +1,7 @@
 //! Compiling routes: from an environment and what is seen of it to the complete table its gateways serve.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::approach::Approach;
 use crate::baseline::BaselineEntry;
@@ -22,6 +23,7 @@ use crate::routes::{
     Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole, SplitRule,
     SplitTakes,
 };
+use crate::service::Version;
 use crate::time::Timestamp;
 use crate::version_rules::{Takes, VersionRule};
 use crate::world::World;
@@ -72,13 +74,17 @@ pub fn compile_routes(
 fn with_words_of_versions(mut table: RouteTable, world: &World) -> RouteTable {
     for (service, routes) in &mut table.services {
         for split in &mut routes.splits {
-            let version = world.find_version(service, &split.version);
-            split.protocol = version.map(|version| version.run.protocol).unwrap_or_default();
-            split.policy = version.and_then(|version| version.run.gateway.clone());
-            split.approach = version.map(|version| version.run.approach.clone()).unwrap_or_default();
+            say_words(split, world.find_version(service, &split.version));
         }
     }
     table
+}
+
+/// The same of one split.
+pub(crate) fn say_words(split: &mut Split, version: Option<&Arc<Version>>) {
+    split.protocol = version.map(|version| version.run.protocol).unwrap_or_default();
+    split.policy = version.and_then(|version| version.run.gateway.clone());
+    split.approach = version.map(|version| version.run.approach.clone()).unwrap_or_default();
 }
 
 /// Says how long connections go on that were begun, where there are any of which no request says when they end.
@@ -272,8 +278,8 @@ fn mirrored(
     routes
 }
 
-/// The split of an arm that only rules lead to. It comes before the others, where no weight moves anything.
-fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) -> Split {
+/// The split of an arm that has no share. It comes before the others, where no weight moves anything.
+pub(crate) fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) -> Split {
     Split {
         version: arm.version.clone(),
         config: arm.config,
@@ -294,7 +300,7 @@ fn salt(environment: &Environment, service: &ServiceName) -> String {
 }
 
 /// The healthy ones of the instances that stand; when there are none, all of them: an unhealthy answer is better than none.
-pub(crate) fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<Endpoint> {
+fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<Endpoint> {
     let mut standing = Fleet::serving(environment, observed, arm).standing;
     if standing.iter().any(|instance| instance.state.is_healthy()) {
         standing.retain(|instance| instance.state.is_healthy());

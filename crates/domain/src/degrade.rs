@@ -6,18 +6,16 @@
 //! it requires; the database that the newer one leaves must be known to be one that it works on, by no step that goes one way; it must read
 //! the messages that are kept; and it must not find the newer one's files in a data folder.
 
-use std::sync::Arc;
-
 use crate::baseline::{BaselineEntry, Entries};
 use crate::compat::{DatabaseAnswer, Relation};
-use crate::compile::endpoints;
+use crate::compile::{pinned, say_words};
 use crate::contract::Verdict;
 use crate::environment::Environment;
 use crate::fleet::Fleet;
 use crate::instance::Arm;
 use crate::observed::Observed;
 use crate::routes::service_policy::{Fallback, FallbackArm};
-use crate::routes::{RouteTable, ServiceRoutes, Split, SplitRole};
+use crate::routes::{RouteTable, ServiceRoutes, Split};
 use crate::service::Version;
 use crate::time::Timestamp;
 
@@ -154,17 +152,8 @@ impl Search<'_> {
     }
 
     fn split(self, arm: &Arm) -> Split {
-        let version = self.relation.world.version(&arm.version_ref());
-        Split {
-            version: arm.version.clone(),
-            config: arm.config,
-            weight: 0,
-            role: SplitRole::Pinned,
-            endpoints: endpoints(arm, self.observed, self.environment),
-            leaving: Vec::new(),
-            protocol: version.map(|version| version.run.protocol).unwrap_or_default(),
-            approach: version.map(|version| version.run.approach.clone()).unwrap_or_default(),
-            policy: version.and_then(|version| version.run.gateway.as_ref().map(Arc::clone)),
-        }
+        let mut split = pinned(arm, self.observed, self.environment);
+        say_words(&mut split, self.relation.world.find_version(&arm.service, &arm.version));
+        split
     }
 }

@@ -20,8 +20,6 @@ pub const FORMAT_WITH_FAULTS: u32 = 17;
 pub const MAX_FAULTS: usize = 20;
 /// Longest delay: an instance is taken for busy with the request meanwhile.
 pub const MAX_DELAY_MS: u64 = 30_000;
-/// How long a fault is in force where nobody said otherwise.
-pub const USUAL_MS: u64 = 10 * 60 * 1_000;
 /// Longest time for which a fault is in force.
 pub const MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 const FULL: u32 = 10_000;

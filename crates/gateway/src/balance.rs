@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lockstep_domain::outliers::{Counted, Outlier};
 use lockstep_domain::routes::SplitRole;
@@ -271,8 +272,7 @@ impl ArmHealth {
         let lately: Vec<_> = arm.endpoints.iter().map(|it| since(&history, it)).collect();
         drop(history);
         for (place, outlier) in rule.outliers(&lately) {
-            let endpoint = &arm.endpoints[place];
-            take_out(arm, endpoint, now, outlier);
+            take_out_outlier(arm, &arm.endpoints[place], now, outlier);
         }
     }
 }
@@ -290,16 +290,19 @@ fn since(history: &VecDeque<(Moment, BTreeMap<SocketAddr, Counted>)>, endpoint: 
     }
 }
 
-/// Takes an instance out where others are left.
-fn take_out(arm: &Target, endpoint: &Endpoint, now: Moment, why: Outlier) {
-    // Another worker that is at it decides; a further look will ask again.
-    let Ok(_alone) = arm.health.taking_out.try_lock() else { return };
+/// Takes an instance out where others are left; returns for how long.
+fn take_out(arm: &Target, endpoint: &Endpoint, now: Moment) -> Option<Duration> {
+    // Another worker that is at it decides; a further failure or look will ask again.
+    let _alone = arm.health.taking_out.try_lock().ok()?;
     let out = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).count();
     let rule = &arm.choosing.ejection;
-    if endpoint.instance.is_out(now) || !rule.has_room(arm.endpoints.len(), out) {
-        return;
-    }
-    let time = endpoint.instance.take_out(rule, now);
+    let may_be = !endpoint.instance.is_out(now) && rule.has_room(arm.endpoints.len(), out);
+    may_be.then(|| endpoint.instance.take_out(rule, now))
+}
+
+/// Takes an instance out that does worse than the others.
+fn take_out_outlier(arm: &Target, endpoint: &Endpoint, now: Moment, why: Outlier) {
+    let Some(time) = take_out(arm, endpoint, now) else { return };
     let (version, address, seconds) = (arm.label.as_str(), endpoint.instance.address, time.as_secs());
     match why {
         Outlier::Fails(percent) => {
@@ -313,17 +316,10 @@ fn take_out(arm: &Target, endpoint: &Endpoint, now: Moment, why: Outlier) {
 
 /// Notes that an instance failed a request, and takes it out when it does so again and again and others are left.
 pub(crate) fn note_failure(arm: &Target, endpoint: &Endpoint, now: Moment) {
-    let rule = &arm.choosing.ejection;
-    if !endpoint.instance.failed(rule) || arm.role == SplitRole::Candidate {
+    if !endpoint.instance.failed(&arm.choosing.ejection) || arm.role == SplitRole::Candidate {
         return;
     }
-    // Another worker that is at it decides; a further failure will ask again.
-    let Ok(_alone) = arm.health.taking_out.try_lock() else { return };
-    let out = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).count();
-    if endpoint.instance.is_out(now) || !rule.has_room(arm.endpoints.len(), out) {
-        return;
-    }
-    let time = endpoint.instance.take_out(rule, now);
+    let Some(time) = take_out(arm, endpoint, now) else { return };
     let (version, address) = (arm.label.as_str(), endpoint.instance.address);
     tracing::warn!(version, %address, seconds = time.as_secs(), "an instance that fails again and again is left alone");
     arm.health.look(arm, now);

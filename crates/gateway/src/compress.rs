@@ -51,32 +51,49 @@ impl Packing {
         Some(Self { actions: Arc::clone(actions), coding })
     }
 
-    fn compress(&self) -> Option<&Compress> {
-        self.actions.compress.as_ref()
-    }
-
-    /// Begins to compress an answer of which the fields are written; `None` where it passes as it is.
-    pub(crate) fn packer(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> Option<Packer> {
+    /// Begins to compress an answer of which the fields are written; `None` where it is none that may be compressed.
+    pub(crate) fn begin(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> Option<Packed> {
+        let compress = self.actions.compress.as_ref()?;
         // HTTP/1.0 has no chunks.
-        let coding = self.coding.filter(|_| asked.minor > 0)?;
-        if self.compress()?.may(head, fields, asked) { Packer::begin(coding) } else { None }
+        let coding = self.coding.filter(|_| asked.minor > 0);
+        may(compress, head, fields, asked).then(|| Packed { packer: coding.and_then(Packer::begin) })
+    }
+}
+
+/// What an answer must be to be compressed.
+fn may(compress: &Compress, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> bool {
+    let is_short = matches!(head.body, Body::Length(length) if length < compress.min_bytes);
+    let has_none = head.body.is_done() || asked.is_head || head.is_switch() || head.status == 206;
+    if is_short || has_none || asked.is_call || head.web.is_some() {
+        return false;
+    }
+    let codings = fields.values_of("content-encoding");
+    let coded = codings.iter().any(|it| !it.eq_ignore_ascii_case(b"identity"));
+    let [kind] = &fields.values_of("content-type")[..] else { return false };
+    !coded
+        && std::str::from_utf8(kind).is_ok_and(|kind| compress.takes(kind))
+        && !lists(fields, "cache-control", "no-transform")
+        && OF_BYTES.into_iter().all(|name| fields.values_of(name).is_empty())
+}
+
+/// An answer that may be compressed.
+pub(crate) struct Packed {
+    /// What does it; nothing where the client takes no coding, or too many are compressed already.
+    packer: Option<Packer>,
+}
+
+impl Packed {
+    /// Tells whether it is compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.packer.is_some()
     }
 
-    /// Changes the fields of an answer that is compressed; caches hear of it also where it could have been.
-    pub(crate) fn tell(
-        &self,
-        packer: Option<&Packer>,
-        head: &mut AnswerHead,
-        fields: &mut impl Pieces,
-        asked: Asked,
-    ) {
-        if !self.compress().is_some_and(|it| it.may(head, fields, asked)) {
-            return;
-        }
+    /// Says so in its head; caches hear of it also where it could have been.
+    pub(crate) fn tell(self, head: &mut AnswerHead, fields: &mut impl Pieces) -> Option<Packer> {
         if !lists(fields, "vary", "accept-encoding") && !lists(fields, "vary", "*") {
             fields.field("vary", b"Accept-Encoding");
         }
-        let Some(packer) = packer else { return };
+        let packer = self.packer?;
         let tag = fields.values_of("etag").into_iter().next().filter(|tag| !tag.starts_with(b"W/"));
         fields.drop_fields(&|name| {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
@@ -91,28 +108,7 @@ impl Packing {
         }
         fields.field("content-encoding", packer.coding.as_str().as_bytes());
         head.packed = true;
-    }
-}
-
-/// What an answer must be to be compressed.
-trait May {
-    fn may(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> bool;
-}
-
-impl May for Compress {
-    fn may(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> bool {
-        let is_short = matches!(head.body, Body::Length(length) if length < self.min_bytes);
-        let has_none = head.body.is_done() || asked.is_head || head.is_switch() || head.status == 206;
-        if is_short || has_none || asked.is_call || head.web.is_some() {
-            return false;
-        }
-        let codings = fields.values_of("content-encoding");
-        let coded = codings.iter().any(|it| !it.eq_ignore_ascii_case(b"identity"));
-        let [kind] = &fields.values_of("content-type")[..] else { return false };
-        !coded
-            && std::str::from_utf8(kind).is_ok_and(|kind| self.takes(kind))
-            && !lists(fields, "cache-control", "no-transform")
-            && OF_BYTES.into_iter().all(|name| fields.values_of(name).is_empty())
+        Some(packer)
     }
 }
 

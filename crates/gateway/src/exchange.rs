@@ -18,9 +18,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answer::is_failure;
 use lockstep_domain::breaker::{Ticket, TrialEnd};
 
+use crate::answer::is_failure;
 use crate::balance::Pick;
 use crate::breaker::Breaker;
 use crate::endpoint::Endpoint;
@@ -74,11 +74,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             // There has to be somebody else who can be asked.
             let retry = self.facts.retry.clone();
             let retry = retry.as_deref().filter(|_| !self.course.repeated && target.endpoints.len() > 1);
-            let attempt =
-                Attempt { may_hold, retry, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
-            let (degraded, breaker) =
-                (degraded.map(|it| it.of.as_str()), self.breaker_of(target, passage.as_deref()));
-            let attempt = Attempt { degraded, breaker, ..attempt };
+            let degraded = degraded.map(|it| it.of.as_str());
+            let breaker = self.breaker_of(target, passage.as_deref());
+            let plain = self.attempt(target, &endpoint, asked);
+            let attempt = Attempt { may_hold, retry, shielded, degraded, breaker, cookie, ..plain };
             if let (true, Some((breaker, Some(ticket)))) = (self.course.body_is_here, attempt.breaker) {
                 breaker.is_sent(ticket);
             }

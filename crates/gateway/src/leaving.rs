@@ -14,6 +14,7 @@ use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
 use crate::buffers::HEAD_ROOM;
+use crate::upload::Upload;
 use crate::wire::fill;
 
 /// A client that ends its sending within this time after its request may be waiting for its answer. Both ends come with the
@@ -37,9 +38,9 @@ impl Delivery {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Takes note of when an instance had all of the request; the first counts.
-    pub(crate) fn note_sent(&self, at: Instant) {
-        let _ = self.sent.set(at);
+    /// Notes when an instance had all of the request, however the sending ends.
+    pub(crate) fn watch<'a>(&'a self, upload: &'a Upload) -> Watch<'a> {
+        Watch { delivery: self, upload }
     }
 
     /// Returns when the first instance had all of the request.
@@ -55,6 +56,22 @@ impl Delivery {
     /// Returns how much it took, with the head.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Looks at how a request is sent until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    delivery: &'a Delivery,
+    upload: &'a Upload,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.upload.sent() {
+            // Only the first counts.
+            let _ = self.delivery.sent.set(sent);
+        }
     }
 }
 

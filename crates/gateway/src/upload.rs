@@ -39,6 +39,11 @@ impl Upload {
         self.end.get().map(|(at, _)| *at)
     }
 
+    /// Tells when all of the request was sent; nothing where it was not.
+    pub(crate) fn sent(&self) -> Option<Instant> {
+        self.ended().filter(|_| self.is_whole())
+    }
+
     /// Tells whether any of the body was taken from the client.
     pub(crate) fn is_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed)

@@ -21,21 +21,40 @@ pub(super) fn of_workers(
     resolved: &Resolved,
     changes: &[EntryChange],
 ) -> Vec<Refusal> {
+    let calls = |version: &Version, values: &Configuration| {
+        let called = version.runs().flat_map(|run| called(world, &run, values));
+        let fixed = at_fixed_ports(version).filter_map(|reference| by_name(world, reference));
+        called.chain(fixed).collect()
+    };
+    let is_worker = |version: &Version| !version.run.kind.is_web();
+    let refusal = |caller, reference, worker| Refusal::CallsWorker { caller, reference, worker };
+    in_vain((world, environment, resolved, changes), calls, is_worker, refusal)
+}
+
+/// Finds calls that cannot be made, when who calls or who is called changes: `calls` are those of a version with its values, and
+/// `is_deaf` tells of a version that is called whether it takes none.
+pub(super) fn in_vain(
+    (world, environment, resolved, changes): (&World, &Environment, &Resolved, &[EntryChange]),
+    calls: impl Fn(&Version, &Configuration) -> BTreeMap<ServiceName, Reference>,
+    is_deaf: impl Fn(&Version) -> bool,
+    refusal: impl Fn(VersionRef, Reference, VersionRef) -> Refusal,
+) -> Vec<Refusal> {
+    let deaf = |name: &ServiceName| {
+        let reference = resolved.target.get(name)?.arm(name).version_ref();
+        is_deaf(world.version(&reference)?).then_some(reference)
+    };
     let changed: BTreeSet<&ServiceName> = changes.iter().map(|change| &change.service).collect();
     let mut refusals = Vec::new();
     for (service, entry) in &resolved.target {
         let caller = entry.arm(service).version_ref();
         let Some(version) = world.version(&caller) else { continue };
-        let values = resolved.values(environment, service);
-        let called = version.runs().flat_map(|run| called(world, &run, &values));
-        let fixed = at_fixed_ports(version).filter_map(|reference| by_name(world, reference));
-        let called: BTreeMap<_, _> = called.chain(fixed).collect();
-        let refusal = |(name, reference): (ServiceName, Reference)| {
-            let worker = worker(world, resolved, &name)?;
-            let concerns = changed.contains(service) || changed.contains(&worker.service);
-            concerns.then(|| Refusal::CallsWorker { caller: caller.clone(), reference, worker })
+        let called = calls(version, &resolved.values(environment, service));
+        let refused = |(name, reference): (ServiceName, Reference)| {
+            let deaf = deaf(&name)?;
+            let concerns = changed.contains(service) || changed.contains(&deaf.service);
+            concerns.then(|| refusal(caller.clone(), reference, deaf))
         };
-        refusals.extend(called.into_iter().filter_map(refusal));
+        refusals.extend(called.into_iter().filter_map(refused));
     }
     refusals
 }
@@ -70,9 +89,4 @@ pub(super) fn references_in<'a>(
     let texts = run.texts().filter(|_| run.values == Values::Filled).chain(filled);
     // What is wrong with a text was said where it was read.
     texts.filter_map(|text| references(text, Reader::Shell).ok()).flatten()
-}
-
-fn worker(world: &World, resolved: &Resolved, name: &ServiceName) -> Option<VersionRef> {
-    let reference = resolved.target.get(name)?.arm(name).version_ref();
-    (!world.version(&reference)?.run.kind.is_web()).then_some(reference)
 }

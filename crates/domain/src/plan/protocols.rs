@@ -1,17 +1,13 @@
 //! What versions speak: what is not HTTP has no requests that could be split from those of HTTP, and no address that begins with `http://`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::baseline::{BaselineEntry, EntryChange};
 use crate::environment::Environment;
-use crate::intent::Strategy;
-use crate::name::ServiceName;
-use crate::plan::calls::{by_name, references_in};
+use crate::intent::{Configuration, Strategy};
+use crate::plan::calls::{by_name, in_vain, references_in};
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{Called, Reference};
 use crate::service::Version;
-use crate::version::VersionRef;
 use crate::world::World;
 
 /// Finds services that begin or cease to speak TCP in a rollout by steps: half of the clients would meet what they do not speak.
@@ -36,28 +32,13 @@ pub(super) fn no_url(
     resolved: &Resolved,
     changes: &[EntryChange],
 ) -> Vec<Refusal> {
-    let changed: BTreeSet<&ServiceName> = changes.iter().map(|change| &change.service).collect();
-    let mut refusals = Vec::new();
-    for (service, entry) in &resolved.target {
-        let caller = entry.arm(service).version_ref();
-        let Some(version) = world.version(&caller) else { continue };
-        let values = resolved.values(environment, service);
+    let urls = |version: &Version, values: &Configuration| {
         let runs: Vec<_> = version.runs().collect();
-        let named = runs.iter().flat_map(|run| references_in(run, &values));
+        let named = runs.iter().flat_map(|run| references_in(run, values));
         let urls = named.filter(|it| matches!(it, Reference::Service(_, Called::Url)));
-        let urls: BTreeMap<_, _> = urls.filter_map(|reference| by_name(world, reference)).collect();
-        let refusal = |(name, reference): (ServiceName, Reference)| {
-            let called = speaks_tcp(world, resolved, &name)?;
-            let concerns = changed.contains(service) || changed.contains(&called.service);
-            concerns.then(|| Refusal::NoUrl { caller: caller.clone(), reference, called })
-        };
-        refusals.extend(urls.into_iter().filter_map(refusal));
-    }
-    refusals
-}
-
-fn speaks_tcp(world: &World, resolved: &Resolved, name: &ServiceName) -> Option<VersionRef> {
-    let reference = resolved.target.get(name)?.arm(name).version_ref();
-    let is_http = |version: &Version| version.run.protocol.is_http() || !version.run.kind.is_web();
-    (!is_http(world.version(&reference)?)).then_some(reference)
+        urls.filter_map(|reference| by_name(world, reference)).collect()
+    };
+    let speaks_tcp = |version: &Version| !version.run.protocol.is_http() && version.run.kind.is_web();
+    let refusal = |caller, reference, called| Refusal::NoUrl { caller, reference, called };
+    in_vain((world, environment, resolved, changes), urls, speaks_tcp, refusal)
 }

@@ -10,7 +10,7 @@ use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::note_failure;
 use crate::breaker::Breaker;
 use crate::changes::AnswerEdit;
-use crate::compress::Packer;
+use crate::compress::Packed;
 use crate::endpoint::Endpoint;
 use crate::framing::Recode;
 use crate::latency::Sample;
@@ -53,21 +53,8 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Begins to compress an answer whose head is written, where its route wants that.
-    pub(super) fn packer(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> Option<Packer> {
-        self.edit?.packing()?.packer(head, fields, asked)
-    }
-
-    /// Says in such a head that the answer is compressed, or could have been.
-    pub(super) fn tell(
-        &self,
-        packer: Option<&Packer>,
-        head: &mut AnswerHead,
-        fields: &mut impl Pieces,
-        asked: Asked,
-    ) {
-        if let Some(packing) = self.edit.and_then(AnswerEdit::packing) {
-            packing.tell(packer, head, fields, asked);
-        }
+    pub(super) fn packed(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> Option<Packed> {
+        self.edit?.packing()?.begin(head, fields, asked)
     }
 
     /// Tells whether an answer is held back, so that somebody else can be asked.

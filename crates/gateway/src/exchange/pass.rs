@@ -4,9 +4,9 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use crate::answer::{AnswerHead, Asked};
+use crate::compress::Packed;
 use crate::forerun::Forerun;
 use crate::framing::Recode;
-use crate::leaving::Delivery;
 use crate::moment::Moment;
 use crate::outgoing::Outgoing as _;
 use crate::problem::Next;
@@ -14,7 +14,6 @@ use crate::relay::{AnswerSink, ClientEnd, Flow, Limit, Patience, RelayError, cli
 use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
 use crate::trial::Seen;
-use crate::upload::Upload;
 use crate::waits::{STREAM, Waits};
 
 use super::attempt::Attempt;
@@ -40,15 +39,13 @@ impl<'c, C: Client> Exchange<'c, C> {
         let (asked, persistent) = (self.facts.asked, self.facts.persistent);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, upload, mut answer) = loan.ends();
-        let _watch = self.facts.total.as_deref().map(|total| total.watch(upload));
         let delivery = self.delivery;
         delivery.begin();
-        let _sent = WhenSent { upload, delivery };
+        let _watch = delivery.watch(upload);
         let side = client_side(source, self.facts.recode, writer, delivery, patience);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
-        let sent = upload.ended().filter(|_| upload.is_whole());
-        let unanswered = sent.map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
+        let unanswered = upload.sent().map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
         let mut head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
         let heard = Instant::now();
@@ -60,8 +57,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         if let Some(total) = self.facts.total.as_ref().filter(|_| head.is_stream) {
             total.lift();
         }
-        let sent = upload.ended().filter(|_| upload.is_whole());
-        let since = if self.course.body_is_here { Some(attempt.asked) } else { sent };
+        let since = if self.course.body_is_here { Some(attempt.asked) } else { upload.sent() };
         // What a client took to send its body is not the instance's time.
         let took = since.map_or(Duration::ZERO, |since| heard.saturating_duration_since(since));
         if head.is_open_call(asked) {
@@ -73,15 +69,16 @@ impl<'c, C: Client> Exchange<'c, C> {
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.desk.worker.ends(self.stop);
-        let packer = attempt.packer(&head, self.output.seen(), asked);
+        let packed = attempt.packed(&head, self.output.seen(), asked);
         // What is copied is what the instance said.
-        let seen_in = if packer.is_some() { Recode::Plain } else { head.recode(asked) };
+        let is_packed = packed.as_ref().is_some_and(Packed::is_compressed);
+        let seen_in = if is_packed { Recode::Plain } else { head.recode(asked) };
         let mut tap = attempt.tap(&head, self.output.seen(), (asked, seen_in));
         let is_watched = tap.is_some();
         if let (Some(copy), None) = (&self.facts.copy, &tap) {
             tap = copy.tap(self.output.seen(), seen_in);
         }
-        attempt.tell(packer.as_ref(), &mut head, self.output.lend(), asked);
+        let packer = packed.and_then(|packed| packed.tell(&mut head, self.output.lend()));
         let (recode, status) = (head.recode(asked), head.status);
         let mut flow = Flow {
             answer: &mut answer,
@@ -134,8 +131,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         let delivery = self.delivery;
         delivery.begin();
         let side = pin!(client_side(source, self.facts.recode, writer, delivery, patience));
-        let packer = attempt.packer(&head, self.output.seen(), asked);
-        attempt.tell(packer.as_ref(), &mut head, self.output.lend(), asked);
+        let packed = attempt.packed(&head, self.output.seen(), asked);
+        let packer = packed.and_then(|packed| packed.tell(&mut head, self.output.lend()));
         let recode = head.recode(asked);
         let mut flow = Flow {
             answer: &mut answer,
@@ -149,20 +146,6 @@ impl<'c, C: Client> Exchange<'c, C> {
             stall: patience.stall,
         };
         pass(side, &mut flow, head, (asked, open), attempt, self.report).await
-    }
-}
-
-/// Notes when the request was sent as a whole, however the talk ends.
-struct WhenSent<'a> {
-    upload: &'a Upload,
-    delivery: &'a Delivery,
-}
-
-impl Drop for WhenSent<'_> {
-    fn drop(&mut self) {
-        if let Some(sent) = self.upload.ended().filter(|_| self.upload.is_whole()) {
-            self.delivery.note_sent(sent);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lockstep_domain::mirror::{Compared, Seen};
 use tokio::time::timeout;
 
-use super::plan::{Before, Plan, seen};
+use super::plan::{Before, Plan, seen, tap};
 use super::{MirrorState, Place as CopyPlace};
 use crate::answer::Asked;
 use crate::balance::{Pick, Search, pick_in};
@@ -152,8 +152,7 @@ async fn hear<L: Ends>(loan: &mut L, asked: Asked, stall: Duration, began: Insta
     if head.is_switch() || head.is_stream {
         return heard(head.grpc, None);
     }
-    let mut tap = Some(output.seen()).filter(|_| !asked.is_head && !asked.is_call);
-    let mut tap = tap.take().and_then(|written| written.tap(Recode::Plain));
+    let mut tap = tap(asked, output.seen(), Recode::Plain);
     output.give_back();
     let mut length = 0;
     loop {

@@ -12,7 +12,7 @@ use crate::answer::Asked;
 use crate::exchange::{Facts, Head};
 use crate::framing::Recode;
 use crate::grpc::GrpcStatus;
-use crate::outgoing::{Fields as _, Pieces as _};
+use crate::outgoing::{Fields as _, Pieces};
 use crate::request::{Onward, Request};
 use crate::table::ServiceTargets;
 use crate::trial::Tap;
@@ -130,9 +130,8 @@ impl Plan {
     }
 
     /// Tells whether the answer of the original is to be copied for it.
-    pub(crate) fn tap(&self, written: &impl crate::outgoing::Pieces, recode: Recode) -> Option<Tap> {
-        let is_wanted = !self.asked.is_head && !self.asked.is_call;
-        is_wanted.then(|| written.tap(recode)).flatten()
+    pub(crate) fn tap(&self, written: &impl Pieces, recode: Recode) -> Option<Tap> {
+        tap(self.asked, written, recode)
     }
 
     /// Notes what the client was answered.
@@ -145,6 +144,11 @@ impl Plan {
     ) {
         self.before = Some(Before { seen: seen(status, grpc, tap), took });
     }
+}
+
+/// Begins to copy an answer whose head is written, where it has a body that can be compared.
+pub(super) fn tap(asked: Asked, written: &impl Pieces, recode: Recode) -> Option<Tap> {
+    (!asked.is_head && !asked.is_call).then(|| written.tap(recode)).flatten()
 }
 
 /// Puts what is compared of an answer together.

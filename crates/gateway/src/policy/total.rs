@@ -4,13 +4,11 @@
 
 use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
-
-use crate::upload::Upload;
 
 /// How long a request may take as a whole, as its route says.
 #[derive(Debug)]
@@ -19,19 +17,12 @@ pub(crate) struct Total {
     pub(crate) limit: Duration,
     until: Instant,
     lifted: AtomicBool,
-    /// When the first instance that was asked had all of the request.
-    sent: OnceLock<Instant>,
 }
 
 impl Total {
     /// Begins now.
     pub(crate) fn begin(limit: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            until: Instant::now() + limit,
-            lifted: AtomicBool::new(false),
-            sent: OnceLock::new(),
-        })
+        Arc::new(Self { limit, until: Instant::now() + limit, lifted: AtomicBool::new(false) })
     }
 
     /// Lets the request take as long as it does from here on.
@@ -39,36 +30,16 @@ impl Total {
         self.lifted.store(true, Ordering::Relaxed);
     }
 
-    /// Notes when the request was sent as a whole, however the sending ends.
-    pub(crate) fn watch<'a>(&'a self, upload: &'a Upload) -> Watch<'a> {
-        Watch { total: self, upload }
-    }
-
-    /// Tells whether an instance had all of the request for at least half of the time: then it is to blame, and not who sent slowly.
-    pub(crate) fn was_theirs(&self) -> bool {
-        self.sent.get().is_some_and(|&sent| self.until.saturating_duration_since(sent) >= self.limit / 2)
+    /// Tells whether an instance that had all of the request then had it for at least half of the time: it is to blame, and not who sent
+    /// slowly.
+    pub(crate) fn was_theirs(&self, sent: Option<Instant>) -> bool {
+        sent.is_some_and(|sent| self.until.saturating_duration_since(sent) >= self.limit / 2)
     }
 
     async fn passed(&self) {
         sleep_until(self.until.into()).await;
         if self.lifted.load(Ordering::Relaxed) {
             pending::<()>().await;
-        }
-    }
-}
-
-/// Looks at how a request is sent until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Watch<'a> {
-    total: &'a Total,
-    upload: &'a Upload,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if let Some(sent) = self.upload.ended().filter(|_| self.upload.is_whole()) {
-            // Only the first counts.
-            let _ = self.total.sent.set(sent);
         }
     }
 }
@@ -117,6 +88,8 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
+    use crate::leaving::Delivery;
+    use crate::upload::Upload;
 
     #[tokio::test(start_paused = true)]
     async fn the_shorter_time_ends_it_and_says_whose_it_was() {
@@ -130,15 +103,17 @@ mod tests {
 
     #[test]
     fn an_instance_is_to_blame_that_had_the_request_for_half_of_the_time() {
-        let total = |seconds| Total::begin(Duration::from_secs(seconds));
-        let (early, never) = (total(60), total(60));
-        let late =
-            Total { until: Instant::now() + Duration::from_secs(29), ..Arc::into_inner(total(60)).unwrap() };
+        let total = |left| Total {
+            until: Instant::now() + Duration::from_secs(left),
+            ..Arc::into_inner(Total::begin(Duration::from_secs(60))).unwrap()
+        };
+        let (early, late, never) = (Delivery::default(), Delivery::default(), Delivery::default());
         let upload = Upload::default();
         drop(never.watch(&upload));
         upload.is_sent();
         drop((early.watch(&upload), late.watch(&upload)));
-        assert_eq!([&*early, &late, &*never].map(Total::was_theirs), [true, false, false]);
+        let seen = [(total(60), early), (total(29), late), (total(60), never)];
+        assert_eq!(seen.map(|(total, of)| total.was_theirs(of.sent())), [true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]
