@@ -36,14 +36,9 @@ impl Control {
         request: &AddFault,
     ) -> Result<FaultList, Problem> {
         self.check_knows_faults(name)?;
-        tokio::task::block_in_place(|| {
-            self.ledger.commit(actor, |world, now| {
-                let settings = with_fault(world, find(world, name)?, request, now)?;
-                Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))
-            })
-        })?;
-        self.wake(name);
-        self.faults(name)
+        self.change_faults(actor, name, |world, environment, now| {
+            with_fault(world, environment, request, now)
+        })
     }
 
     /// Ends faults: all that are named, or none.
@@ -56,9 +51,20 @@ impl Control {
         name: &EnvironmentName,
         request: &RemoveFaults,
     ) -> Result<FaultList, Problem> {
+        self.change_faults(actor, name, |_, environment, now| {
+            without_faults(environment, &request.faults, now)
+        })
+    }
+
+    fn change_faults(
+        &self,
+        actor: &Actor,
+        name: &EnvironmentName,
+        changed: impl Fn(&World, &Environment, Timestamp) -> Result<EnvironmentSettings, Problem>,
+    ) -> Result<FaultList, Problem> {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
-                let settings = without_faults(find(world, name)?, &request.faults, now)?;
+                let settings = changed(world, find(world, name)?, now)?;
                 Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))
             })
         })?;
