@@ -13,6 +13,8 @@ use crate::reader::{STRICT, Seen, Step};
 /// What requests are for that are no part of a case.
 pub(crate) const AFTER: &str = "/after";
 pub(crate) const VICTIM: &str = "/victim";
+/// What a client asks for that leaves: it may come when the next case has begun.
+pub(crate) const LEFT: &str = "/left";
 
 /// A backend, which ends with the process.
 #[derive(Clone)]
@@ -50,11 +52,13 @@ impl Backend {
         backend
     }
 
-    /// Begins a case.
+    /// Begins a case. What a request brought that is not whole yet is kept: it came from a client of the last case that has left, and
+    /// without its beginning it would be read otherwise.
     pub(crate) fn begin(&self, script: Option<Script>) {
         let mut state = self.state();
         state.script = script;
-        state.came.clear();
+        let State { came, within, .. } = &mut *state;
+        came.retain(|number, _| within.get(number) == Some(&true));
     }
 
     /// Returns what each connection brought in this case. One within a request is closed: the next case begins between two.
@@ -64,8 +68,8 @@ impl Backend {
         let within: Vec<usize> =
             state.within.iter().filter(|(_, within)| **within).map(|(number, _)| *number).collect();
         for number in within {
-            if let Some(stream) = state.open.get(&number) {
-                // It may have ended by itself.
+            if let Some(stream) = state.open.remove(&number) {
+                // It may have ended by itself. What it still has to be read is of no case.
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
@@ -84,8 +88,10 @@ impl Backend {
 
     fn note(&self, number: usize, bytes: &[u8], within: bool) {
         let mut state = self.state();
-        state.came.entry(number).or_default().extend_from_slice(bytes);
-        state.within.insert(number, within);
+        if state.open.contains_key(&number) {
+            state.came.entry(number).or_default().extend_from_slice(bytes);
+            state.within.insert(number, within);
+        }
     }
 
     fn script(&self, when: When) -> Option<Script> {

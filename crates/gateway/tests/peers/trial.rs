@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::backend::{AFTER, VICTIM};
+use crate::backend::{AFTER, LEFT, VICTIM};
 use crate::case::{Case, Then};
 use crate::proxies::Lane;
 use crate::reader::{STRICT, who_disagrees};
@@ -165,7 +165,7 @@ fn surplus(case: &Case, replies: &Replies, came: &[Vec<u8>]) -> Option<String> {
         return None;
     }
     let seen = came.iter().flat_map(|bytes| STRICT.read_all(bytes).0);
-    let seen = seen.filter(|it| !it.is_for(AFTER) && !it.is_for(VICTIM)).count();
+    let seen = seen.filter(|it| ![AFTER, VICTIM, LEFT].iter().any(|target| it.is_for(target))).count();
     let behind = replies
         .last
         .iter()

@@ -27,11 +27,12 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// What is sent of a flood on a connection, if it is taken.
-const FLOOD: usize = 5 * 1_024 * 1_024;
+const FLOOD: usize = 10 * 1_024 * 1_024;
 /// Connections that flood at the same time.
 const CONNECTIONS: usize = 4;
-/// By how much the gateway may grow: less than a third of what is sent.
-const MAX_GROWTH: usize = 6 * 1_024 * 1_024;
+/// By how much the gateway may grow: less than a third of what is sent. What is read of a connection at one go is kept before it is looked
+/// at, which is up to 1.8 MiB of each here, however much follows.
+const MAX_GROWTH: usize = 12 * 1_024 * 1_024;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

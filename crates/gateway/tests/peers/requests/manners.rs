@@ -1,6 +1,7 @@
 //! How a client behaves: several requests at once, pieces, expectations, other protocols, and leaving.
 
 use super::{HOST, INNER, request};
+use crate::backend::LEFT;
 use crate::case::{Case, Then};
 
 pub(super) fn all() -> Vec<Case> {
@@ -236,7 +237,8 @@ fn leaving() -> Vec<Case> {
     });
     let leaves = kinds.iter().flat_map(|(name, sent)| {
         [0, 1, 20, 50].map(|bytes| {
-            Case::request("leaving", format!("{name}, after {bytes} bytes"), *sent).then(Then::Leave(bytes))
+            let sent = sent.replace("/case", LEFT);
+            Case::request("leaving", format!("{name}, after {bytes} bytes"), sent).then(Then::Leave(bytes))
         })
     });
     ends.chain(cut).chain(leaves).collect()
