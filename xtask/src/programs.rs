@@ -28,9 +28,14 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 8] = [
+const FOR_TESTS: [Program; 9] = [
     Program { name: "busybox", package: "busybox-static", needed_for: "the tests of images" },
     Program { name: "docker-registry", package: "docker-registry", needed_for: "the tests of images" },
+    Program {
+        name: "grpc",
+        package: "python3-grpcio",
+        needed_for: "the tests of the gateway with Google's gRPC",
+    },
     Program { name: "haproxy", package: "haproxy", needed_for: "the tests of the gateway beside its peers" },
     Program {
         name: "nginx",
@@ -73,12 +78,14 @@ fn check_all(needed: impl Iterator<Item = &'static Program>) -> Result<()> {
     Ok(())
 }
 
-/// Says whether a program is found on the search path, among those for administrators, or where Debian puts each version of PostgreSQL.
+/// Says whether a program is found on the search path, among those for administrators, or where Debian puts each version of PostgreSQL and the
+/// modules of its Python.
 fn is_installed(name: &str) -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders = versions.map(|version| version.path().join("bin"));
     is_there(name)
         || Path::new("/usr/sbin").join(name).is_file()
+        || Path::new("/usr/lib/python3/dist-packages").join(name).is_dir()
         || folders.any(|folder| folder.join(name).is_file())
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod floods;
+mod grpcio;
 mod leaks;
 mod process;
 mod takeover;
