@@ -74,6 +74,7 @@ pub use entry::Taking;
 pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
+pub use lockstep_gateway::spans::SpansConfig;
 pub use lockstep_pipeline::LargestContract;
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
@@ -120,6 +121,8 @@ pub struct ControlConfig {
     pub gateway_admin: Option<SocketAddr>,
     /// Where requests to the gateways are logged, if anywhere.
     pub gateway_access_log: Option<AccessLogConfig>,
+    /// Where spans of requests to its gateways go; nowhere when left out.
+    pub gateway_spans: Option<SpansConfig>,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -150,6 +153,7 @@ impl ControlConfig {
             gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             gateway_admin: None,
             gateway_access_log: None,
+            gateway_spans: None,
             first_gateway_port: FIRST_GATEWAY_PORT,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
@@ -327,6 +331,7 @@ impl Control {
         let gateway = Gateway::start(GatewayConfig {
             access_log,
             recent,
+            spans: config.gateway_spans.clone(),
             ..GatewayConfig::new(format!("server-{id}"))
         })?;
         let admin = admin_listener(config.gateway_admin).await?;

@@ -30,6 +30,7 @@ use crate::listening::Clients;
 use crate::metrics::Everything;
 use crate::moment::Moment;
 use crate::recent::{Recent, RecentList};
+use crate::spans::Spans;
 use crate::traffic::{self, Traffic};
 use crate::worker::Worker;
 
@@ -51,6 +52,7 @@ pub struct Admin {
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) leaving: Arc<AtomicBool>,
+    pub(crate) spans: Option<Arc<Spans>>,
 }
 
 impl Admin {
@@ -94,6 +96,7 @@ impl Admin {
             gateway: self.id.clone(),
             connections: self.connections(),
             ready: self.not_ready().is_empty(),
+            spans: self.spans.as_ref().map(|spans| spans.read()),
             environments: environments.iter().map(|(name, it)| (name.clone(), it.observe())).collect(),
         };
         everything.text()

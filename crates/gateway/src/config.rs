@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::access::AccessLogConfig;
+use crate::spans::SpansConfig;
 
 /// What a gateway is started with.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct GatewayConfig {
     pub access_log: Option<AccessLogConfig>,
     /// How many of the last requests are kept for whoever asks at the admin address; 0 keeps none.
     pub recent: usize,
+    /// Where spans of requests go; nowhere when left out.
+    pub spans: Option<SpansConfig>,
     /// The port by which clients come to it by https, where that is another one than tables say.
     pub https_port: Option<u16>,
 }
@@ -37,6 +40,7 @@ impl GatewayConfig {
             timeouts: Timeouts::default(),
             access_log: None,
             recent: 0,
+            spans: None,
             https_port: None,
         }
     }

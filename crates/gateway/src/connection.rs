@@ -296,7 +296,7 @@ impl Connection {
                 report: &mut report,
             };
             let after = exchange.run(routed.pick).await;
-            self.desk.account(&mut self.notes, &report);
+            self.desk.account(&mut self.notes, &mut report);
             after
         }
     }
@@ -307,7 +307,7 @@ impl Connection {
         refusal.problem.write(self.output.lend(), refusal.asked, refusal.next);
         report.grpc = refusal.asked.is_call.then(|| refusal.problem.grpc());
         report.bytes = self.output.bytes().len() as u64;
-        self.desk.account(&mut self.notes, &report);
+        self.desk.account(&mut self.notes, &mut report);
         let sent = self.client.send(self.output.bytes(), self.desk.worker.timeouts.stall).await;
         match (sent, refusal.next) {
             (Err(_), _) => After::Close,

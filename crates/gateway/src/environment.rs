@@ -146,8 +146,8 @@ struct Known {
 }
 
 impl Known {
-    fn new(address: SocketAddr, mark: Mark, workers: usize) -> Self {
-        let instance = Arc::new(Instance::new(address, mark));
+    fn new(id: &InstanceId, address: SocketAddr, mark: Mark, workers: usize) -> Self {
+        let instance = Arc::new(Instance::new(address, mark).named(id));
         let views = (0..workers).map(|_| Arc::new(Endpoint::new(Arc::clone(&instance)))).collect();
         Self { instance, views }
     }
@@ -264,12 +264,6 @@ impl Environment {
     /// Returns where a worker counts what it answers before it has chosen an arm.
     pub(crate) fn own(&self, worker: usize) -> &Counts {
         &self.own[worker]
-    }
-
-    /// Finds an instance of the table by its address, for people.
-    pub(crate) fn instance_at(&self, address: SocketAddr) -> Option<InstanceId> {
-        let state = self.state();
-        state.instances.keys().find(|(_, known)| *known == address).map(|(id, _)| id.clone())
     }
 
     /// Returns what can be seen.
@@ -490,7 +484,7 @@ impl State {
                 let known = self
                     .instances
                     .entry(key)
-                    .or_insert_with(|| Known::new(endpoint.address, mark(), workers));
+                    .or_insert_with(|| Known::new(&endpoint.instance, endpoint.address, mark(), workers));
                 if known.instance.begin_by(&split.approach, tls) {
                     known.views.iter().for_each(|view| view.clear());
                 }

@@ -13,6 +13,9 @@ pub enum StartError {
     /// The access log cannot be written.
     #[error("the access log cannot be opened")]
     AccessLog(#[source] io::Error),
+    /// The thread that sends spans did not start.
+    #[error("spans cannot be exported")]
+    Spans(#[source] io::Error),
     /// The runtime of a worker could not be made.
     #[error("cannot start worker {worker} of the gateway")]
     Worker {

@@ -10,6 +10,7 @@ mod end;
 mod ends;
 mod facts;
 mod head;
+mod hops;
 mod next;
 mod pass;
 mod state;
@@ -81,7 +82,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             if let (true, Some((breaker, Some(ticket)))) = (self.course.body_is_here, attempt.breaker) {
                 breaker.is_sent(ticket);
             }
-            self.report.asks(&target.counts, endpoint.instance.address);
+            self.report.asks(&target.counts, &endpoint.instance);
+            if self.notes.span.is_some() {
+                self.begin_hop(target, &endpoint, asked);
+            }
             let failure = match self.ask_in_time(lease, &attempt).await {
                 Ok(Asking::Passed(after)) => {
                     self.send_copy();
@@ -100,6 +104,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             };
             let loss = failure.loss();
             self.note(&failure, target, &endpoint);
+            if let Some(hops) = &mut self.report.hops {
+                hops.failed(failure.status(), failure.word());
+            }
             if loss != Loss::Unsent {
                 attempt.count(failure.seen(), asked.elapsed());
             }
@@ -184,7 +191,7 @@ impl<'c, C: Client> Exchange<'c, C> {
 
     /// Notes in the error log that the instance which was asked last failed within its answer, or with it.
     fn note_answer(&self, target: &Target) {
-        let (status, Some(instance)) = (self.report.status, self.report.instance) else { return };
+        let (status, Some(instance)) = (self.report.status, self.report.address()) else { return };
         let status = self.report.grpc.filter(|_| status == 200).map_or(status, GrpcStatus::as_http);
         if self.report.end == End::BrokenOff {
             self.desk.environment.failures().note(&target.label, instance, Cause::BrokenOff, &status);

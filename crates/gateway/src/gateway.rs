@@ -22,12 +22,15 @@ use crate::handover::Handover;
 use crate::listener;
 use crate::listening::{Clients, Entrance, Listening};
 use crate::recent::Ring;
+use crate::spans::Spans;
 use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long the last lines of the access log may take.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// How long the last spans may take to reach their collector.
+const SPANS_FLUSH: Duration = Duration::from_secs(5);
 /// However short connections may idle, looking costs.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
 
@@ -42,6 +45,7 @@ pub struct Gateway {
     stop: CancellationToken,
     leaving: Arc<AtomicBool>,
     access: Option<Arc<AccessLog>>,
+    spans: Option<Arc<Spans>>,
     pub(crate) handover: Handover,
 }
 
@@ -72,17 +76,19 @@ impl Gateway {
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
-        let GatewayConfig { id, workers, timeouts, access_log, recent, https_port } = config;
+        let GatewayConfig { id, workers, timeouts, access_log, recent, spans, https_port } = config;
         let access = access_log.as_ref().map(AccessLog::open).transpose().map_err(StartError::AccessLog)?;
+        let spans =
+            spans.as_ref().map(|spans| Spans::open(spans, &id)).transpose().map_err(StartError::Spans)?;
         let start = |worker| {
             let ring = (recent > 0).then(|| Ring::new(recent.div_ceil(workers.get())));
-            let started = Worker::start(worker, timeouts, access.clone(), ring, https_port);
+            let started = Worker::start(worker, timeouts, access.clone(), ring, spans.clone(), https_port);
             started.map_err(|source| StartError::Worker { worker, source })
         };
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;
         let (state, leaving) = (Arc::default(), Arc::default());
         let (stop, handover) = (CancellationToken::new(), Handover::default());
-        let gateway = Self { id, workers, state, stop, leaving, access, handover };
+        let gateway = Self { id, workers, state, stop, leaving, access, spans, handover };
         if let Some(first) = gateway.workers.first() {
             let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
             first.runtime().spawn(sweep);
@@ -275,7 +281,7 @@ impl Gateway {
     pub fn admin(&self) -> Admin {
         let (workers, state, leaving) =
             (self.workers.clone(), Arc::clone(&self.state), Arc::clone(&self.leaving));
-        Admin { id: self.id.clone(), workers, state, leaving }
+        Admin { id: self.id.clone(), workers, state, leaving, spans: self.spans.clone() }
     }
 
     /// Says that new clients should go elsewhere. Those that come are served as before.
@@ -293,6 +299,9 @@ impl Gateway {
         self.workers.iter().for_each(|worker| worker.end());
         if let Some(log) = &self.access {
             log.flush(LOG_FLUSH);
+        }
+        if let Some(spans) = &self.spans {
+            spans.finish(SPANS_FLUSH).await;
         }
     }
 

@@ -36,6 +36,29 @@ impl GrpcStatus {
         self.0
     }
 
+    /// Returns its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self.0 {
+            0 => "OK",
+            1 => "CANCELLED",
+            3 => "INVALID_ARGUMENT",
+            4 => "DEADLINE_EXCEEDED",
+            5 => "NOT_FOUND",
+            6 => "ALREADY_EXISTS",
+            7 => "PERMISSION_DENIED",
+            8 => "RESOURCE_EXHAUSTED",
+            9 => "FAILED_PRECONDITION",
+            10 => "ABORTED",
+            11 => "OUT_OF_RANGE",
+            12 => "UNIMPLEMENTED",
+            13 => "INTERNAL",
+            14 => "UNAVAILABLE",
+            15 => "DATA_LOSS",
+            16 => "UNAUTHENTICATED",
+            _ => "UNKNOWN",
+        }
+    }
+
     /// Returns the HTTP status that `google.rpc.Code` gives it.
     pub(crate) const fn as_http(self) -> u16 {
         match self.0 {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use lockstep_domain::InstanceId;
 use lockstep_domain::approach::Approach;
 use lockstep_domain::outliers::{Counted, EjectionRule};
 use tokio::sync::Notify;
@@ -36,6 +37,7 @@ const LONGEST_AVOIDANCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) address: SocketAddr,
+    id: Option<InstanceId>,
     /// What names it to clients that are kept at it.
     pub(crate) mark: Mark,
     pub(crate) keeping: Keeping,
@@ -78,6 +80,7 @@ impl Instance {
     pub(crate) fn known_since(address: SocketAddr, mark: Mark, since: Moment) -> Self {
         Self {
             address,
+            id: None,
             mark,
             keeping: Keeping::default(),
             dialling: ArcSwapOption::empty(),
@@ -101,6 +104,21 @@ impl Instance {
             failures: AtomicU64::new(0),
             total_us: AtomicU64::new(0),
         }
+    }
+
+    /// Gives it the id by which people know it.
+    pub(crate) fn named(self, id: &InstanceId) -> Self {
+        Self { id: Some(id.clone()), ..self }
+    }
+
+    /// Returns the id by which people know it.
+    pub(crate) const fn id(&self) -> Option<&InstanceId> {
+        self.id.as_ref()
+    }
+
+    /// Returns what people know it by: its id, or its address where it has none.
+    pub(crate) fn name(&self) -> String {
+        self.id.as_ref().map_or_else(|| self.address.to_string(), ToString::to_string)
     }
 
     /// Counts a request as under way; returns `false`, and does not, when the instance has left the table, or `most` are under way.

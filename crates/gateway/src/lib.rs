@@ -78,6 +78,7 @@ mod request;
 mod request_view;
 mod seat;
 mod served;
+pub mod spans;
 pub mod standalone;
 mod stream;
 mod table;

@@ -19,6 +19,8 @@ pub(crate) struct Everything {
     pub(crate) gateway: String,
     pub(crate) connections: usize,
     pub(crate) ready: bool,
+    /// What became of spans, where they are exported.
+    pub(crate) spans: Option<[(&'static str, u64); 3]>,
     /// By name.
     pub(crate) environments: Vec<(String, Observation)>,
 }
@@ -191,6 +193,14 @@ impl Everything {
         text.line(format_args!("lockstep_gateway_ready {}", u8::from(self.ready)));
         text.family("lockstep_gateway_connections", "gauge", "Connections of clients.");
         text.line(format_args!("lockstep_gateway_connections {}", self.connections));
+        if let Some(spans) = self.spans {
+            let name = "lockstep_gateway_spans_total";
+            let help = "Spans by what became of them: taken by the collector, dropped because too many waited, or not taken.";
+            text.family(name, "counter", help);
+            for (result, count) in spans {
+                text.line(format_args!("{name}{{result=\"{result}\"}} {count}"));
+            }
+        }
     }
 
     fn tables(&self, text: &mut Text) {

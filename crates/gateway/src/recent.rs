@@ -15,6 +15,7 @@ use lockstep_domain::EnvironmentName;
 use lockstep_domain::gateway_rules::Caller;
 
 pub(crate) use facts::{Asked, Facts};
+pub(crate) use listed::word;
 pub use listed::{Known, Recent, RecentList};
 
 use crate::counts::Counts;
@@ -113,7 +114,8 @@ impl Ring {
     pub(crate) fn end(&self, number: u64, report: &Report, took: Duration) {
         let (mut kept, place) = (self.lock(), self.place(number));
         let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
-        let &Report { status, code, instance, tries, shielded, degraded, end, .. } = report;
+        let &Report { status, code, tries, shielded, degraded, end, .. } = report;
+        let instance = report.address();
         slot.ended = Some(Ended { status, code, instance, took, tries, shielded, degraded, end });
     }
 

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
+use crate::instance::Instance;
 use crate::policy::RetryCause;
 use crate::problem::Problem;
+use crate::spans::Hops;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -20,7 +22,9 @@ pub(crate) struct Report {
     /// The arm that was asked last.
     pub(crate) arm: Option<Arc<Counts>>,
     /// The instance that was asked last.
-    pub(crate) instance: Option<SocketAddr>,
+    pub(crate) instance: Option<Arc<Instance>>,
+    /// Each instance that was asked, where the request has spans.
+    pub(crate) hops: Option<Box<Hops>>,
     /// Instances that were asked, or were to be asked.
     pub(crate) tries: u32,
     /// Why another instance was asked, the last time.
@@ -73,6 +77,7 @@ impl Report {
             code: None,
             arm: None,
             instance: None,
+            hops: None,
             tries: 0,
             retried: None,
             shielded: false,
@@ -86,10 +91,15 @@ impl Report {
     }
 
     /// Notes who is asked next.
-    pub(crate) fn asks(&mut self, arm: &Arc<Counts>, instance: SocketAddr) {
+    pub(crate) fn asks(&mut self, arm: &Arc<Counts>, instance: &Arc<Instance>) {
         self.tries += 1;
         self.arm = Some(Arc::clone(arm));
-        self.instance = Some(instance);
+        self.instance = Some(Arc::clone(instance));
+    }
+
+    /// Returns the address of the instance that was asked last.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.instance.as_ref().map(|instance| instance.address)
     }
 
     /// Notes an answer that the gateway gives itself.

@@ -23,7 +23,7 @@ use crate::grpc_web::{TextDecoder, WebForm};
 use crate::head::{Kinds, kinds_of};
 use crate::key::{KeySource, in_baggage, in_cookie, valid};
 use crate::problem::{Problem, Status};
-use crate::trace::trace_id;
+use crate::trace::{TraceContext, trace_id};
 use crate::tracestate::in_tracestate;
 
 pub(crate) use onward::Onward;
@@ -415,6 +415,12 @@ impl<'b> Request<'b> {
     /// Returns the id of the trace that the request belongs to, if it came with one.
     pub(crate) fn trace_id(&self) -> Option<&'b str> {
         self.trace.filter(|_| self.traced)
+    }
+
+    /// Returns what the request says of its trace, where it came with one.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        let value = self.values(Field::Traceparent).next().filter(|_| self.traced)?;
+        TraceContext::read(value)
     }
 
     /// Tells whether it came with a key that its next requests will have too.

@@ -21,6 +21,8 @@ pub(crate) type RouteName = (String, String);
 pub(crate) struct Seat {
     /// Host, path and conditions.
     pub(crate) label: String,
+    /// Its path alone, as it is written.
+    pub(crate) path: String,
     pub(crate) service: ServiceName,
     pub(crate) counts: Arc<Counts>,
 }
@@ -47,7 +49,8 @@ impl RouteCounts {
             let (label, _) = name(route);
             let counts = self.0.get(&name(route)).or_else(|| self.0.get(&RouteName::default()));
             let counts = counts.map(|counts| Arc::clone(&counts[worker])).unwrap_or_default();
-            Arc::new(Seat { label, service: route.service.clone(), counts })
+            let path = route.rule.path.clone();
+            Arc::new(Seat { label, path, service: route.service.clone(), counts })
         };
         table.routes.iter().map(seat).collect()
     }

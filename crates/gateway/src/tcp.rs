@@ -11,7 +11,7 @@ mod reach;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use lockstep_domain::ServiceName;
@@ -22,11 +22,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::access::{TcpLine, now};
+use crate::calls::CallPoint;
 use crate::counts::Counts;
 use crate::environment::Environment;
+use crate::instance::Instance;
 use crate::peer::At;
 use crate::proxy_header::{Header, Proxied, take};
 use crate::proxy_out::Told;
+use crate::spans::{Connection, Record, Spans};
 use crate::tls::HandshakeEnd;
 use crate::trial::Key;
 use crate::wire::Wire;
@@ -69,7 +72,7 @@ pub(crate) struct TcpReport {
     name: Option<String>,
     service: Option<ServiceName>,
     arm: Option<Arc<Counts>>,
-    instance: Option<SocketAddr>,
+    instance: Option<Arc<Instance>>,
     /// Instances that were asked for a connection.
     tries: u32,
     bytes: (u64, u64),
@@ -99,10 +102,10 @@ impl TcpReport {
         Told { client, to, tls: None, has_certificate: false, name }
     }
 
-    fn asks(&mut self, counts: &Arc<Counts>, instance: SocketAddr) {
+    fn asks(&mut self, counts: &Arc<Counts>, instance: &Arc<Instance>) {
         self.tries += 1;
         self.arm = Some(Arc::clone(counts));
-        self.instance = Some(instance);
+        self.instance = Some(Arc::clone(instance));
     }
 }
 
@@ -244,6 +247,35 @@ fn idle(environment: &Environment, worker: &Worker) -> Option<Duration> {
     settings.tcp_idle_ms.map(Duration::from_millis)
 }
 
+/// Sends the span of a connection, where it has one.
+fn span(
+    spans: &Spans,
+    report: &TcpReport,
+    (point, port): (Option<&CallPoint>, u16),
+    (environment, worker): (&Environment, &Worker),
+    end: TcpEnd,
+) {
+    let failed = end.is_failure();
+    let Some(span) = spans.draw(&worker.random, failed) else { return };
+    spans.send(Box::new(Record::Connection(Connection {
+        span,
+        at: SystemTime::now(),
+        took: report.began.elapsed(),
+        environment: environment.name().clone(),
+        client: report.client,
+        port,
+        name: report.name.clone(),
+        service: report.service.clone(),
+        arm: report.arm.clone(),
+        instance: report.instance.clone(),
+        point: point.map(|point| point.instance.clone()),
+        tries: report.tries,
+        bytes: report.bytes,
+        end: end.word(),
+        failed,
+    })));
+}
+
 /// Counts a connection that is over, and logs it.
 fn account(
     report: &TcpReport,
@@ -264,11 +296,11 @@ fn account(
     if let Some(point) = point {
         environment.calls(worker.index).count_connection(point, arm, end != TcpEnd::Unreachable);
     }
+    if let Some(spans) = &worker.spans {
+        span(spans, report, (point, port), (environment, worker), end);
+    }
     let Some(log) = &worker.access else { return };
-    let instance = report.instance.map(|address| match environment.instance_at(address) {
-        Some(id) => id.to_string(),
-        None => address.to_string(),
-    });
+    let instance = report.instance.as_ref().map(|instance| instance.name());
     log.note_connection(&TcpLine {
         time: now(),
         environment: environment.name().as_str(),

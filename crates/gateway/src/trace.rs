@@ -1,13 +1,50 @@
 //! W3C Trace Context: recognising a `traceparent`, and making one.
 
-use std::ops::Range;
-
 use crate::random::Random;
 
 /// Length of a version 00 `traceparent`.
 const LENGTH: usize = 55;
 /// Where the trace id stands in it.
-const ID: Range<usize> = 3..35;
+const ID: std::ops::Range<usize> = 3..35;
+/// Where the id of the span stands in it.
+const PARENT: std::ops::Range<usize> = 36..52;
+
+/// The flag that says that a trace is recorded.
+pub(crate) const SAMPLED: u8 = 0b01;
+/// The flag that says that the last 56 bits of a trace id are random (W3C Trace Context, level 2).
+pub(crate) const RANDOM: u8 = 0b10;
+
+/// What a `traceparent` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TraceContext {
+    pub(crate) trace: u128,
+    /// The span of whoever sent it.
+    pub(crate) parent: u64,
+    pub(crate) flags: u8,
+}
+
+impl TraceContext {
+    /// Reads a `traceparent`; `None` where it is not valid.
+    pub(crate) fn read(value: &str) -> Option<Self> {
+        trace_id(value)?;
+        Some(Self {
+            trace: u128::from_str_radix(&value[ID], 16).ok()?,
+            parent: u64::from_str_radix(&value[PARENT], 16).ok()?,
+            flags: u8::from_str_radix(&value[53..LENGTH], 16).ok()?,
+        })
+    }
+
+    /// Writes it as version 00 has it.
+    pub(crate) fn write(self, into: &mut String) {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let [high, low] = [(self.trace >> 64) as u64, self.trace as u64];
+        put_hexadecimal(&mut text[3..19], high);
+        put_hexadecimal(&mut text[19..35], low);
+        put_hexadecimal(&mut text[PARENT], self.parent);
+        text[53..].copy_from_slice(&PAIRS[usize::from(self.flags)]);
+        into.push_str(std::str::from_utf8(&text).unwrap_or_default());
+    }
+}
 
 /// Returns the trace id of a valid `traceparent`.
 pub(crate) fn trace_id(value: &str) -> Option<&str> {
@@ -26,13 +63,17 @@ pub(crate) fn trace_id(value: &str) -> Option<&str> {
 
 /// Writes a new `traceparent` that is not sampled.
 pub(crate) fn new_traceparent(random: &Random, into: &mut String) {
-    // Ids of zeros only are not valid.
-    let (high, low, parent) = (random.draw() | 1, random.draw(), random.draw() | 1);
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    put_hexadecimal(&mut text[3..19], high);
-    put_hexadecimal(&mut text[19..35], low);
-    put_hexadecimal(&mut text[36..52], parent);
-    into.push_str(std::str::from_utf8(&text).unwrap_or_default());
+    TraceContext { trace: new_trace(random), parent: new_span(random), flags: 0 }.write(into);
+}
+
+/// Draws the id of a trace. One of zeros only would not be valid.
+pub(crate) fn new_trace(random: &Random) -> u128 {
+    u128::from(random.draw() | 1) << 64 | u128::from(random.draw())
+}
+
+/// Draws the id of a span. One of zeros only would not be valid.
+pub(crate) fn new_span(random: &Random) -> u64 {
+    random.draw() | 1
 }
 
 /// Returns the trace id of a `traceparent` that was made here; nothing where none was made.
@@ -79,6 +120,17 @@ mod tests {
         for text in bad {
             assert_eq!(trace_id(&text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_read_is_written_as_it_was() {
+        for flags in ["00", "01", "02", "03", "ff"] {
+            let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+            let mut written = String::new();
+            TraceContext::read(&text).unwrap().write(&mut written);
+            assert_eq!(written, text);
+        }
+        assert_eq!(TraceContext::read("00-0-0-01"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod entry;
 pub mod explain;
 mod keep;
 mod passage;
+mod span;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +29,11 @@ use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::policy::{Place, Who};
 use crate::problem::{Problem, Status};
+use crate::recent::Chosen;
 use crate::request::{Onward, Request};
 use crate::request_view::View;
 use crate::seat::Seat;
+use crate::spans::Noted;
 use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
@@ -63,8 +66,10 @@ pub(crate) struct Notes {
     pub(crate) rules: Vec<u64>,
     /// What its route changes.
     pub(crate) changes: Option<Box<Changes>>,
-    /// The one that was made; empty where the request came with one.
+    /// The one that was made; empty where the one goes on that the request came with.
     traceparent: String,
+    /// Its span, where that may be sent.
+    pub(crate) span: Option<Box<Noted>>,
     /// What the request was, for the access log; made only where there is one.
     pub(crate) asked: Option<Box<access::Asked>>,
     /// The route that took it.
@@ -107,6 +112,17 @@ impl Routed {
         self.policy.as_ref().and_then(|policy| policy.limits.body_bytes)
     }
 
+    /// Tells what chose its arm.
+    pub(crate) fn chosen(&self, key_is_new: bool) -> Chosen {
+        let is_degraded = self.passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
+        match (self.ruled, key_is_new) {
+            (true, _) if is_degraded => Chosen::Breaker,
+            (true, _) => Chosen::Rule,
+            (false, true) => Chosen::Chance,
+            (false, false) => Chosen::Key,
+        }
+    }
+
     /// Returns the arm whose instance is asked first.
     pub(crate) fn target(&self) -> &Target {
         &self.service.targets[self.pick.target]
@@ -121,13 +137,16 @@ impl Desk {
 
     /// Notes what is to be known of a request, and finds its way.
     pub(crate) fn find_way(&self, request: &Request<'_>, notes: &mut Notes) -> Result<Routed, Problem> {
+        let origin = self.origin(request);
+        let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
         notes.traceparent.clear();
-        if !request.traced {
+        if let Some(spans) = &self.worker.spans {
+            self.begin_span(spans, request, origin.as_ref(), notes);
+        }
+        if !request.traced && notes.traceparent.is_empty() {
             new_traceparent(&self.worker.random, &mut notes.traceparent);
         }
-        let origin = self.origin(request);
         self.remember(notes, request, origin.as_ref());
-        let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
         let given = request.key(caller);
         notes.key_is_new = given.is_none();
         notes.key.clear();
@@ -140,6 +159,11 @@ impl Desk {
             self.let_in(request, *origin)?;
             self.route(request, *origin, notes)
         });
+        if let (Some(noted), Ok(routed)) = (&mut notes.span, &found) {
+            let changed = notes.changes.as_deref().and_then(Changes::path);
+            noted.goes(changed.unwrap_or(&request.path[routed.strip..]));
+            noted.chosen = Some(routed.chosen(notes.key_is_new));
+        }
         if let Some(ring) = &self.worker.recent {
             self.keep(ring, request, origin.as_ref().ok(), notes, found.as_ref().ok());
         }

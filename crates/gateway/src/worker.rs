@@ -14,6 +14,7 @@ use crate::access::AccessLog;
 use crate::config::Timeouts;
 use crate::random::Random;
 use crate::recent::Ring;
+use crate::spans::Spans;
 
 /// Connections of clients that a worker serves at once; more wait to be accepted. Each takes a file, about 2 KiB,
 /// and while it has something to do a second file and some buffers.
@@ -36,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) access: Option<Arc<AccessLog>>,
     /// The last requests, where somebody can ask for them.
     pub(crate) recent: Option<Ring>,
+    /// Where spans go, where they go anywhere.
+    pub(crate) spans: Option<Arc<Spans>>,
     /// The port of https that redirects name instead of the one of tables.
     pub(crate) https_port: Option<u16>,
     /// Another process takes the clients that come from now on: those that are here finish.
@@ -53,6 +56,7 @@ impl Worker {
         timeouts: Timeouts,
         access: Option<Arc<AccessLog>>,
         recent: Option<Ring>,
+        spans: Option<Arc<Spans>>,
         https_port: Option<u16>,
     ) -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -66,6 +70,7 @@ impl Worker {
             tasks: TaskTracker::new(),
             access,
             recent,
+            spans,
             https_port,
             handed_on: CancellationToken::new(),
             is_handed_on: AtomicBool::new(false),

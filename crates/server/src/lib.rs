@@ -27,7 +27,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_api::Token;
-use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
+use lockstep_control::{
+    AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace, SpansConfig,
+};
 pub use lockstep_control::{Adopt, GatewayListening, GroupChoice, LargestContract, OpenError, UserChoice};
 use lockstep_domain::BuildVariables;
 use lockstep_domain::instance_ports::PortRange;
@@ -62,6 +64,8 @@ pub struct ServerConfig {
     pub gateway_admin: Option<SocketAddr>,
     /// Where requests to its gateways are logged, if anywhere.
     pub gateway_access_log: Option<AccessLogConfig>,
+    /// Where spans of requests to its gateways go; nowhere when left out.
+    pub gateway_spans: Option<SpansConfig>,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -117,6 +121,7 @@ impl ServerConfig {
             gateway_address,
             gateway_admin: None,
             gateway_access_log: None,
+            gateway_spans: None,
             first_gateway_port,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
@@ -220,6 +225,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         gateway_address: config.gateway_address,
         gateway_admin: config.gateway_admin,
         gateway_access_log: config.gateway_access_log.clone(),
+        gateway_spans: config.gateway_spans.clone(),
         first_gateway_port: config.first_gateway_port,
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),

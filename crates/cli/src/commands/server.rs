@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::open_files::{self, Given};
 use crate::output::Output;
 use crate::own_token;
-use crate::parse::seeing::{self, LogTarget};
+use crate::parse::seeing::{self, LogTarget, SpanArgs};
 use crate::secret;
 
 /// How long threads that are in the middle of something may take at the very end: a write to the disk, for example.
@@ -75,6 +75,8 @@ pub(crate) struct Args {
     /// Log the queries of requests as well.
     #[arg(long, requires = "gateway_access_log")]
     gateway_access_log_queries: bool,
+    #[command(flatten)]
+    spans: SpanArgs,
     /// Demand no token: every program on this host can ask for anything. Only on loopback.
     #[arg(long, conflicts_with = "token_file")]
     no_token: bool,
@@ -149,6 +151,7 @@ impl Args {
         })?;
         let queries = self.gateway_access_log_queries;
         let access_log = self.gateway_access_log.map(|target| target.config(queries));
+        let spans = self.spans.config()?;
         let helper = |role| files.start(program.clone().into_os_string(), role);
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
         Ok(ServerConfig {
@@ -164,6 +167,7 @@ impl Args {
             gateway_address: self.gateway_address,
             gateway_admin: self.gateway_admin_address,
             gateway_access_log: access_log,
+            gateway_spans: spans,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
         })

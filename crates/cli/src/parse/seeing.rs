@@ -4,8 +4,13 @@ use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use lockstep_gateway::spans::{Ratio, SpanOptions, SpansConfig};
 use lockstep_gateway::{AccessLogConfig, AccessLogTarget};
+
+use super::duration;
+use crate::failure::Failure;
 
 /// What stands for standard error where a file is expected.
 const STANDARD_ERROR: &str = "-";
@@ -38,6 +43,43 @@ impl LogTarget {
     /// Makes the configuration of a log.
     pub(crate) fn config(self, queries: bool) -> AccessLogConfig {
         AccessLogConfig { to: self.0, queries }
+    }
+}
+
+/// Where spans go, and of which requests.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct SpanArgs {
+    /// Export spans of requests to this collector by OTLP (HTTP, protobuf); `/v1/traces` is added to the address. Without it,
+    /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT say where, if they are set.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// The share of requests that is recorded where no proxy or instance that is believed decided, 1% or 0.01 [default: what
+    /// OTEL_TRACES_SAMPLER says, or all].
+    #[arg(long, value_name = "SHARE")]
+    otlp_sample: Option<Ratio>,
+    /// Record all requests that failed as well.
+    #[arg(long)]
+    otlp_failures: bool,
+    /// Record all requests as well that took so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
+    otlp_slower_than: Option<u64>,
+    /// Let spans have the queries of requests as well.
+    #[arg(long)]
+    otlp_queries: bool,
+}
+
+impl SpanArgs {
+    /// Makes the configuration, with the standard variables of the environment.
+    pub(crate) fn config(self) -> Result<Option<SpansConfig>, Failure> {
+        let options = SpanOptions {
+            endpoint: self.otlp_endpoint,
+            ratio: self.otlp_sample,
+            failures: self.otlp_failures,
+            slower_than: self.otlp_slower_than.map(Duration::from_millis),
+            queries: self.otlp_queries,
+        };
+        let read = SpansConfig::read(&options, &|name| std::env::var(name).ok());
+        read.map_err(|error| Failure::usage(error.to_string()))
     }
 }
 

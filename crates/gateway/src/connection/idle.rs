@@ -118,7 +118,7 @@ async fn the_task_of_a_connection_is_small() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let environment = Arc::new(Environment::new("production".parse().unwrap(), 1));
-    let worker = Worker::start(0, Timeouts::default(), None, None, None).unwrap();
+    let worker = Worker::start(0, Timeouts::default(), None, None, None, None).unwrap();
     let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 1)), None);
     let connection = Connection::new(Wire::new(stream), peer, environment, worker, CancellationToken::new());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -137,7 +137,7 @@ async fn the_task_of_a_connection_within_tls_is_hardly_larger() {
         handed_on: None,
         secure: true,
         environment: Arc::new(Environment::new("production".parse().unwrap(), 1)),
-        worker: Worker::start(0, Timeouts::default(), None, None, None).unwrap(),
+        worker: Worker::start(0, Timeouts::default(), None, None, None, None).unwrap(),
         stop: CancellationToken::new(),
     };
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();

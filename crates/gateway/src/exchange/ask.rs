@@ -87,7 +87,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         self.output.give_back();
         let unsaid = || Failure::Broken("it speaks HTTP/2, in which this request cannot be said".to_owned());
-        let (mut parts, mut early) = self.head.as_parts().ok_or_else(unsaid)?;
+        let (mut parts, mut early) = self.head().as_parts().ok_or_else(unsaid)?;
         if let (true, Some(kept)) = (self.course.is_touched, self.client.kept()) {
             early = [early, kept].concat().into();
         }
@@ -164,7 +164,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn send_head(&self, loan: &mut Loan) -> Result<(), SendError> {
         let (mut writer, ..) = loan.ends();
         let body = &self.facts.body;
-        let head = self.head.as_bytes(self.facts.recode, body.is_done());
+        let head = self.head().as_bytes(self.facts.recode, body.is_done());
         writer.send_head(&head, body, self.desk.worker.timeouts.stall).await
     }
 }

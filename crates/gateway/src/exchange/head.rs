@@ -45,6 +45,31 @@ impl Head {
         Ok(Self::Bytes(bytes))
     }
 
+    /// Returns it with another span of the same trace in `traceparent`.
+    pub(super) fn under(&self, trace: u128, before: u64, span: u64) -> Self {
+        let text = |span: u64| format!("{trace:032x}-{span:016x}-");
+        let (before, after) = (text(before), text(span));
+        match self {
+            Self::Bytes(bytes) => {
+                let mut bytes = bytes.clone();
+                let found = bytes.windows(before.len()).position(|it| it == before.as_bytes());
+                if let Some(at) = found {
+                    bytes[at..at + after.len()].copy_from_slice(after.as_bytes());
+                }
+                Self::Bytes(bytes)
+            }
+            Self::Parts(parts, early) => {
+                let mut parts = parts.clone();
+                let written = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+                let value = written.and_then(|value| value.replace(&before, &after).try_into().ok());
+                value.into_iter().for_each(|value: http::HeaderValue| {
+                    parts.headers.insert("traceparent", value);
+                });
+                Self::Parts(parts, early.clone())
+            }
+        }
+    }
+
     /// Returns it for HTTP/1.1; `recode` is how what follows of the body is framed, if anything.
     pub(super) fn as_bytes(&self, recode: Recode, is_all: bool) -> Cow<'_, [u8]> {
         let (parts, early) = match self {

@@ -73,6 +73,8 @@ pub(crate) struct Course<'c, O> {
     pub(super) lost: Option<Lost<O>>,
     /// Whether some of the body was taken from the client for an instance that did not look at it.
     pub(super) is_touched: bool,
+    /// The head for another instance than the first, where it is told another span.
+    pub(super) head: Option<Box<Head>>,
     /// Since when the answer to a call is passed on whose end decides how it is counted, and how long it took to begin.
     pub(super) open_call: Option<Duration>,
 }
@@ -90,6 +92,7 @@ impl<O> Default for Course<'_, O> {
             shielded,
             lost,
             is_touched: false,
+            head: None,
             open_call: None,
         }
     }
@@ -149,6 +152,22 @@ impl<O> Failure<O> {
         match self {
             Self::Held(held) => Seen::Status(held.head.counted()),
             _ => Seen::Nothing,
+        }
+    }
+
+    /// Returns the status that was answered; 0 for none.
+    pub(super) fn status(&self) -> u16 {
+        if let Self::Held(held) = self { held.head.status } else { 0 }
+    }
+
+    /// Returns what kind of error it is, where no status says it.
+    pub(super) const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable(_) => Some("unreachable"),
+            Self::Stale(_) => Some("closed"),
+            Self::Broken(_) => Some("broken"),
+            Self::Silent => Some("silent"),
+            Self::Held(_) | Self::Client(_) | Self::Late(_) => None,
         }
     }
 

@@ -155,7 +155,7 @@ fn stream(
             }
             Err((problem, asked)) => refuse(&mut client, &problem, asked, &desk, &mut report).await,
         }
-        desk.account(&mut notes, &report);
+        desk.account(&mut notes, &mut report);
     })
 }
 

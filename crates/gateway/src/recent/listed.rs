@@ -122,7 +122,7 @@ impl From<Slot> for Recent {
             route: seat.as_ref().map(|seat| seat.label.clone()),
             service: version.map(|arm| arm.service.to_string()).or(route_service),
             version: version.map(|arm| arm.version.to_string()),
-            chosen_by: arm.as_ref().map(|(_, chosen)| by(*chosen).to_owned()),
+            chosen_by: arm.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
             place,
             ended: ended.map(EndedAs::from),
         }
@@ -161,7 +161,7 @@ impl From<Ended> for EndedAs {
 }
 
 /// The word for who sent a request.
-pub(super) const fn word(caller: Caller) -> &'static str {
+pub(crate) const fn word(caller: Caller) -> &'static str {
     match caller {
         Caller::Outside => "outside",
         Caller::Proxy => "proxy",
@@ -178,11 +178,13 @@ pub(super) const fn word_of(sort: Sort) -> &'static str {
     }
 }
 
-const fn by(chosen: Chosen) -> &'static str {
-    match chosen {
-        Chosen::Rule => "rule",
-        Chosen::Key => "key",
-        Chosen::Chance => "chance",
-        Chosen::Breaker => "breaker",
+impl Chosen {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Key => "key",
+            Self::Chance => "chance",
+            Self::Breaker => "breaker",
+        }
     }
 }

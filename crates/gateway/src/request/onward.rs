@@ -45,7 +45,7 @@ pub(crate) struct Onward<'a> {
     /// What its route changes.
     pub(crate) changes: Option<&'a Changes>,
     pub(crate) random: &'a Random,
-    /// For a request that came without a valid one.
+    /// Instead of the one that it came with, if with any.
     pub(crate) new_traceparent: Option<&'a str>,
 }
 
@@ -128,8 +128,10 @@ impl<'b> Request<'b> {
 
     fn write_fields(&self, output: &mut impl Fields, onward: &Onward<'_>) {
         let (trusted, changes) = (onward.caller.is_trusted(), onward.changes);
-        let passes =
-            |kind, name: &str| self.passes(kind, name, trusted) && !changes.is_some_and(|it| it.drops(name));
+        let traced = self.traced && onward.new_traceparent.is_none();
+        let passes = |kind, name: &str| {
+            self.passes(kind, name, (trusted, traced)) && !changes.is_some_and(|it| it.drops(name))
+        };
         match self.parts {
             None => self.headers.iter().zip(&self.kinds).for_each(|(header, &kind)| {
                 if passes(kind, header.name) {
@@ -221,7 +223,8 @@ impl<'b> Request<'b> {
         let trace = onward.new_traceparent.map(made_id).or(self.trace_id());
         let key = Some(onward.key).filter(|key| trace.map(str::as_bytes) != Some(*key));
         // A tracestate belongs to its traceparent.
-        let stays = self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", false);
+        let stays =
+            self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", (false, true));
         if stays || key.is_some() || !onward.rules.is_empty() {
             let given = self.values(Field::Tracestate).filter(move |_| stays);
             output.field_by("tracestate", |value| write_tracestate(value, (key, onward.rules), given));
@@ -244,7 +247,7 @@ impl<'b> Request<'b> {
         given.filter_map(|(header, _)| std::str::from_utf8(header.value).ok())
     }
 
-    fn passes(&self, kind: Field, name: &str, trusted: bool) -> bool {
+    fn passes(&self, kind: Field, name: &str, (trusted, traced): (bool, bool)) -> bool {
         let kept = match kind {
             Field::Other | Field::Cookie | Field::Key => true,
             // Lists are written anew with one more member; of these there is one value.
@@ -253,7 +256,7 @@ impl<'b> Request<'b> {
             | Field::ForwardedPort
             | Field::RealIp
             | Field::Claim => trusted,
-            Field::Traceparent => self.traced,
+            Field::Traceparent => traced,
             _ => false,
         };
         kept && !(kind.is_removable() && self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)))

@@ -39,6 +39,11 @@ const ENDS: [TcpEnd; 9] = [
 ];
 
 impl TcpEnd {
+    /// Tells whether an instance failed its client.
+    pub(crate) const fn is_failure(self) -> bool {
+        matches!(self, Self::InstanceReset | Self::Unreachable | Self::NoService)
+    }
+
     /// Returns it as metrics and the access log name it.
     pub(crate) const fn word(self) -> &'static str {
         match self {

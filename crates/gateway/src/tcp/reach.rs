@@ -65,7 +65,7 @@ pub(super) async fn reach<'a>(
             fail(&service.targets[choice.target], &service, key, choice.ruled, began.elapsed());
         }
         let (target, endpoint) = (&service.targets[pick.target], Arc::clone(pick.lease.endpoint()));
-        report.asks(&target.counts, endpoint.instance.address);
+        report.asks(&target.counts, &endpoint.instance);
         let instance = &endpoint.instance;
         match instance.dial(&report.told(), Speaks::Bytes, worker.timeouts.connect).await {
             Ok(wire) => {

@@ -20,34 +20,43 @@ impl Asked {
         made: &str,
         queries: bool,
     ) {
-        let path = match origin {
-            Ok(Origin { caller: Caller::Instance, token }) if *token > 0 => &request.path[*token..],
-            // A token that is wrong here may be right elsewhere.
-            _ if request.path.starts_with(CALLER_PATH_PREFIX) => CALLER_PATH_PREFIX,
-            _ => &request.path,
-        };
         let keep = |field: &mut String, text: &str| {
             field.clear();
             field.push_str(text);
         };
         keep(&mut self.method, request.method);
         keep(&mut self.host, request.authority.as_str());
-        keep(&mut self.path, if path.is_empty() { "/" } else { path });
+        keep(&mut self.path, shown_path(request, origin));
         keep(&mut self.query, if queries { request.query } else { "" });
         keep(&mut self.trace, request.trace_id().or_else(|| trace_id(made)).unwrap_or_default());
     }
 }
 
+/// Returns the path of a request as others may see it: without a token.
+pub(super) fn shown_path<'a>(request: &'a Request<'_>, origin: Result<&Origin, &Problem>) -> &'a str {
+    let path = match origin {
+        Ok(Origin { caller: Caller::Instance, token }) if *token > 0 => &request.path[*token..],
+        // A token that is wrong here may be right elsewhere.
+        _ if request.path.starts_with(CALLER_PATH_PREFIX) => CALLER_PATH_PREFIX,
+        _ => &request.path,
+    };
+    if path.is_empty() { "/" } else { path }
+}
+
 impl Desk {
     /// Counts a request that is over, and logs it.
-    pub(crate) fn account(&self, notes: &mut Notes, report: &Report) {
+    pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
         match &report.arm {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),
         }
-        if let Some(seat) = notes.seat.take() {
+        let seat = notes.seat.take();
+        if let Some(seat) = &seat {
             seat.counts.count(report, took);
+        }
+        if let Some(noted) = notes.span.take() {
+            self.end_span(noted, seat, report, took);
         }
         if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
             ring.end(std::mem::take(&mut notes.kept), report, took);
@@ -57,10 +66,7 @@ impl Desk {
             self.environment.calls(self.worker.index).count(point, callee, report.status);
         }
         let (Some(log), Some(asked)) = (&self.worker.access, &mut notes.asked) else { return };
-        let instance = report.instance.map(|address| match self.environment.instance_at(address) {
-            Some(id) => id.to_string(),
-            None => address.to_string(),
-        });
+        let instance = report.instance.as_ref().map(|instance| instance.name());
         let environment = self.environment.name().as_str();
         let caller = self.peer.point().map(|point| point.instance.as_str());
         let tls = self.peer.secure.as_ref().map(|secure| secure.version);

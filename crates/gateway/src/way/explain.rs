@@ -134,7 +134,7 @@ pub fn explain(table: RouteTable, question: &Question) -> Result<Explanation, Ex
     let (environment_name, revision) = (table.environment.clone(), table.revision);
     let environment = Arc::new(Environment::new(environment_name.clone(), 1));
     environment.apply(table)?;
-    let started = Worker::start(0, Timeouts::default(), None, None, None);
+    let started = Worker::start(0, Timeouts::default(), None, None, None, None);
     let worker = started.map_err(|source| StartError::Worker { worker: 0, source })?;
     let desk = Desk { peer: question.peer(), environment, worker };
     let mut account = Account { steps: Vec::new(), routes: Vec::new() };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Desk, Notes, Routed};
 use crate::peer::Origin;
-use crate::recent::{Chosen, Ring, Way};
+use crate::recent::{Ring, Way};
 use crate::request::Request;
 use crate::request_view::View;
 use crate::table::WorkerTable;
@@ -40,14 +40,6 @@ impl Desk {
         notes: &Notes,
         routed: Option<&Routed>,
     ) -> Way {
-        let is_degraded =
-            |routed: &Routed| routed.passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
-        let chosen = |routed: &Routed| match (routed.ruled, notes.key_is_new) {
-            (true, _) if is_degraded(routed) => Chosen::Breaker,
-            (true, _) => Chosen::Rule,
-            (false, true) => Chosen::Chance,
-            (false, false) => Chosen::Key,
-        };
         // The address behind a proxy is only looked for where somebody asks for it.
         let behind = || view.client().filter(|_| table.asked.clients);
         let place = |routed: &Routed| slot(&routed.service.routes.salt, &notes.key);
@@ -60,7 +52,7 @@ impl Desk {
             caller: view.caller,
             https: self.is_https(request, view.caller),
             seat: notes.seat.clone(),
-            arm: routed.map(|routed| (Arc::clone(&routed.target().counts), chosen(routed))),
+            arm: routed.map(|routed| (Arc::clone(&routed.target().counts), routed.chosen(notes.key_is_new))),
             place: routed.and_then(|routed| u16::try_from(place(routed)).ok()).unwrap_or(0),
         }
     }

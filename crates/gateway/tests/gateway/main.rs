@@ -28,6 +28,7 @@ mod routes;
 mod secure;
 mod seeing;
 mod soak;
+mod spans;
 mod splits;
 mod streams;
 mod support;

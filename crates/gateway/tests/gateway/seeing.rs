@@ -309,6 +309,29 @@ fn a_log_that_is_no_file_is_refused_at_the_start() {
 }
 
 #[test]
+fn of_two_services_at_one_address_the_log_names_the_one_that_was_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let instance = Instance::named("both");
+    let (gateway, address) = logged(&path, false);
+    let both = table(1, &[stable(0, &[("web-1", instance.address)])]);
+    let mut services = both.services.clone();
+    let mut other = both.services.values().next().unwrap().clone();
+    other.splits[0].endpoints[0].instance = "api-1".parse().unwrap();
+    services.insert("api".parse().unwrap(), other);
+    let mut routes = both.routes.clone();
+    let mut route = both.routes[0].clone();
+    (route.rule.path, route.service) = ("/api".into(), "api".parse().unwrap());
+    routes.push(route);
+    gateway.apply(lockstep_domain::routes::RouteTable { services, routes, ..both }).unwrap();
+    let mut client = Client::connect(address);
+    client.get("/api", "k").unwrap();
+    client.get("/", "k").unwrap();
+    let lines = lines(&path, 2);
+    assert_eq!([&lines[0]["instance"], &lines[1]["instance"]], ["api-1", "web-1"]);
+}
+
+#[test]
 fn an_instance_that_answers_500_and_then_dies_is_in_the_counts_of_its_version() {
     let role = SplitRole::Stable;
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -384,8 +384,11 @@ impl Running {
     }
 
     pub(crate) fn with(timeouts: Timeouts, arms: &[ArmSpec<'_>]) -> Self {
-        let config =
-            GatewayConfig { workers: NonZeroUsize::new(2).unwrap(), timeouts, ..GatewayConfig::new("test") };
+        Self::of(GatewayConfig { timeouts, ..GatewayConfig::new("test") }, arms)
+    }
+
+    pub(crate) fn of(config: GatewayConfig, arms: &[ArmSpec<'_>]) -> Self {
+        let config = GatewayConfig { workers: NonZeroUsize::new(2).unwrap(), ..config };
         let gateway = Gateway::start(config).unwrap();
         let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let running = Self { gateway, address };

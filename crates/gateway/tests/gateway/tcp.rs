@@ -2,7 +2,7 @@
 
 mod ends;
 mod names;
-mod support;
+pub(crate) mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::parse::duration;
-use crate::parse::seeing::{self, LogTarget};
+use crate::parse::seeing::{self, LogTarget, SpanArgs};
 use crate::secret;
 
 /// Where it listens when nothing is said.
@@ -34,6 +34,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
   lockstep gateway run --table routes.json --listen 127.0.0.1:8080
   lockstep gateway run --table routes.json --listen-tls 0.0.0.0:8443 --certificate shop.pem --certificate-key shop.key
   lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s
+  lockstep gateway run --table routes.json --otlp-endpoint http://127.0.0.1:4318 --otlp-sample 1% --otlp-failures
   lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway --takeover")]
 pub(crate) struct RunArgs {
     /// The environment it serves.
@@ -75,6 +76,8 @@ pub(crate) struct RunArgs {
     /// Log the queries of requests as well.
     #[arg(long, requires = "access_log")]
     access_log_queries: bool,
+    #[command(flatten)]
+    spans: SpanArgs,
     /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
     lame_duck: u64,
@@ -95,10 +98,11 @@ impl RunArgs {
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
         let (https_port, takes_over) = (self.https_port, self.takeover);
         let grace = Duration::from_millis(self.grace);
+        let spans = self.spans.clone().config()?;
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
-        let gateway = GatewayConfig { access_log, recent, https_port, ..GatewayConfig::new(run_id()) };
+        let gateway = GatewayConfig { access_log, recent, spans, https_port, ..GatewayConfig::new(run_id()) };
         let config = StandaloneConfig {
             gateway,
             source,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lockstep_domain::entry::{Entry, EntrySettings};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::RouteTable;
-use lockstep_gateway::Timeouts;
+use lockstep_gateway::{GatewayConfig, Timeouts};
 
 use crate::support::{ArmSpec, PATIENCE, Running, environment, table};
 
@@ -106,8 +106,12 @@ pub(crate) fn open(arms: &[ArmSpec<'_>]) -> Opened {
 }
 
 pub(crate) fn open_with(arms: &[ArmSpec<'_>], settings: &EntrySettings) -> Opened {
+    open_on(GatewayConfig::new("test"), arms, settings)
+}
+
+pub(crate) fn open_on(config: GatewayConfig, arms: &[ArmSpec<'_>], settings: &EntrySettings) -> Opened {
     let timeouts = Timeouts { upstream_idle: Duration::from_millis(20), ..Timeouts::default() };
-    let running = Running::with(timeouts, arms);
+    let running = Running::of(GatewayConfig { timeouts, ..config }, arms);
     for revision in 2.. {
         let port = nobody();
         let mut settings = settings.clone();

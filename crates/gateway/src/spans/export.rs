@@ -1,0 +1,234 @@
+//! Sending spans to a collector: OTLP over HTTP, in protobuf.
+//!
+//! Bounds: one batch at a time is under way, an answer is read up to [`MAX_ANSWER`] within the time that one may take, and a batch that
+//! the collector does not take is given up after [`MAX_TRIES`]. What comes meanwhile waits in the queue, and is dropped when that is full.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, StatusCode};
+use lockstep_reach::ReachError;
+use prost::Message as _;
+use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::message::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse, KeyValue, Resource, ResourceSpans, Scope,
+    ScopeSpans,
+};
+use super::write::{SCHEMA, attribute, write};
+use super::{BATCH, Collector, Record, Shared, SpansConfig};
+
+/// How long spans wait for others, at most.
+const EVERY: Duration = Duration::from_secs(1);
+/// Longest answer that is read: it says how many spans were not taken, and why.
+const MAX_ANSWER: usize = 64 * 1_024;
+/// How often a batch is sent at most: with the pauses between, some 15 s.
+const MAX_TRIES: u32 = 5;
+/// The pause after the first failure; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause, also when the collector asks for a longer one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long the last spans may take when nobody waits for them.
+const FAREWELL: Duration = Duration::from_secs(10);
+const USER: &str = concat!("lockstep-gateway/", env!("CARGO_PKG_VERSION"));
+const NAME: &str = "lockstep-gateway";
+
+/// What sends spans, on a thread of its own.
+pub(super) struct Exporter {
+    collector: Collector,
+    resource: Vec<KeyValue>,
+    records: Receiver<Box<Record>>,
+    shared: Arc<Shared>,
+    /// Whether the last batch was not taken, which has been said.
+    failing: bool,
+}
+
+/// Why a collector did not take spans.
+#[derive(Debug, Error)]
+enum SendError {
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+    #[error("it answered {0}: {1}")]
+    Status(StatusCode, String, Option<Duration>),
+}
+
+impl SendError {
+    /// Tells whether it may go better later, as OTLP has it.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Reach(error) => !error.is_lasting(),
+            Self::Silent(_) => true,
+            Self::Status(status, ..) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        }
+    }
+
+    fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Status(.., pause) => *pause,
+            Self::Reach(_) | Self::Silent(_) => None,
+        }
+    }
+}
+
+impl Exporter {
+    pub(super) fn new(
+        config: &SpansConfig,
+        gateway: &str,
+        records: Receiver<Box<Record>>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let given = &config.resource;
+        let usual = [
+            ("service.name", NAME),
+            ("service.version", env!("CARGO_PKG_VERSION")),
+            ("service.instance.id", gateway),
+        ];
+        let is_given = |name: &str| given.iter().any(|(known, _)| known == name);
+        let usual = usual.into_iter().filter(|(name, _)| !is_given(name));
+        let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let resource = usual.chain(given).map(|(name, value)| attribute(name, value)).collect();
+        Self { collector: config.collector.clone(), resource, records, shared, failing: false }
+    }
+
+    /// Starts the thread; `finish` is told when it is over.
+    pub(super) fn start(self, finish: watch::Sender<bool>) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(self.run());
+            let _ = finish.send(true);
+            // A search for the collector's name cannot be ended; nobody waits for its answer.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("spans".to_owned()).spawn(run).map(|_| ())
+    }
+
+    async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            tokio::select! {
+                () = shared.leave.cancelled() => break,
+                () = shared.full.notified() => {}
+                () = sleep(EVERY) => {}
+            }
+            self.send_what_waits().await;
+        }
+        // What is left of it then is neither counted as sent nor waited for.
+        let _ = timeout(FAREWELL, self.send_what_waits()).await;
+    }
+
+    async fn send_what_waits(&mut self) {
+        loop {
+            let batch: Vec<Box<Record>> = self.records.try_iter().take(BATCH).collect();
+            self.shared.queued.fetch_sub(batch.len() as i64, Ordering::Relaxed);
+            if batch.is_empty() {
+                return;
+            }
+            self.deliver(&batch).await;
+        }
+    }
+
+    async fn deliver(&mut self, batch: &[Box<Record>]) {
+        let mut spans = Vec::with_capacity(2 * batch.len());
+        batch.iter().for_each(|record| write(record, &mut spans));
+        let count = spans.len() as u64;
+        let body = self.body(spans);
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            tries += 1;
+            let error = match self.send(body.clone()).await {
+                Ok(answer) => return self.delivered(count, answer),
+                Err(error) => error,
+            };
+            let is_last = tries >= MAX_TRIES || self.shared.leave.is_cancelled() || !error.is_passing();
+            if !std::mem::replace(&mut self.failing, true) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(collector = %self.collector.reach.address(), error, "spans are not taken by their collector");
+            }
+            if is_last {
+                self.shared.counts.failed.fetch_add(count, Ordering::Relaxed);
+                return;
+            }
+            tokio::select! {
+                () = sleep(error.asked_pause().unwrap_or_else(|| jittered(pause)).min(LONGEST_PAUSE)) => {}
+                () = self.shared.leave.cancelled() => {}
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn delivered(&mut self, count: u64, answer: ExportTraceServiceResponse) {
+        let partial = answer.partial_success.unwrap_or_default();
+        let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
+        self.shared.counts.exported.fetch_add(count - refused, Ordering::Relaxed);
+        self.shared.counts.failed.fetch_add(refused, Ordering::Relaxed);
+        if refused > 0 && !self.failing {
+            let why: String = partial.error_message.chars().take(200).collect();
+            tracing::warn!(collector = %self.collector.reach.address(), refused, why, "the collector did not take all spans");
+        } else if refused == 0 && self.failing {
+            tracing::info!(collector = %self.collector.reach.address(), "spans are taken by their collector again");
+        }
+        self.failing = refused > 0;
+    }
+
+    fn body(&self, spans: Vec<super::message::Span>) -> Bytes {
+        let scope = Scope { name: NAME.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: SCHEMA.to_owned() }];
+        let resource = Some(Resource { attributes: self.resource.clone() });
+        let resource_spans = vec![ResourceSpans { resource, scope_spans, schema_url: SCHEMA.to_owned() }];
+        let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        if self.collector.gzip { packed(&body).into() } else { body.into() }
+    }
+
+    async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
+        let limit = self.collector.timeout;
+        timeout(limit, self.send_unbounded(body)).await.map_err(|_| SendError::Silent(limit))?
+    }
+
+    async fn send_unbounded(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
+        let Collector { reach, path, fields, gzip, .. } = &self.collector;
+        let mut all: Vec<(HeaderName, &str)> =
+            vec![(CONTENT_TYPE, "application/x-protobuf"), (USER_AGENT, USER)];
+        all.extend(gzip.then_some((CONTENT_ENCODING, "gzip")));
+        all.extend(fields.0.iter().map(|(name, value)| (name.clone(), value.as_str())));
+        let answer = reach.ask(Method::POST, path, &all, body).await?;
+        let status = answer.status();
+        let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        // What is longer says nothing more, and is no reason to send the spans again.
+        let said = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(ExportTraceServiceResponse::decode(said).unwrap_or_default());
+        }
+        let text = String::from_utf8_lossy(&said).chars().filter(|it| !it.is_control()).take(200).collect();
+        Err(SendError::Status(status, text, pause.map(Duration::from_secs)))
+    }
+}
+
+fn packed(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    // A vector takes all that is written to it.
+    let written = encoder.write_all(body).and_then(|()| encoder.finish());
+    written.unwrap_or_default()
+}
+
+/// Returns a time between half and all of `pause`, so that gateways do not come back all at once.
+fn jittered(pause: Duration) -> Duration {
+    let drawn = (RandomState::new().hash_one(0) >> 32) as u32;
+    pause / 2 + (pause / 2).mul_f64(f64::from(drawn) / f64::from(u32::MAX))
+}
