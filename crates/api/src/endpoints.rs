@@ -20,7 +20,7 @@ use crate::types::{
     OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveRequest,
     RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView,
     RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    StageRequest, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -520,6 +520,15 @@ pub fn endpoints() -> Vec<Endpoint> {
                 "getGatewayCertificate",
                 "Returns a certificate with its key; only with the key of a gateway",
                 Json(of::<CertificateBundle>),
+            ),
+        ),
+        for_callers(
+            Callers::Gateways,
+            get(
+                "/environments/{environment}/gateway-visit-keys",
+                "getGatewayVisitKeys",
+                "Returns the keys that visits are signed with; only with the key of a gateway",
+                Json(of::<VisitKeys>),
             ),
         ),
         for_callers(

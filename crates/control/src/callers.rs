@@ -25,6 +25,8 @@ use crate::secrets::{MODE, read_own};
 
 /// What the key is used for; another use would begin with another text.
 const PURPOSE: &[u8] = b"lockstep caller token\0";
+/// The other use: what visits are signed with.
+const VISITS: &[u8] = b"lockstep visit key\0";
 /// Bytes of the key.
 const KEY_BYTES: usize = 32;
 /// Bytes of a token: 128 bits cannot be guessed.
@@ -41,6 +43,8 @@ pub(crate) const ADDRESS_VARIABLE: &str = "LOCKSTEP_GATEWAY";
 pub(crate) struct Callers {
     path: PathBuf,
     keys: Mutex<Keys>,
+    /// The key before the one in use: what visits were signed with is still accepted.
+    former: Mutex<Option<Key>>,
     /// The digests of the tokens that instances were started with.
     given: Mutex<BTreeMap<EnvironmentName, Given>>,
 }
@@ -65,6 +69,12 @@ impl std::fmt::Debug for Keys {
     }
 }
 
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key")
+    }
+}
+
 impl Callers {
     /// Reads the key, or makes one where there is none.
     ///
@@ -79,12 +89,29 @@ impl Callers {
                 keys
             }
         };
-        Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), given: Mutex::default() })
+        let former = read_own(&former_path(path), MAX_FILE_BYTES, "remove it: visitors get new cookies")?;
+        let former = Mutex::new(former.map(|text| Key::parse(&text)).transpose()?);
+        Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), former, given: Mutex::default() })
     }
 
     /// Returns what comes before the path when an instance of the environment, started now, asks for something.
     pub(crate) fn path(&self, environment: &EnvironmentName) -> String {
         format!("{CALLER_PATH_PREFIX}{}", lock(&self.keys).used.token(environment))
+    }
+
+    /// Returns the keys that visits of an environment are signed with: by the first is signed, and what the next one and the former one sign
+    /// is accepted.
+    pub(crate) fn visit_keys(&self, environment: &EnvironmentName) -> Vec<String> {
+        let Keys { used, next } = lock(&self.keys).clone();
+        let former = lock(&self.former).clone();
+        let all = [Some(used), next, former].into_iter().flatten();
+        let mut keys: Vec<String> = Vec::new();
+        for key in all.map(|key| key.visit_key(environment)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
     }
 
     /// Returns what gateways recognise instances of an environment by: those that run, and those that are started. `address` tells
@@ -132,6 +159,11 @@ impl Callers {
         all.insert(environment.clone(), given.clone());
         given
     }
+}
+
+/// Where the former key lies; an older release passes it over.
+fn former_path(path: &Path) -> PathBuf {
+    path.with_extension("former.key")
 }
 
 /// Finds the token in the address at which an instance calls others; instances of old releases were given none.
@@ -182,9 +214,17 @@ impl Key {
     }
 
     fn token(&self, environment: &EnvironmentName) -> String {
+        self.derived(PURPOSE, environment, TOKEN_BYTES)
+    }
+
+    fn visit_key(&self, environment: &EnvironmentName) -> String {
+        self.derived(VISITS, environment, KEY_BYTES)
+    }
+
+    fn derived(&self, purpose: &[u8], environment: &EnvironmentName, bytes: usize) -> String {
         let mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).expect("a key may have any length");
-        let mac = mac.chain_update(PURPOSE).chain_update(environment.as_str()).finalize().into_bytes();
-        mac.iter().take(TOKEN_BYTES).map(|byte| format!("{byte:02x}")).collect()
+        let mac = mac.chain_update(purpose).chain_update(environment.as_str()).finalize().into_bytes();
+        mac.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -313,5 +353,29 @@ mod tests {
         assert_ne!(again.path(&production), old);
         assert_eq!(again.digests(&production, &[], |_| None), announced[1..]);
         assert_eq!(Callers::open(&path).unwrap().path(&production), again.path(&production));
+    }
+
+    #[test]
+    fn what_visits_were_signed_with_is_accepted_until_the_key_is_exchanged_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("callers.key");
+        let production = name("production");
+        let callers = Callers::open(&path).unwrap();
+        let first = callers.visit_keys(&production);
+        assert_eq!((first.len(), callers.visit_keys(&name("staging")) == first), (1, false));
+        let token = callers.path(&production);
+        assert!(!first[0].contains(&token[CALLER_PATH_PREFIX.len()..]), "a token says nothing of it");
+        callers.announce().unwrap();
+        let announced = callers.visit_keys(&production);
+        assert_eq!((announced.len(), &announced[0]), (2, &first[0]), "known to gateways before it signs");
+        callers.take_next().unwrap();
+        let taken = callers.visit_keys(&production);
+        assert_eq!(taken, [announced[1].clone(), first[0].clone()]);
+        assert_eq!(Callers::open(&path).unwrap().visit_keys(&production), taken, "a restart changes nothing");
+        callers.announce().unwrap();
+        callers.take_next().unwrap();
+        assert!(!callers.visit_keys(&production).contains(&first[0]));
+        let mode = fs::metadata(folder.path().join("callers.former.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

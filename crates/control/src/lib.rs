@@ -45,6 +45,7 @@ mod traffic;
 mod turns;
 mod uploads;
 mod version_rules;
+mod visits;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet};

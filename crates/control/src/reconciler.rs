@@ -163,6 +163,7 @@ impl Control {
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);
         table = table.with_listeners(self.listeners(observed.everything()));
         table = self.with_fallbacks(table, &world, environment, &observed, now);
+        table = self.with_visit_keys(table);
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));

@@ -26,6 +26,7 @@ use crate::routes::{
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::version_rules::{Takes, VersionRule};
+use crate::visit::Growth;
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
@@ -65,7 +66,9 @@ pub fn compile_routes(
         callers: callers.to_vec(),
         listeners: None,
         entry: entry(environment),
+        visits: None,
     };
+    let table = with_growth(table, environment);
     let table = with_drain(with_words_of_versions(table, world), environment).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
 }
@@ -92,6 +95,20 @@ fn with_drain(mut table: RouteTable, environment: &Environment) -> RouteTable {
     let has_tcp = table.services.values().any(ServiceRoutes::speaks_tcp);
     if let Some(drain_ms) = environment.settings.drain_ms.filter(|_| has_tcp) {
         table.entry.get_or_insert_default().tcp_drain_ms = Some(drain_ms);
+    }
+    table
+}
+
+/// Says how the arms on trial have grown, where a route keeps visitors.
+fn with_growth(mut table: RouteTable, environment: &Environment) -> RouteTable {
+    if !table.keeps_visitors() {
+        return table;
+    }
+    let is_on_trial = |split: &Split| split.role == SplitRole::Candidate;
+    for (service, routes) in &mut table.services {
+        if routes.splits.iter().any(is_on_trial) {
+            routes.growth = environment.mover_of(service).and_then(|operation| Growth::of(operation));
+        }
     }
     table
 }
@@ -217,6 +234,7 @@ fn service_routes(
         version_rules: Vec::new(),
         fallback: None,
         mirror: None,
+        growth: None,
     }
 }
 

@@ -92,6 +92,7 @@ pub mod variables;
 pub mod verdict;
 pub mod version;
 pub mod version_rules;
+pub mod visit;
 pub mod watch;
 pub mod ways_back;
 pub mod work;

@@ -40,6 +40,7 @@ use crate::routes::index::RouteIndex;
 use crate::routes::service_policy::{Fallback, FallbackArm, ServicePolicy};
 use crate::version::VersionNumber;
 use crate::version_rules::{Pattern, Places};
+use crate::visit::{Entered, Growth, Visits};
 use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
@@ -47,6 +48,7 @@ pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
+pub use crate::visit::FORMAT_WITH_VISITS;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 
@@ -98,7 +100,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 /// that allows none, is written as before.
 ///
 /// 18: answers that are compressed, which a gateway of an earlier format does not do. A table without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_COMPRESSION;
+///
+/// 19: visitors who are kept on one side of rollouts by a signed cookie, which a gateway of an earlier format would not do. A table without
+/// them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_VISITS;
 /// The format that a gateway must take where a route has answers compressed.
 pub const FORMAT_WITH_COMPRESSION: u32 = 18;
 /// The format that a gateway must take where a version says how its instances are chosen.
@@ -175,6 +180,10 @@ pub struct RouteTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_ENTRY))]
     pub entry: Option<Entry>,
+    /// What visits are signed with, where a route keeps visitors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
+    pub visits: Option<Visits>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -210,6 +219,19 @@ pub struct ServiceRoutes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_MIRRORS))]
     pub mirror: Option<SplitMirror>,
+    /// How the share of the arm on trial has grown, for visitors who came before; where it is left out they get what all get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
+    pub growth: Option<Growth>,
+}
+
+/// The split for a client within a visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisitChoice<'a> {
+    /// The split.
+    pub split: &'a Split,
+    /// Whether it says something about the split of now: only who came with these shares is counted for a verdict.
+    pub is_drawn: bool,
 }
 
 /// A rule that gives certain requests of a service one of its splits.
@@ -353,7 +375,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.routes.iter().any(|route| route.rule.compresses()) {
+        let format = if self.keeps_visitors() || self.services.values().any(|it| it.growth.is_some()) {
+            FORMAT_WITH_VISITS
+        } else if self.routes.iter().any(|route| route.rule.compresses()) {
             FORMAT_WITH_COMPRESSION
         } else if !rules.faults.is_empty() || !rules.fault_injection.is_refused() {
             FORMAT_WITH_FAULTS
@@ -408,6 +432,28 @@ impl RouteTable {
     #[must_use]
     pub fn with_listeners(self, listeners: Option<Listeners>) -> Self {
         Self { listeners, ..self }.in_its_format()
+    }
+
+    /// Tells whether a route keeps visitors on one side of rollouts.
+    #[must_use]
+    pub fn keeps_visitors(&self) -> bool {
+        self.routes.iter().any(|route| route.rule.keeps_visitors())
+    }
+
+    /// Returns the table with the digests of the keys that visits are signed with, where a route keeps visitors.
+    #[must_use]
+    pub fn with_visit_keys(self, keys: impl FnOnce() -> Vec<Digest>) -> Self {
+        if !self.keeps_visitors() {
+            return self;
+        }
+        Self { visits: Some(Visits { keys: keys() }), ..self }.in_its_format()
+    }
+
+    /// Returns what a visit sees that begins now; `None` where no route keeps visitors.
+    #[must_use]
+    pub fn entered_now(&self) -> Option<Entered> {
+        let growing = || self.services.values().filter_map(|routes| routes.growth.as_ref());
+        self.keeps_visitors().then(|| Entered::now(growing()))
     }
 
     /// Tells whether a route of a service keeps clients at instances.
@@ -521,6 +567,22 @@ impl ServiceRoutes {
             return Some(only);
         }
         self.split_at(slot(&self.salt, key))
+    }
+
+    /// Chooses the split for a client's key that began a visit when the arm on trial may have had another share. An arm that has a smaller one
+    /// since then is given only what that is.
+    #[must_use]
+    pub fn choose_for_visit(&self, key: &[u8], entered: &Entered) -> Option<VisitChoice<'_>> {
+        let place = slot(&self.salt, key);
+        let now = self.split_at(place)?;
+        let Some(growth) = &self.growth else { return Some(VisitChoice { split: now, is_drawn: true }) };
+        let (then, current) = (growth.weight_for(entered), growth.weights.last().copied().unwrap_or(0));
+        // Where all clients of one share are looked at, those who came when it was another are not among them: whom a visit keeps
+        // off the arm on trial are only those who came long ago, and whoever is left would be others than those of the stable one.
+        let is_drawn = then == current;
+        let is_grown = now.role == SplitRole::Candidate && place >= then;
+        let split = if is_grown { self.stable().unwrap_or(now) } else { now };
+        Some(VisitChoice { split, is_drawn })
     }
 
     /// Returns the split that has a place on the line from 0 to [`FULL_WEIGHT`], on which clients lie by their keys.

@@ -44,6 +44,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) path: &'a str,
     pub(crate) caller: Caller,
     pub(crate) key: &'a [u8],
+    /// The cookie of a visit that begins with it.
+    pub(crate) visit: Option<&'a str>,
 }
 
 impl Changes {
@@ -112,8 +114,9 @@ impl AnswerEdit {
             gives.push(("vary".to_owned(), "Origin".to_owned()));
         }
         if let Some(seconds) = actions.sticky_s.filter(|_| is_visitor(asked)) {
-            gives.push(("set-cookie".to_owned(), key::cookie(asked.key, seconds, asked.https)));
+            gives.extend(given_to_one(key::cookie(asked.key, seconds, asked.https)));
         }
+        gives.extend(asked.visit.into_iter().flat_map(|cookie| given_to_one(cookie.to_owned())));
         let drops = changes.remove.iter().chain(changes.set.keys()).cloned().collect();
         Self { drops, drops_cors: actions.cors.is_some(), gives, packing: None }
     }
@@ -142,6 +145,11 @@ impl AnswerEdit {
             head.field(name, value.as_bytes());
         }
     }
+}
+
+/// Returns the fields that give a cookie to one visitor: a cache that several share must not give it to others (RFC 9111).
+fn given_to_one(cookie: String) -> [(String, String); 2] {
+    [("set-cookie".to_owned(), cookie), ("cache-control".to_owned(), "private".to_owned())]
 }
 
 /// Tells whether a request comes from somebody to whom a key can be given: not from a program that has one, nor from an instance.

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
@@ -17,8 +17,9 @@ use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
     ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
 };
+use lockstep_domain::visit::Visits;
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
-use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
+use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 
 use crate::affinity::Mark;
 use crate::balance::ArmHealth;
@@ -41,6 +42,7 @@ use crate::table::{Choosing, ServiceTargets, Tally, Target, WorkerTable, check};
 use crate::tls::Tls;
 use crate::traffic::{Counters, EnvironmentTraffic, arm_name};
 use crate::trial::Ledger;
+use crate::visit::{VisitKey, VisitKeys};
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
 const MAX_FORMER_ARMS: usize = 512;
@@ -68,6 +70,10 @@ pub(crate) struct Environment {
     failures: FailureLog,
     /// What clients who come by TLS are shown.
     tls: Arc<Tls>,
+    /// What visits are signed with, as it was given.
+    visit_keys: ArcSwap<Vec<VisitKey>>,
+    /// What they are signed with where nothing was given, made when it is needed.
+    own_visit_key: OnceLock<Option<VisitKey>>,
     /// What each worker answered before it had chosen an arm.
     own: Vec<Counts>,
     /// What instances called at listeners of their own, for each worker.
@@ -171,6 +177,8 @@ impl Environment {
             faults: FaultCounts::default(),
             failures,
             tls: Arc::default(),
+            visit_keys: ArcSwap::default(),
+            own_visit_key: OnceLock::new(),
             own,
             calls,
             state: Mutex::default(),
@@ -228,6 +236,37 @@ impl Environment {
     /// Returns what clients who come by TLS are shown.
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    /// Takes the keys that visits are signed with, instead of those from before.
+    pub(crate) fn sign_visits(&self, keys: Vec<VisitKey>) {
+        self.visit_keys.store(Arc::new(keys));
+    }
+
+    /// Returns the keys that visits are signed with: those that a table names, else those that were given, else one that only this gateway has.
+    pub(crate) fn visit_keys(&self, named: Option<&Visits>) -> VisitKeys {
+        let given = self.visit_keys.load();
+        let known = |digest: &Digest| given.iter().find(|key| key.digest() == *digest).cloned();
+        match named.map(|visits| visits.keys.as_slice()) {
+            Some(digests @ [first, ..]) => {
+                VisitKeys { signing: known(first), accepted: digests.iter().filter_map(known).collect() }
+            }
+            Some([]) | None if !given.is_empty() => {
+                VisitKeys { signing: given.first().cloned(), accepted: given.to_vec() }
+            }
+            Some([]) | None => {
+                let own = self.own_visit_key.get_or_init(VisitKey::make).clone();
+                VisitKeys { accepted: own.iter().cloned().collect(), signing: own }
+            }
+        }
+    }
+
+    /// Tells whether the table names keys of visits that were not given.
+    pub(crate) fn lacks_visit_keys(&self) -> bool {
+        let (routes, given) = (self.routes(), self.visit_keys.load());
+        let named = routes.as_ref().and_then(|table| table.visits.as_ref());
+        let is_given = |digest: &Digest| given.iter().any(|key| key.digest() == *digest);
+        named.is_some_and(|visits| !visits.keys.iter().all(is_given))
     }
 
     /// Tells whether a connection from here begins with a PROXY header.
@@ -543,7 +582,8 @@ impl State {
         let mirrors = mirrors(table).map(|(_, mirror)| mirror.id).collect();
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
         let has_tcp = services.values().any(|service| service.speaks_tcp);
-        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp, mirrors }
+        let entered = routes.entered_now();
+        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp, mirrors, entered }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {

@@ -156,6 +156,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             key,
             class: self.facts.class,
             ruled: self.facts.ruled,
+            held: self.facts.held,
             delayed: self.facts.delay.is_some(),
         }
     }

@@ -7,6 +7,7 @@ mod certificates;
 mod client;
 mod parse;
 mod store;
+mod visit_keys;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +67,19 @@ pub(crate) async fn first_certificates(
         tokio::time::timeout(FIRST_TABLE, tending(gateway, environment, Some(server), store).look()).await;
 }
 
+/// Gets the keys that the table names for visits before the first client is served, unless that takes too long.
+pub(crate) async fn first_visit_keys(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    server: &Server,
+    store: &TableStore,
+) {
+    // Whoever follows says what is wrong.
+    let of = |server| visit_keys::Tending { gateway, environment, server, store };
+    let _ = of(None).look().await;
+    let _ = tokio::time::timeout(FIRST_TABLE, of(Some(server)).look()).await;
+}
+
 /// How long a gateway that leaves waits for its server to take its last receipt.
 const LAST_RECEIPT: Duration = Duration::from_secs(2);
 
@@ -121,7 +135,14 @@ pub async fn follow(
             CertificatesFrom::Elsewhere => std::future::pending().await,
         }
     };
+    let keys = visit_keys::Tending {
+        gateway: &gateway,
+        environment: &environment,
+        server: Some(&server),
+        store: &store,
+    };
     tokio::select! {
+        () = keys.run() => {}
         () = certificates => {}
         () = tables => {}
         () = receipts => {}

@@ -23,6 +23,7 @@ use crate::listener;
 use crate::listening::{Clients, Entrance, Listening};
 use crate::recent::Ring;
 use crate::spans::Spans;
+use crate::visit::VisitKey;
 use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
@@ -154,6 +155,18 @@ impl Gateway {
     pub(crate) fn wanted_certificates(&self, environment: &EnvironmentName) -> Option<Vec<TableCertificate>> {
         let table = self.environment(environment).routes()?;
         Some(table.entry.as_ref().map(|entry| entry.certificates.clone()).unwrap_or_default())
+    }
+
+    /// Takes the keys that visits of an environment are signed with, instead of those from before: by the first is signed where its table
+    /// names none, and what any of them signed is accepted.
+    pub fn sign_visits(&self, environment: &EnvironmentName, keys: Vec<VisitKey>) {
+        self.environment(environment).sign_visits(keys);
+    }
+
+    /// Tells whether the table of an environment names keys of visits that were not given.
+    #[must_use]
+    pub fn lacks_visit_keys(&self, environment: &EnvironmentName) -> bool {
+        self.environment(environment).lacks_visit_keys()
     }
 
     fn open(

@@ -6,8 +6,11 @@
 
 use std::borrow::Cow;
 
+use lockstep_domain::visit::Entered;
+
 use crate::field::members;
 use crate::version_rules;
+use crate::visit;
 
 /// The member of `baggage` that carries the key.
 pub(crate) const BAGGAGE_MEMBER: &str = "lockstep.key";
@@ -65,11 +68,11 @@ pub(crate) fn in_cookie(value: &str) -> Option<&[u8]> {
     })
 }
 
-/// Writes a `baggage` value with the key first, then the rules that take the request, and then the members of `given`, as far as the
+/// Writes a `baggage` value with the key first, then the rules that take the request, what its visit sees, and then the members of `given`, as far as the
 /// limits allow.
 pub(crate) fn write_baggage<'a>(
     output: &mut Vec<u8>,
-    (key, rules): (&[u8], &[u64]),
+    (key, rules, entered): (&[u8], &[u64], Option<&Entered>),
     given: impl Iterator<Item = &'a str>,
 ) {
     let start = output.len();
@@ -77,7 +80,8 @@ pub(crate) fn write_baggage<'a>(
     output.push(b'=');
     encode(output, key, is_plain);
     version_rules::write_baggage(output, rules);
-    let own = 1 + usize::from(!rules.is_empty());
+    entered.into_iter().for_each(|entered| visit::write_baggage(output, entered));
+    let own = 1 + usize::from(!rules.is_empty()) + usize::from(entered.is_some());
     let others = given.flat_map(members).filter(|member| !is_ours(member));
     for member in others.take(MAX_BAGGAGE_MEMBERS - own) {
         if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
@@ -137,7 +141,7 @@ mod tests {
 
     fn baggage(key: &[u8], given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_baggage(&mut output, (key, &[]), given.iter().copied());
+        write_baggage(&mut output, (key, &[], None), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -196,6 +196,7 @@ mod tests {
             callers: tokens.iter().map(|it| Digest::from_bytes(Sha256::digest(it).into())).collect(),
             listeners: None,
             entry: None,
+            visits: None,
         }
     }
 

@@ -75,6 +75,8 @@ pub(crate) enum Chosen {
     Chance,
     /// That the arm which was drawn is left alone.
     Breaker,
+    /// A visit that began at other shares.
+    Visit,
 }
 
 #[derive(Debug, Clone, Copy)]

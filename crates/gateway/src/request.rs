@@ -429,6 +429,13 @@ impl<'b> Request<'b> {
         carried || self.own_key.as_ref().is_some_and(|(source, _)| *source != KeySource::Trace)
     }
 
+    /// Tells whether it comes from somebody whom a visit can keep: not from a program that says its key, nor for a client of an earlier hop.
+    pub(crate) fn is_of_visitor(&self, caller: Caller) -> bool {
+        let carried = caller.is_trusted() && (self.carried_key.is_some() || self.traced_key.is_some());
+        let says = self.own_key.as_ref().is_some_and(|(source, _)| *source == KeySource::Header);
+        caller != Caller::Instance && self.call.is_none() && !carried && !says
+    }
+
     /// Tells whether the client sends its body only when it is told to.
     pub(crate) fn waits_to_go_on(&self) -> bool {
         self.expects_continue && self.minor >= 1 && !self.body.is_done()

@@ -26,11 +26,13 @@ use source::{Source, Stamp, stamp};
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::follow::{
-    CertificatesFrom, Server, StoreError, TableStore, catch_up, first_certificates, follow, read_written,
+    CertificatesFrom, Server, StoreError, TableStore, catch_up, first_certificates, first_visit_keys, follow,
+    read_written,
 };
 use crate::gateway::Gateway;
 use crate::listening::Clients;
 use crate::takeover::{Ask, Offer, Successor, TakeoverError, take};
+use crate::visit::VisitKey;
 
 /// How often a table file is looked at; `SIGHUP` makes it happen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -55,6 +57,9 @@ pub struct StandaloneConfig {
     pub listen_tls: Option<SocketAddr>,
     /// Certificates in files, where its table names none that it could have from a server.
     pub certificates: Option<CertificateFiles>,
+    /// What visits of its table are signed with, where that is no secret of a server: the first signs, and all are accepted. Where there is
+    /// none it makes one, which nobody else has and which ends with it.
+    pub visit_keys: Vec<VisitKey>,
 }
 
 /// Where a gateway of its own listens.
@@ -176,6 +181,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
                 if from == CertificatesFrom::Server {
                     first_certificates(&gateway, &environment, &server, &store).await;
                 }
+                first_visit_keys(&gateway, &environment, &server, &store).await;
                 gateway.listen(&environment, address)?;
                 let follower = follow(
                     Arc::clone(&gateway),
@@ -190,6 +196,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         }
         Source::File { path, listen, seen, table } => {
             let environment = table.environment.clone();
+            gateway.sign_visits(&environment, config.visit_keys);
             gateway.apply(*table)?;
             gateway.listen(&environment, listen)?;
             let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;

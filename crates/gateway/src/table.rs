@@ -13,9 +13,10 @@ use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::service_policy::Balance;
 use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
-    SplitRule, SplitTakes,
+    SplitRule, SplitTakes, VisitChoice,
 };
 use lockstep_domain::version_rules::Takes;
+use lockstep_domain::visit::Entered;
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
 
@@ -50,6 +51,8 @@ pub(crate) struct WorkerTable {
     pub(crate) has_tcp: bool,
     /// The mirrors of all services: what a copy causes is marked with the one that it is of.
     pub(crate) mirrors: Vec<u64>,
+    /// What a visit sees that begins now, where routes keep visitors.
+    pub(crate) entered: Option<Entered>,
 }
 
 /// The arm that was chosen for a request.
@@ -59,6 +62,8 @@ pub(crate) struct Choice {
     pub(crate) target: usize,
     /// Whether a rule chose it: then it says nothing about the split, and is neither counted for a verdict nor shielded.
     pub(crate) ruled: bool,
+    /// Whether a visit that began at other shares chose it: then it is not counted for a verdict either.
+    pub(crate) held: bool,
 }
 
 /// Where the requests of one service can go.
@@ -144,16 +149,22 @@ impl Target {
 }
 
 impl ServiceTargets {
-    /// Chooses the arm for a client's key; `rules` are those that take the request.
-    pub(crate) fn choose(&self, key: &[u8], rules: &[u64]) -> Option<Choice> {
+    /// Chooses the arm for a client's key; `rules` are those that take the request, `visit` is what its visit sees.
+    pub(crate) fn choose(&self, key: &[u8], rules: &[u64], visit: Option<&Entered>) -> Option<Choice> {
         let splits = &self.routes.splits;
         let rule = self.routes.rule_for(|rule| rules.contains(&rule.id), key);
         if let Some(target) = rule.and_then(|rule| splits.iter().position(|split| rule.leads_to(split))) {
-            return Some(Choice { target, ruled: true });
+            return Some(Choice { target, ruled: true, held: false });
         }
-        let chosen = self.routes.choose(key)?;
+        let (chosen, held) = match visit {
+            None => (self.routes.choose(key)?, false),
+            Some(entered) => {
+                let VisitChoice { split, is_drawn } = self.routes.choose_for_visit(key, entered)?;
+                (split, !is_drawn)
+            }
+        };
         let target = splits.iter().position(|split| std::ptr::eq(split, chosen))?;
-        Some(Choice { target, ruled: false })
+        Some(Choice { target, ruled: false, held })
     }
 
     /// Tells whether requests of other services may be taken by its rules too, for calls that come later.
@@ -348,6 +359,14 @@ pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Ve
         }
         for problem in split.policy.iter().flat_map(|policy| policy.problems()) {
             add(format!("services.{name}.splits[{index}].policy"), format!("{}: {problem}", split.arm(name)));
+        }
+    }
+    if let Some(growth) = &routes.growth {
+        let on_trial = routes.splits.iter().find(|split| split.role == SplitRole::Candidate);
+        let (now, said) = (on_trial.map(|split| split.weight), growth.weights.last().copied());
+        if now != said || said.is_none() {
+            let detail = format!("the last share that `{name}` has grown to is not that of an arm on trial");
+            add(format!("services.{name}.growth"), detail);
         }
     }
     if let Some(mirror) = &routes.mirror {

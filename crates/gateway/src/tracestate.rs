@@ -6,9 +6,12 @@
 
 use std::borrow::Cow;
 
+use lockstep_domain::visit::Entered;
+
 use crate::field::members;
 use crate::key::{decode, encode, valid};
 use crate::version_rules::{self, TRACESTATE_MEMBER};
+use crate::visit;
 
 /// The member that carries the key.
 const MEMBER: &str = "lockstep";
@@ -29,7 +32,7 @@ pub(crate) fn in_tracestate(value: &str) -> Option<Cow<'_, [u8]>> {
 /// none of them.
 pub(crate) fn write_tracestate<'a>(
     output: &mut Vec<u8>,
-    (key, rules): (Option<&[u8]>, &[u64]),
+    (key, rules, entered): (Option<&[u8]>, &[u64], Option<&Entered>),
     given: impl Iterator<Item = &'a str> + Clone,
 ) {
     let others = given.flat_map(members).filter(|member| !is_ours(member));
@@ -42,6 +45,9 @@ pub(crate) fn write_tracestate<'a>(
     }
     if !rules.is_empty() {
         write_member(output, (list, others.clone()), |output| version_rules::write_tracestate(output, rules));
+    }
+    if let Some(entered) = entered {
+        write_member(output, (list, others.clone()), |output| visit::write_tracestate(output, entered));
     }
     for member in others {
         if output.len() > list {
@@ -64,7 +70,7 @@ fn write_member<'a>(
     let member = output.len();
     write(output);
     let value = output[member..].iter().position(|&byte| byte == b'=').map_or(0, |at| member + at + 1);
-    let ours = 1 + usize::from(start > list);
+    let ours = 1 + members(std::str::from_utf8(&output[list..start]).unwrap_or_default()).count();
     let own = (ours, output.len() - list);
     let (count, length) = others.fold(own, |(count, length), it| (count + 1, length + 1 + it.len()));
     if output.len() - value > MAX_VALUE_LENGTH || count > MAX_MEMBERS || length > MAX_LENGTH {
@@ -81,7 +87,7 @@ fn put_name(output: &mut Vec<u8>, name: &str) {
 /// stranger claims must not come back from an instance.
 fn is_ours(member: &str) -> bool {
     let name = member.split('=').next().unwrap_or(member).trim();
-    [MEMBER, TRACESTATE_MEMBER].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER].iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What may stand in a value, without the percent sign.
@@ -97,7 +103,7 @@ mod tests {
 
     fn written(key: Option<&[u8]>, given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_tracestate(&mut output, (key, &[]), given.iter().copied());
+        write_tracestate(&mut output, (key, &[], None), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

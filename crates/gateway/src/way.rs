@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::Caller;
-use lockstep_domain::routes::Matched;
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::service_policy::Balance;
+use lockstep_domain::routes::{Matched, RouteRule};
+use lockstep_domain::visit::Entered;
 
 use crate::access;
 use crate::affinity::Affinity;
@@ -38,6 +39,7 @@ use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
 use crate::version_rules;
+use crate::visit::{self, Door, Going};
 use crate::waits::Waits;
 use crate::worker::Worker;
 
@@ -64,6 +66,8 @@ pub(crate) struct Notes {
     pub(crate) key_is_new: bool,
     /// The rules that take the request.
     pub(crate) rules: Vec<u64>,
+    /// What its visit sees, where it is part of one.
+    pub(crate) visit: Option<Entered>,
     /// What its route changes.
     pub(crate) changes: Option<Box<Changes>>,
     /// The one that was made; empty where the one goes on that the request came with.
@@ -94,6 +98,8 @@ pub(crate) struct Routed {
     pub(crate) class: Class,
     /// Whether its arm was not drawn: a rule chose it, or it stands in for the one that was.
     pub(crate) ruled: bool,
+    /// Whether a visit chose its arm that began at other shares.
+    pub(crate) held: bool,
     /// How much later it is sent on, because of a fault that it met on purpose.
     pub(crate) delay: Option<Duration>,
     /// How it came past the breakers, where it did not simply pass.
@@ -118,6 +124,7 @@ impl Routed {
         match (self.ruled, key_is_new) {
             (true, _) if is_degraded => Chosen::Breaker,
             (true, _) => Chosen::Rule,
+            (false, _) if self.held => Chosen::Visit,
             (false, true) => Chosen::Chance,
             (false, false) => Chosen::Key,
         }
@@ -151,8 +158,12 @@ impl Desk {
         notes.key_is_new = given.is_none();
         notes.key.clear();
         notes.key.extend_from_slice(given.unwrap_or_else(|| made_id(&notes.traceparent).as_bytes()));
+        notes.visit = None;
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             version_rules::note(&mut notes.rules, table, request, caller);
+            if table.entered.is_some() {
+                notes.visit = visit::carried(request, caller);
+            }
         }
         (notes.changes, notes.seat) = (None, None);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
@@ -178,6 +189,7 @@ impl Desk {
             caller: routed.caller,
             key: &notes.key,
             rules: &notes.rules,
+            visit: notes.visit.as_ref(),
             changes: notes.changes.as_deref(),
             random: &self.worker.random,
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
@@ -197,8 +209,42 @@ impl Desk {
         self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
     }
 
-    fn asked<'a>(&self, request: &'a Request<'_>, path: &'a str, caller: Caller, key: &'a [u8]) -> Asked<'a> {
-        Asked { request, path, caller, key, https: self.is_https(request, caller) }
+    fn asked<'a>(
+        &self,
+        request: &'a Request<'_>,
+        path: &'a str,
+        caller: Caller,
+        (key, visit): (&'a [u8], Option<&'a str>),
+    ) -> Asked<'a> {
+        Asked { request, path, caller, key, visit, https: self.is_https(request, caller) }
+    }
+
+    /// Goes on with the visit of a request whose route keeps visitors, or begins one; returns the cookie of one that begins.
+    fn visit(
+        &self,
+        (table, rule): (&WorkerTable, &RouteRule),
+        request: &Request<'_>,
+        caller: Caller,
+        notes: &mut Notes,
+    ) -> Option<String> {
+        let visit = rule.then.as_ref()?.visit.as_ref().filter(|_| request.is_of_visitor(caller))?;
+        let keys = self.environment.visit_keys(table.routes.visits.as_ref());
+        let environment = self.environment.name();
+        let door = Door { visit, environment, keys: &keys, now_s: visit::now_s() };
+        let going = door.going(request);
+        notes.key_is_new = going.is_none();
+        let (key, entered, cookie) = match going {
+            Some(Going { key, entered }) => (key, entered, None),
+            None => {
+                let (key, entered) = (visit::made_key(&self.worker.random), table.entered.clone()?);
+                let cookie = door.begin(&key, &entered, self.is_https(request, caller));
+                (key, entered, cookie)
+            }
+        };
+        notes.key.clear();
+        notes.key.extend_from_slice(key.as_bytes());
+        notes.visit = Some(entered);
+        cookie
     }
 
     /// Asks the route whether it takes one more.
@@ -239,7 +285,9 @@ impl Desk {
             };
             notes.seat = matched.place.map(|place| Arc::clone(&table.seats[place]));
             if let Some(rule) = matched.rule.filter(|rule| rule.then.is_some()) {
-                notes.changes = Changes::of(rule, &self.asked(request, path, caller, &notes.key))?;
+                let cookie = self.visit((table, rule), request, caller, notes);
+                let asked = self.asked(request, path, caller, (&notes.key, cookie.as_deref()));
+                notes.changes = Changes::of(rule, &asked)?;
             }
             let Some(service) = table.services.get(matched.service) else {
                 service_name = Some(matched.service.clone());
@@ -252,8 +300,8 @@ impl Desk {
                 [] => None,
                 faults => injection::meet(faults, request, &self.worker.random, self.environment.faults())?,
             };
-            let choice =
-                service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
+            let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_ref());
+            let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
             let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
             let affinity = match matched.rule {
                 Some(rule) => rule.affinity.map(|_| {
@@ -281,7 +329,7 @@ impl Desk {
             };
             if let Found::Shut(wait) = found {
                 let arm = &service.targets[choice.target];
-                count_kept_away(arm, class(), notes);
+                count_kept_away(arm, class(), choice.held, notes);
                 return Err(self.shut(arm, wait, matched.rule, notes));
             }
             if let Found::Picked(pick, passage) = found {
@@ -294,7 +342,7 @@ impl Desk {
                 let class = class();
                 let is_degraded = passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
                 if is_degraded {
-                    count_kept_away(&service.targets[choice.target], class, notes);
+                    count_kept_away(&service.targets[choice.target], class, choice.held, notes);
                 }
                 // What is asked because of a copy is as little drawn as what a rule sends, and says nothing about a split.
                 let is_of_copy = table.mirrors.iter().any(|id| notes.rules.contains(id));
@@ -310,6 +358,7 @@ impl Desk {
                     place,
                     class,
                     ruled,
+                    held: choice.held,
                     delay,
                     passage,
                     caller,

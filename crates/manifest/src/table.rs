@@ -79,6 +79,7 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
         callers: Vec::new(),
         listeners: None,
         entry,
+        visits: None,
     };
     Some((table.in_its_format(), places))
 }

@@ -400,6 +400,7 @@ mod tests {
         RouteTable {
             listeners: None,
             entry: None,
+            visits: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
@@ -628,6 +629,7 @@ mod tests {
             version_rules: Vec::new(),
             fallback: None,
             mirror: None,
+            growth: None,
         };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }

@@ -1,7 +1,9 @@
 //! Handlers of certificates: parse, one call, convert.
 
 use axum::extract::State;
-use lockstep_api::types::{AddCertificate, CertificateBundle, CertificateList, RequestCertificate};
+use lockstep_api::types::{
+    AddCertificate, CertificateBundle, CertificateList, RequestCertificate, VisitKeys,
+};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Taking;
 use lockstep_domain::{CertificateName, Digest, EnvironmentName};
@@ -75,4 +77,17 @@ pub(crate) async fn of_gateway(
         return Err(Failure(Problem::new(ErrorCode::Unauthorized, detail)));
     };
     Ok(Json(control.certificate_for(&gateway, &environment, &digest)?))
+}
+
+/// Gives a gateway of its own the keys that visits are signed with, and nobody else.
+pub(crate) async fn visit_keys(
+    State(control): App,
+    For(caller): For,
+    At(environment): At<EnvironmentName>,
+) -> Answer<VisitKeys> {
+    let Caller::Gateway(gateway) = caller else {
+        let detail = "the keys of visits are given with the key of a gateway only";
+        return Err(Failure(Problem::new(ErrorCode::Unauthorized, detail)));
+    };
+    Ok(Json(control.visit_keys_for(&gateway, &environment)?))
 }

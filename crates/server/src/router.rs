@@ -89,6 +89,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/certificates/{certificate}/replace", post(certificates::replace)),
         ("/environments/{environment}/certificates/{certificate}/remove", post(certificates::remove)),
         ("/environments/{environment}/gateway-certificates/{digest}", get(certificates::of_gateway)),
+        ("/environments/{environment}/gateway-visit-keys", get(certificates::visit_keys)),
         ("/gateways", get(handlers::gateways).post(handlers::add_gateway)),
         ("/gateways/{gateway}/remove", post(handlers::remove_gateway)),
         ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),

@@ -212,6 +212,20 @@ impl std::fmt::Debug for CertificateBundle {
     }
 }
 
+/// The keys that visits of an environment are signed with, for a gateway of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VisitKeys {
+    /// In hexadecimal digits; as secret as keys of certificates.
+    pub keys: Vec<String>,
+}
+
+/// Without what is in it.
+impl std::fmt::Debug for VisitKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("VisitKeys")
+    }
+}
+
 /// Where clients come in by https, and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EntryView {

@@ -7,9 +7,11 @@ use std::time::Duration;
 use lockstep_api::types::{CallersKeyView, KeysView, RotateRequest, StaleInstance};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::{Actor, Digest, EnvironmentName, Event};
+use lockstep_files::whole;
 use tokio::time::Instant;
 
-use super::{Callers, Key, Keys};
+use super::{Callers, Key, Keys, former_path};
+use crate::secrets::MODE;
 use crate::{Control, lock, storage_problem};
 
 /// How long the gateways may take to confirm a table with the next key: they report every second.
@@ -38,6 +40,9 @@ impl Callers {
     pub(super) fn take_next(&self) -> io::Result<()> {
         let mut keys = lock(&self.keys);
         if let Some(next) = keys.next.clone() {
+            // Written first: between the two it is the one in use, which is accepted anyway.
+            whole::put(&former_path(&self.path), format!("{}\n", keys.used.0).as_bytes(), MODE)?;
+            *lock(&self.former) = Some(keys.used.clone());
             let changed = Keys { used: next, next: None };
             changed.put(&self.path)?;
             *keys = changed;

@@ -5,7 +5,7 @@ use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
     FORMAT_WITH_AFFINITY, FORMAT_WITH_APPROACH, FORMAT_WITH_BALANCING, FORMAT_WITH_BREAKERS,
     FORMAT_WITH_COMPRESSION, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS,
-    FORMAT_WITH_TCP, RouteRule,
+    FORMAT_WITH_TCP, FORMAT_WITH_VISITS, RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -21,6 +21,9 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if version.routes.iter().any(RouteRule::keeps_visitors) {
+        return Some(Asked { format: FORMAT_WITH_VISITS, what: "keeps visitors by a route" });
+    }
     if version.routes.iter().any(RouteRule::compresses) {
         return Some(Asked { format: FORMAT_WITH_COMPRESSION, what: "has answers compressed by a route" });
     }

@@ -11,9 +11,10 @@ use thiserror::Error;
 use super::compress::{Compress, CompressError};
 use super::cors::{Cors, CorsError};
 use super::template::{self, Segment, TemplateError};
-use super::{FORMAT_WITH_COMPRESSION, PathType, PrefixHandling, RouteRule};
+use super::{FORMAT_WITH_COMPRESSION, FORMAT_WITH_VISITS, PathType, PrefixHandling, RouteRule};
 use crate::request_host::normalize_route_host;
 use crate::request_path::normalize_path;
+use crate::visit::{Visit, VisitError};
 
 /// Longest body of a static answer: what is longer belongs to a service.
 pub const MAX_RESPOND_BYTES: usize = 16 * 1_024;
@@ -51,6 +52,10 @@ pub struct Actions {
     /// For how many seconds a browser without a key gets one of the gateway's in a cookie, so that it stays on one side of a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_s: Option<u64>,
+    /// How a visitor is kept on one side of rollouts by a signed cookie, also while shares grow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
+    pub visit: Option<Visit>,
     /// How answers are compressed for clients who take that; not at all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_COMPRESSION))]
@@ -198,6 +203,9 @@ pub enum ActionError {
     /// The time is none, or longer than browsers keep cookies.
     #[error("a visitor stays for one second to 400 days")]
     Sticky,
+    /// How no visitor can be kept.
+    #[error(transparent)]
+    Visit(#[from] VisitError),
 }
 
 impl Actions {
@@ -221,6 +229,7 @@ impl Actions {
         let pairs = [
             (self.redirect.is_some() && self.respond.is_some(), "redirect", "respond"),
             (self.answers() && self.rewrite.is_some(), "rewrite", "an answer of the gateway"),
+            (self.sticky_s.is_some() && self.visit.is_some(), "sticky_s", "visit"),
             (has_path && rule.prefix == PrefixHandling::Strip, "rewrite.path", "strip_prefix"),
         ];
         problems
@@ -234,6 +243,7 @@ impl Actions {
         problems.extend(self.compress.iter().flat_map(Compress::problems).map(ActionError::from));
         let lasts = self.sticky_s.is_none_or(|it| (1..=MAX_STICKY_S).contains(&it));
         problems.extend((!lasts).then_some(ActionError::Sticky));
+        problems.extend(self.visit.iter().flat_map(Visit::problems).map(ActionError::from));
         problems
     }
 }

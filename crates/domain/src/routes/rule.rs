@@ -236,6 +236,12 @@ impl RouteRule {
         self.policy.as_ref().is_some_and(|policy| policy.fallback.is_some())
     }
 
+    /// Tells whether it keeps visitors on one side of rollouts.
+    #[must_use]
+    pub fn keeps_visitors(&self) -> bool {
+        self.then.as_ref().is_some_and(|then| then.visit.is_some())
+    }
+
     /// Tells whether answers are compressed.
     #[must_use]
     pub fn compresses(&self) -> bool {

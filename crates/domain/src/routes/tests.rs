@@ -33,6 +33,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
         version_rules: Vec::new(),
         fallback: None,
         mirror: None,
+        growth: None,
     }
 }
 
@@ -46,6 +47,7 @@ fn table() -> RouteTable {
     RouteTable {
         listeners: None,
         entry: None,
+        visits: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),
@@ -276,5 +278,53 @@ fn a_table_is_written_in_the_lowest_format_that_has_all_of_it() {
         for listeners in [None, Some(listeners.clone())] {
             assert_eq!(keeping.clone().with_listeners(listeners).format, FORMAT_WITH_AFFINITY);
         }
+    }
+}
+
+/// A service whose arm on trial has had these shares.
+fn grown(weights: &[u32]) -> ServiceRoutes {
+    let weight = *weights.last().expect("one at least");
+    let mut routes = splits(&[weight, FULL_WEIGHT - weight]);
+    routes.splits[0].role = SplitRole::Candidate;
+    let growth = Growth { rollout: 7, before: 2, weights: weights.to_vec() };
+    ServiceRoutes { growth: Some(growth), ..routes }
+}
+
+proptest! {
+    #[test]
+    fn a_visit_gets_what_it_got_at_its_beginning_however_shares_grow(
+        mut weights in prop::collection::vec(0..=FULL_WEIGHT, 1..8),
+        began in 0_usize..8,
+        key in prop::collection::vec(any::<u8>(), 1..20),
+    ) {
+        weights.sort_unstable();
+        let began = began % weights.len();
+        let then = grown(&weights[..=began]);
+        let entered = Entered::now(then.growth.iter());
+        let first = then.choose(&key).unwrap();
+        for now in began..weights.len() {
+            let table = grown(&weights[..=now]);
+            let choice = table.choose_for_visit(&key, &entered).unwrap();
+            prop_assert_eq!(&choice.split.version, &first.version);
+            // Who is counted was drawn by the shares of now.
+            prop_assert!(!choice.is_drawn || choice.split == table.choose(&key).unwrap());
+        }
+        let before = grown(&weights);
+        let earlier = before.choose_for_visit(&key, &Entered::default()).unwrap();
+        prop_assert_eq!(earlier.split.role, SplitRole::Stable, "the rollout was not there when it came");
+    }
+
+    #[test]
+    fn a_share_that_shrinks_takes_from_visits_as_from_all(
+        then in 0..=FULL_WEIGHT,
+        now in 0..=FULL_WEIGHT,
+        key in prop::collection::vec(any::<u8>(), 1..20),
+    ) {
+        let entered = Entered::now(grown(&[then]).growth.iter());
+        let table = grown(&[then, now]);
+        let choice = table.choose_for_visit(&key, &entered).unwrap();
+        let is_new = slot(&table.salt, &key) < then.min(now);
+        prop_assert_eq!(choice.split.role == SplitRole::Candidate, is_new);
+        prop_assert_eq!(choice.is_drawn, then == now);
     }
 }

@@ -14,6 +14,9 @@ impl Actions {
         told.extend(fields("response", &self.response_headers));
         told.extend(self.cors.as_ref().map(|it| format!("cors for {}", it.origins.join(", "))));
         told.extend(self.sticky_s.map(|it| format!("gives visitors a key for {it} s")));
+        told.extend(self.visit.as_ref().map(|it| {
+            format!("keeps visitors on one side of rollouts for {} s (cookie {})", it.for_s, it.cookie)
+        }));
         told.extend(self.compress.as_ref().map(|it| {
             let codings: Vec<_> = it.encodings.iter().map(|it| it.as_str()).collect();
             format!("compresses by {}", codings.join(", "))

@@ -172,6 +172,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     Ok(RouteTable {
         listeners: None,
         entry: None,
+        visits: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,
@@ -188,6 +189,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
                 version_rules: Vec::new(),
                 fallback: None,
                 mirror: None,
+                growth: None,
             },
         )]),
         rules: None,
@@ -220,6 +222,7 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
             admin: None,
             listen_tls: certificate.map(|_| secure),
             certificates: certificate.map(pair),
+            visit_keys: Vec::new(),
         },
         |_| {},
     )?;

@@ -131,6 +131,7 @@ impl World {
                 version_rules: Vec::new(),
                 fallback: None,
                 mirror: None,
+                growth: None,
             };
             ServiceTargets {
                 service: "shop".parse().unwrap(),

@@ -47,6 +47,8 @@ pub(super) struct Attempt<'a> {
     pub(super) class: Class,
     /// Whether a rule chose the arm.
     pub(super) ruled: bool,
+    /// Whether a visit chose the arm that began at other shares.
+    pub(super) held: bool,
     /// Whether it was asked later on purpose.
     pub(super) delayed: bool,
 }
@@ -160,9 +162,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
+    /// What the stable arm does for the one on trial is no merit or fault of its own; whom a rule sends to one of them was not drawn, and whom a
+    /// visit keeps was drawn for other shares.
     pub(super) fn meter(&self) -> Option<&Meter> {
-        let is_own = self.shielded.is_none() && !self.ruled && !self.is_counted;
+        let is_own = self.shielded.is_none() && !self.ruled && !self.held && !self.is_counted;
         self.target.meter.as_deref().filter(|_| is_own)
     }
 

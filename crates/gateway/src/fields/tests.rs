@@ -13,7 +13,7 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 20] = [
+const WITHOUT_UNIT: [&str; 22] = [
     "format",
     "revision",
     "baseline",
@@ -34,6 +34,8 @@ const WITHOUT_UNIT: [&str; 20] = [
     "trials",
     "slower",
     "max_requests",
+    "rollout",
+    "before",
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_domain::certificate::TableCertificate;
@@ -137,22 +137,26 @@ impl TableStore {
         read.inspect_err(say).ok()
     }
 
-    /// Stores a certificate with its key, for the owner alone; after a crash at any moment it is there whole or not at all.
+    /// Stores a certificate with its key.
     fn keep_certificate(
         &self,
         environment: &EnvironmentName,
         digest: &Digest,
         bundle: &str,
     ) -> io::Result<()> {
-        let path = self.certificate_path(environment, digest);
+        self.keep_secret(&self.certificate_path(environment, digest), bundle)
+    }
+
+    /// Stores a secret, for the owner alone; after a crash at any moment it is there whole or not at all.
+    pub(super) fn keep_secret(&self, path: &Path, text: &str) -> io::Result<()> {
         let beside = path.with_extension("new");
         let _alone = self.alone()?;
         // What an interrupted attempt left may have another mode.
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
-        file.write_all(bundle.as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&beside, &path)?;
+        fs::rename(&beside, path)?;
         File::open(self.folder())?.sync_all()
     }
 

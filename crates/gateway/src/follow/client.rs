@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::parse::{TableError, parse_table};
+use crate::visit::VisitKey;
 
 /// Longest answer that is read from a server: a table as large as one that can be stored.
 const MAX_ANSWER: usize = 64 * 1_024 * 1_024;
@@ -78,6 +79,12 @@ impl ServerError {
     }
 }
 
+/// What the server answers when it is asked for the keys of visits.
+#[derive(serde::Deserialize)]
+struct Keys {
+    keys: Vec<String>,
+}
+
 /// A server that a gateway follows.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -134,6 +141,21 @@ impl Server {
             ))),
         })?;
         Ok(answer.bundle)
+    }
+
+    /// Asks for the keys that visits are signed with.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses it, or answers what are none.
+    pub async fn visit_keys(&self, environment: &EnvironmentName) -> Result<Vec<String>, ServerError> {
+        let path = format!("/api/v1/environments/{environment}/gateway-visit-keys");
+        let (_, body) = self.exchange(Method::GET, &path, Bytes::new(), LIMIT).await?;
+        let answer = serde_json::from_slice::<Keys>(&body).ok();
+        let is_key = |key: &String| VisitKey::parse(key).is_some();
+        let keys = answer.map(|all| all.keys).filter(|keys| keys.iter().all(is_key));
+        // Where and why it is none would show a part of it.
+        let none = || TableError::Text(serde::de::Error::custom("not the keys of visits"));
+        keys.ok_or_else(|| ServerError::Table { server: self.name(), source: none() })
     }
 
     /// Sends a receipt.

@@ -220,6 +220,7 @@ mod tests {
         RouteTable {
             listeners: None,
             entry: None,
+            visits: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

@@ -51,7 +51,7 @@ pub struct Recent {
     /// The version that was chosen first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What chose the version: `rule`, `key`, `chance` for a request without a key, or `breaker` where another one is left alone.
+    /// What chose the version: `rule`, `key`, `chance` for a request without a key, `breaker` where another one is left alone, or `visit` for one that began at other shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_by: Option<String>,
     /// Where its key lies from 0 to 9,999, drawn for its service.
@@ -185,6 +185,7 @@ impl Chosen {
             Self::Key => "key",
             Self::Chance => "chance",
             Self::Breaker => "breaker",
+            Self::Visit => "visit",
         }
     }
 }

@@ -8,6 +8,7 @@ use http::Uri;
 use http::header::{HeaderName, HeaderValue, VIA};
 use http::uri::{PathAndQuery, Scheme};
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::visit::Entered;
 
 use super::{ASTERISK, Request};
 use crate::changes::Changes;
@@ -42,6 +43,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) key: &'a [u8],
     /// The rules that take it, which go there too.
     pub(crate) rules: &'a [u64],
+    /// What its visit sees, which goes there too.
+    pub(crate) visit: Option<&'a Entered>,
     /// What its route changes.
     pub(crate) changes: Option<&'a Changes>,
     pub(crate) random: &'a Random,
@@ -149,7 +152,7 @@ impl<'b> Request<'b> {
         }
         self.write_forwarded(output, onward.peer, trusted);
         output.field_by("baggage", |value| {
-            write_baggage(value, (onward.key, onward.rules), self.values(Field::Baggage));
+            write_baggage(value, (onward.key, onward.rules, onward.visit), self.values(Field::Baggage));
         });
         if let Some(traceparent) = onward.new_traceparent {
             output.field("traceparent", traceparent.as_bytes());
@@ -225,9 +228,10 @@ impl<'b> Request<'b> {
         // A tracestate belongs to its traceparent.
         let stays =
             self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", (false, true));
-        if stays || key.is_some() || !onward.rules.is_empty() {
+        if stays || key.is_some() || !onward.rules.is_empty() || onward.visit.is_some() {
             let given = self.values(Field::Tracestate).filter(move |_| stays);
-            output.field_by("tracestate", |value| write_tracestate(value, (key, onward.rules), given));
+            let ours = (key, onward.rules, onward.visit);
+            output.field_by("tracestate", |value| write_tracestate(value, ours, given));
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) async fn reach<'a>(
     report: &mut TcpReport,
 ) -> Result<Reached<'a>, TcpEnd> {
     let service = worker_service(environment, worker, name).ok_or(TcpEnd::NoService)?;
-    let choice = service.choose(key.bytes, &[]).ok_or(TcpEnd::NoService)?;
+    let choice = service.choose(key.bytes, &[], None).ok_or(TcpEnd::NoService)?;
     let (began, mut tried, mut is_failed) = (Instant::now(), Vec::new(), false);
     loop {
         let search = Search { tried: &tried, affinity: None, random: &worker.random, now: Moment::now() };

@@ -243,7 +243,8 @@ impl Account {
         let service = &routed.service;
         let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
         let rule = service.routes.rule_for(is_said, &notes.key);
-        let key = request.key(routed.caller);
+        // A visit that begins with the request is drawn, whatever its trace is.
+        let key = request.key(routed.caller).filter(|_| !notes.key_is_new);
         let by_header = rule.filter(|rule| !matches!(rule.takes, SplitTakes::Places(_)));
         self.say("key", words::key(key, request.key_place(routed.caller)));
         let fixed = key.is_some() || by_header.is_some() || has_one(service);
@@ -251,7 +252,8 @@ impl Account {
         self.say("version", words::version(service, rule, key, fixed));
         let target = routed.target();
         if fixed {
-            let chosen = service.choose(&notes.key, &notes.rules).map(|choice| choice.target);
+            let chosen =
+                service.choose(&notes.key, &notes.rules, notes.visit.as_ref()).map(|choice| choice.target);
             self.say("instance", words::instance(service, chosen, routed));
         }
         if let Some(breaker) = words::breaker(service, routed) {

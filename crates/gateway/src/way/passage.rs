@@ -136,9 +136,9 @@ impl Desk {
 }
 
 /// Counts a request for the arm that it was kept from.
-pub(super) fn count_kept_away(arm: &Target, class: Class, notes: &Notes) {
+pub(super) fn count_kept_away(arm: &Target, class: Class, held: bool, notes: &Notes) {
     arm.tally.count(Outcome::Failed);
-    if let Some(meter) = &arm.meter {
+    if let Some(meter) = arm.meter.as_ref().filter(|_| !held) {
         let key = Key { bytes: &notes.key, is_new: notes.key_is_new };
         meter.count(class, key, Seen::Nothing, Duration::ZERO);
     }

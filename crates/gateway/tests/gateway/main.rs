@@ -37,4 +37,5 @@ mod tracestate;
 mod trials;
 mod trust;
 mod version_rules;
+mod visits;
 mod waits;

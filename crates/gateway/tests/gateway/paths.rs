@@ -34,6 +34,7 @@ impl Shop {
                 version_rules: Vec::new(),
                 fallback: None,
                 mirror: None,
+                growth: None,
             }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());

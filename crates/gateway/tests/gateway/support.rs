@@ -355,10 +355,12 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         version_rules: Vec::new(),
         fallback: None,
         mirror: None,
+        growth: None,
     };
     RouteTable {
         listeners: None,
         entry: None,
+        visits: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

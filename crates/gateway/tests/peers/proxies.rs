@@ -126,11 +126,13 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         version_rules: Vec::new(),
         fallback: None,
         mirror: None,
+        growth: None,
     };
     let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
     RouteTable {
         listeners: None,
         entry: None,
+        visits: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment,

@@ -57,6 +57,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
     RouteTable {
         listeners: None,
         entry: None,
+        visits: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
@@ -73,6 +74,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
                 version_rules: Vec::new(),
                 fallback: None,
                 mirror: None,
+                growth: None,
             },
         )]),
         rules: None,

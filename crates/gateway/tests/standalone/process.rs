@@ -52,6 +52,7 @@ fn gateway_process() {
         admin: Some(admin),
         listen_tls: None,
         certificates: None,
+        visit_keys: Vec::new(),
     };
     run(config, |listening| {
         println!("\nlistening on {} admin {}", listening.environments[0].1, listening.admin.unwrap());

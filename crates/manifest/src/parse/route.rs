@@ -17,12 +17,15 @@ use lockstep_domain::routes::cors::Cors;
 use lockstep_domain::routes::{
     Affinity, PathType, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX, template,
 };
+use lockstep_domain::visit::{USUAL_COOKIE, Visit};
 
 use super::field::size;
 use super::policy::policy;
 use crate::reader::{Field, Table};
 use crate::value;
 
+/// How visitors are kept, as examples have it.
+const STICKY: &str = "sticky = { for = \"1h\" }";
 /// Most hosts of one `[[route]]`.
 const MAX_HOSTS: usize = 64;
 
@@ -287,7 +290,12 @@ fn actions(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Actions>> {
             field.wrong_because("browsers ask by OPTIONS what they may do", "add \"OPTIONS\" to `methods`");
         }
     }
-    if let Some(field) = table.get("sticky", "sticky = \"30d\"") {
+    if let Some(field) = table.get("sticky", STICKY)
+        && let Some(table) = field.as_table()
+    {
+        let visit = visit(&table);
+        add(&field, &|actions| actions.visit.clone_from(&visit));
+    } else if let Some(field) = table.get("sticky", STICKY) {
         let ms =
             field.text().and_then(|text| value::retention_ms(text).map_err(|error| field.wrong(error)).ok());
         let seconds = ms.map(|ms| ms / 1_000);
@@ -301,6 +309,19 @@ fn actions(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Actions>> {
         table.contradicts(problem);
     }
     (!all.is_none()).then(|| Arc::new(all))
+}
+
+/// Reads for how long a visitor is kept, and by which cookie.
+fn visit(table: &Table<'_>) -> Option<Visit> {
+    let lasts = |field: Field<'_>| {
+        let ms = value::retention_ms(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+        Some(ms / 1_000)
+    };
+    let for_s = table.require("for", "for = \"1h\"").and_then(lasts);
+    let cookie = table.get("cookie", "cookie = \"lockstep_visit\"");
+    let cookie = cookie.and_then(|field| Some(field.text()?.to_owned()));
+    table.check_asked();
+    Some(Visit { for_s: for_s?, cookie: cookie.unwrap_or_else(|| USUAL_COOKIE.to_owned()) })
 }
 
 /// Reads `true`, or a table of what is to be otherwise than usual.

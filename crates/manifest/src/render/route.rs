@@ -10,6 +10,7 @@ use lockstep_domain::routes::limits::{RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::retries::Retries;
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
+use lockstep_domain::visit::{USUAL_COOKIE, Visit};
 
 use super::{Writer, duration, inline, list, quoted, strings};
 use crate::value::write_size;
@@ -80,6 +81,7 @@ impl Writer<'_> {
             response_headers,
             cors,
             sticky_s,
+            visit,
             compress,
         } = then;
         let fields = [
@@ -89,13 +91,18 @@ impl Writer<'_> {
             ("request_headers", changes(request_headers)),
             ("response_headers", changes(response_headers)),
             ("cors", cors.as_ref().map(self::cors)),
-            ("sticky", sticky_s.map(|seconds| duration(seconds * 1_000))),
+            ("sticky", sticky_s.map(|seconds| duration(seconds * 1_000)).or(visit.as_ref().map(self::visit))),
             ("compress", compress.as_ref().map(self::compress)),
         ];
         for (name, value) in fields {
             value.into_iter().for_each(|value| self.field(name, value));
         }
     }
+}
+
+fn visit(all: &Visit) -> String {
+    let cookie = (all.cookie != USUAL_COOKIE).then(|| quoted(&all.cookie));
+    table([("for", Some(duration(all.for_s * 1_000))), ("cookie", cookie)])
 }
 
 fn compress(all: &Compress) -> String {

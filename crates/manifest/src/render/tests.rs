@@ -29,6 +29,7 @@ use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, Rout
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::static_files::StaticFiles;
+use lockstep_domain::visit::Visit;
 use lockstep_domain::work::{Metrics, Queue};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -441,15 +442,20 @@ fn actions() -> impl Strategy<Value = Option<Arc<Actions>>> {
         }),
         Just(Actions::default()),
     ];
-    let sticky = option::of(1..86_400_u64);
+    let sticky = prop_oneof![
+        Just((None, None)),
+        (1..86_400_u64).prop_map(|seconds| (Some(seconds), None)),
+        (1..86_400_u64, prop_oneof![Just("lockstep_visit"), Just("lane")])
+            .prop_map(|(for_s, cookie)| (None, Some(Visit { for_s, cookie: cookie.to_owned() }))),
+    ];
     let compress = prop_oneof![
         Just(Compress::default()),
         (1..2_000_u64).prop_map(|min_bytes| Compress { min_bytes, ..Compress::default() }),
         Just(Compress { encodings: vec![Coding::Gzip], types: vec!["text/*".into()], min_bytes: 1 }),
     ];
     (own, changes(), changes(), option::of(cors()), sticky, option::of(compress)).prop_map(
-        |(own, request_headers, response_headers, cors, sticky_s, compress)| {
-            let all = Actions { request_headers, response_headers, cors, sticky_s, compress, ..own };
+        |(own, request_headers, response_headers, cors, (sticky_s, visit), compress)| {
+            let all = Actions { request_headers, response_headers, cors, sticky_s, visit, compress, ..own };
             (!all.is_none()).then(|| Arc::new(all))
         },
     )

@@ -12,6 +12,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::share::in_10000;
 use lockstep_domain::version_rules::{Places, Takes};
+use lockstep_domain::visit::Growth;
 use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
 
 use super::Place;
@@ -52,6 +53,9 @@ pub(super) fn services(table: &Table<'_>, places: &mut Vec<Place>) -> Services {
     services
 }
 
+/// How a rollout is written.
+const ROLLOUT: &str = "rollout = { number = 1, shares = [\"5%\", \"25%\"] }";
+
 fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
     let salt = table.get("salt", "salt = \"orders-2\"").and_then(|field| Some(field.text()?.to_owned()));
     let versions = table.get("version", VERSIONS);
@@ -63,11 +67,23 @@ fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
     let version_rules = table.get("rule", "[[service.orders.rule]] with version = \"1.1.0\"");
     let version_rules = version_rules.map(|field| self::rules(&field, &splits, rules)).unwrap_or_default();
     let mirror = table.get("mirror", MIRROR).and_then(|field| mirror(&field, &splits, rules));
+    let growth = table.get("rollout", ROLLOUT).and_then(|field| growth(&field));
     // Those on trial come before the others, so that a share that grows moves only what is added.
     splits.sort_by_key(|split| split.role == SplitRole::Stable);
     table.check_asked();
     let salt = salt.unwrap_or_else(|| name.to_owned());
-    ServiceRoutes { salt, splits, watch: None, version_rules, fallback, mirror }
+    ServiceRoutes { salt, splits, watch: None, version_rules, fallback, mirror, growth }
+}
+
+/// Reads how the share of the version on trial has grown, for visitors who came before.
+fn growth(field: &Field<'_>) -> Option<Growth> {
+    let table = field.table()?;
+    let number = table.require("number", "number = 1").and_then(|field| field.integer(1..=u64::MAX));
+    let before = table.get("before", "before = 0").and_then(|field| field.integer(0..=u32::MAX));
+    let shares = table.require("shares", "shares = [\"5%\", \"25%\"]").and_then(|field| field.list());
+    let weights = shares.unwrap_or_default().iter().map(share).collect::<Option<Vec<_>>>();
+    table.check_asked();
+    Some(Growth { rollout: number?, before: before.unwrap_or(0), weights: weights? })
 }
 
 /// A service whose table is its only version.

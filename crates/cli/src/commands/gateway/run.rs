@@ -1,13 +1,13 @@
 //! `lockstep gateway run`: a gateway as a process of its own.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::EnvironmentName;
 use lockstep_gateway::follow::{Server, TableStore};
 use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
-use lockstep_gateway::{Clients, GatewayConfig, RECENT};
+use lockstep_gateway::{Clients, GatewayConfig, RECENT, VisitKey};
 
 use super::super::server::start_logging;
 use super::table_file;
@@ -67,6 +67,10 @@ pub(crate) struct RunArgs {
     /// A folder of certificates, NAME.pem with NAME.key; clients get the one for the host they name. Read again when it changes.
     #[arg(long, value_name = "DIR", requires = "listen_tls", conflicts_with = "certificate")]
     certificates: Option<PathBuf>,
+    /// A file with a key that visits (`sticky = { for = "1h" }`) are signed with: 64 hexadecimal digits. The first one given signs, and all
+    /// are accepted; without one, a key is made that ends with the process.
+    #[arg(long = "visit-key", value_name = "FILE", requires = "table")]
+    visit_keys: Vec<PathBuf>,
     /// Where it answers /-/health, /-/ready and /-/metrics, and `gateway top` and `gateway recent`: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     admin_address: Option<SocketAddr>,
@@ -99,6 +103,7 @@ impl RunArgs {
         let (https_port, takes_over) = (self.https_port, self.takeover);
         let grace = Duration::from_millis(self.grace);
         let spans = self.spans.clone().config()?;
+        let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
@@ -112,6 +117,7 @@ impl RunArgs {
             admin,
             listen_tls,
             certificates,
+            visit_keys,
         };
         standalone::run(config, |listening| {
             for (environment, address, clients) in &listening.environments {
@@ -152,6 +158,13 @@ impl RunArgs {
             _ => Err(Failure::usage("a gateway needs --env and --data, or --table")),
         }
     }
+}
+
+fn visit_key(file: &Path, out: &Output) -> Result<VisitKey, Failure> {
+    let text = secret::from_file(file, "key", out)?;
+    let bad = || Failure::usage(format!("`{}` has no key that visits are signed with", file.display()));
+    let hint = "write 64 hexadecimal digits into it: openssl rand -hex 32";
+    VisitKey::parse(text.reveal()).ok_or_else(|| bad().hint(hint))
 }
 
 fn no_key(environment: &EnvironmentName) -> Failure {
