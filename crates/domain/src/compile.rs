@@ -222,6 +222,7 @@ fn service_routes(
             role: share.role,
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
             leaving: Vec::new(),
+            named: Vec::new(),
             protocol: Protocol::default(),
             policy: None,
             approach: Approach::default(),
@@ -305,6 +306,7 @@ pub(crate) fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) 
         role: SplitRole::Pinned,
         endpoints: endpoints(arm, observed, environment),
         leaving: Vec::new(),
+        named: Vec::new(),
         protocol: Protocol::default(),
         policy: None,
         approach: Approach::default(),
@@ -328,7 +330,7 @@ fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<E
 
 fn named(mut instances: Vec<&Instance>) -> Vec<Endpoint> {
     instances.sort_by(|a, b| a.id.cmp(&b.id));
-    let endpoint = |it: &Instance| Some(Endpoint { instance: it.id.clone(), address: it.address? });
+    let endpoint = |it: &Instance| Some(Endpoint::at(it.id.clone(), it.address?));
     instances.into_iter().filter_map(endpoint).collect()
 }
 

@@ -86,6 +86,7 @@ pub mod step;
 pub mod step_place;
 pub mod takeover;
 mod taking_back;
+pub mod targets;
 pub mod tcp_port;
 pub mod time;
 pub mod variables;
@@ -108,7 +109,9 @@ pub use event::{Event, Recorded};
 pub use gateway::GatewayIdentity;
 pub use instance::{Arm, ConfigRevision, Instance, InstanceId, InstanceState};
 pub use intent::{Intent, Strategy};
-pub use name::{Actor, CertificateName, EnvironmentName, GatewayName, ServiceName, StageName};
+pub use name::{
+    Actor, CertificateName, EnvironmentName, GatewayName, HostName, ServiceName, StageName, ZoneName,
+};
 pub use operation::{Operation, Plan};
 pub use plan::plan;
 pub use time::Timestamp;

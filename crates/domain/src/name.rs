@@ -17,6 +17,8 @@ use crate::as_text::as_text;
 pub const MAX_NAME_LENGTH: usize = 63;
 /// Longest name of an actor: enough for an e-mail address or `user@host`.
 pub const MAX_ACTOR_LENGTH: usize = 128;
+/// Longest name of a host (RFC 1035).
+pub const MAX_HOST_LENGTH: usize = 253;
 
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -42,6 +44,38 @@ fn label_problem(text: &str) -> Option<&'static str> {
         Some("only a-z, 0-9 and - are allowed")
     } else if text.ends_with('-') {
         Some("it must not end with -")
+    } else {
+        None
+    }
+}
+
+fn zone_problem(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() {
+        Some("it is empty")
+    } else if text.len() > MAX_NAME_LENGTH {
+        Some("it is longer than 63 characters")
+    } else if !text.chars().all(allowed) {
+        Some("only letters, digits and -_. are allowed")
+    } else {
+        None
+    }
+}
+
+/// A name is one of the DNS; what would be read as an address is none.
+fn host_problem(text: &str) -> Option<&'static str> {
+    let is_label = |label: &str| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        (1..=MAX_NAME_LENGTH).contains(&label.len()) && label.chars().all(allowed) && !label.starts_with('-')
+    };
+    let dotted = text.strip_suffix('.').unwrap_or(text);
+    let last = dotted.rsplit('.').next().unwrap_or_default();
+    if text.len() > MAX_HOST_LENGTH {
+        Some("it is longer than 253 characters")
+    } else if !dotted.split('.').all(is_label) {
+        Some("it is parts of a-z, 0-9, - and _ with dots between them")
+    } else if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
+        Some("it would be taken for an address")
     } else {
         None
     }
@@ -133,6 +167,14 @@ name!(
     CertificateName, "certificate", label_problem
 );
 name!(
+    /// Where instances and gateways stand that are near each other, such as `eu-1a`.
+    ZoneName, "zone", zone_problem
+);
+name!(
+    /// The name of a host, such as `db.example.org`; one that ends with a dot is looked for as it is.
+    HostName, "host", host_problem
+);
+name!(
     /// The name of a lifecycle stage, such as `pre-release`.
     StageName, "stage", label_problem
 );
@@ -208,6 +250,33 @@ mod tests {
         for bad in ["", "2orders", "Orders", "or_ders", "orders-", "../x", "o s", &"a".repeat(64)] {
             assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn hosts_are_names_and_never_addresses() {
+        for good in ["a", "db.example.org", "db.example.org.", "my_db", "1.example", "xn--bcher-kva.example"]
+        {
+            assert!(good.parse::<HostName>().is_ok(), "{good}");
+        }
+        let long = format!("{}.example", "a".repeat(64));
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "A",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "a b",
+            "::1",
+            "a:1",
+            &long,
+        ] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad}");
+        }
+        assert!("eu-1a".parse::<ZoneName>().is_ok() && "".parse::<ZoneName>().is_err());
     }
 
     #[test]

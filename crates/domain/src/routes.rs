@@ -33,7 +33,7 @@ use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::listeners::Listeners;
 use crate::mirror::SplitMirror;
-use crate::name::{EnvironmentName, ServiceName};
+use crate::name::{EnvironmentName, HostName, ServiceName, ZoneName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;
@@ -48,6 +48,7 @@ pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
+pub use crate::targets::{FORMAT_WITH_NAMES, NamedEndpoint};
 pub use crate::visit::FORMAT_WITH_VISITS;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
@@ -103,7 +104,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 19: visitors who are kept on one side of rollouts by a signed cookie, which a gateway of an earlier format would not do. A table without
 /// them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_VISITS;
+///
+/// 21: instances that are named by host, and zones of instances, which a gateway of an earlier format would not find or not prefer. A table
+/// without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_NAMES;
 /// The format that a gateway must take where a route has answers compressed.
 pub const FORMAT_WITH_COMPRESSION: u32 = 18;
 /// The format that a gateway must take where a version says how its instances are chosen.
@@ -297,6 +301,10 @@ pub struct Split {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-since" = FORMAT_WITH_AFFINITY))]
     pub leaving: Vec<Endpoint>,
+    /// Instances that are named by host: each gateway looks their addresses up for itself, and each address is an instance beside those above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
+    pub named: Vec<NamedEndpoint>,
     /// What its instances speak.
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
     #[schemars(extend("x-since" = FORMAT_WITH_PROTOCOLS, "default" = Protocol::default()))]
@@ -343,6 +351,22 @@ pub struct Endpoint {
     pub instance: InstanceId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it stands: a gateway of the same zone prefers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
+    pub zone: Option<ZoneName>,
+    /// The name of its host, which its certificate must be for where the version names nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
+    pub host: Option<HostName>,
+}
+
+impl Endpoint {
+    /// Makes one of which nothing but the address is known.
+    #[must_use]
+    pub const fn at(instance: InstanceId, address: SocketAddr) -> Self {
+        Self { instance, address, zone: None, host: None }
+    }
 }
 
 /// A request's way through the table: the service, and the path it is asked for.
@@ -375,7 +399,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.keeps_visitors() || self.services.values().any(|it| it.growth.is_some()) {
+        let format = if self.needs_names() {
+            FORMAT_WITH_NAMES
+        } else if self.keeps_visitors() || self.services.values().any(|it| it.growth.is_some()) {
             FORMAT_WITH_VISITS
         } else if self.routes.iter().any(|route| route.rule.compresses()) {
             FORMAT_WITH_COMPRESSION
@@ -413,6 +439,32 @@ impl RouteTable {
             FORMAT_BEFORE_ALIASES
         };
         Self { format, ..self }
+    }
+
+    /// Tells whether a gateway before [`FORMAT_WITH_NAMES`] would miss an instance, or not prefer one.
+    fn needs_names(&self) -> bool {
+        let is_placed = |it: &Endpoint| it.zone.is_some() || it.host.is_some();
+        let mut splits = self.services.values().flat_map(|routes| &routes.splits);
+        splits.any(|split| !split.named.is_empty() || split.instances().any(is_placed))
+    }
+
+    /// Goes through all instances that are named by host.
+    pub fn named_endpoints(&self) -> impl Iterator<Item = &NamedEndpoint> {
+        self.services.values().flat_map(|routes| &routes.splits).flat_map(|split| &split.named)
+    }
+
+    /// Returns the table with the instances that names stand for. An address that is there already is one instance.
+    #[must_use]
+    pub fn aimed(mut self, find: impl Fn(&NamedEndpoint) -> Vec<Endpoint>) -> Self {
+        let splits = self.services.values_mut().flat_map(|routes| &mut routes.splits);
+        for split in splits.filter(|split| !split.named.is_empty()) {
+            for found in split.named.iter().flat_map(&find) {
+                if !split.endpoints.iter().any(|known| known.address == found.address) {
+                    split.endpoints.push(found);
+                }
+            }
+        }
+        self
     }
 
     fn is_of_tcp(&self) -> bool {

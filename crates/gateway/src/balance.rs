@@ -22,6 +22,7 @@ use crate::latency::{Load, second_is_better};
 use crate::moment::Moment;
 use crate::random::Random;
 use crate::table::{ServiceTargets, Target};
+use crate::zone::Spread;
 
 /// An instance that was chosen for a request, and the arm it belongs to.
 #[derive(Debug)]
@@ -87,10 +88,25 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
     let lease = kept.or_else(|| match arm.endpoints.as_slice() {
         [] => None,
         [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(|it| arm.lease(it)),
-        many if arm.takes_turns() => in_turn(arm, many, search),
-        many => two_choices(arm, many, search),
+        many => {
+            let found = match &arm.zones {
+                None => among(arm, many, search),
+                Some(zones) => zones.choose(arm, search),
+            };
+            found.or_else(|| last_resort(arm, search.tried, search.now))
+        }
     })?;
     Some(Pick { target, lease })
+}
+
+/// Picks one of these instances of an arm that serve well.
+pub(crate) fn among(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
+    match endpoints {
+        [] => None,
+        [only] => Some(only).filter(|it| search.serves(arm, it)).and_then(|it| arm.lease(it)),
+        many if arm.takes_turns() => in_turn(arm, many, search),
+        many => two_choices(arm, many, search),
+    }
 }
 
 /// Picks the instance that a client is kept at, while that serves.
@@ -99,7 +115,7 @@ fn kept(arm: &Target, affinity: &Affinity, search: Search<'_>) -> Option<Lease> 
 }
 
 fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
-    let Search { tried, random, now, .. } = search;
+    let Search { random, now, .. } = search;
     let serves = |it: &Arc<Endpoint>| search.serves(arm, it);
     let (first, second) = draw(arm, endpoints, (random, now));
     if serves(first)
@@ -109,20 +125,19 @@ fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) ->
         return Some(lease);
     }
     let serving: Vec<_> = endpoints.iter().filter(|it| serves(it)).cloned().collect();
-    let lease = match serving.as_slice() {
+    match serving.as_slice() {
         [] => None,
         [only] => arm.lease(only),
         many => {
             let (first, second) = draw(arm, many, (random, now));
             arm.lease(better(arm, first, second, now))
         }
-    };
-    lease.or_else(|| last_resort(arm, tried, now))
+    }
 }
 
 /// One after the other. In the place of one that does not serve another is drawn, so that no neighbour gets twice as much.
 fn in_turn(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
-    let Search { tried, random, now, .. } = search;
+    let Search { random, now, .. } = search;
     let turn = &endpoints[arm.choosing.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len()];
     if search.serves(arm, turn)
         && arm.is_warm(turn, (random, now))
@@ -133,8 +148,7 @@ fn in_turn(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Opt
     let serving: Vec<_> = endpoints.iter().filter(|it| search.serves(arm, it)).collect();
     let drawn = || serving[random.below(serving.len())];
     let warm = (0..REDRAWS).filter(|_| !serving.is_empty()).map(|_| drawn());
-    let lease = warm.filter(|it| arm.is_warm(it, (random, now))).find_map(|it| arm.lease(it));
-    lease.or_else(|| last_resort(arm, tried, now))
+    warm.filter(|it| arm.is_warm(it, (random, now))).find_map(|it| arm.lease(it))
 }
 
 impl Target {
@@ -224,6 +238,8 @@ fn is_tried(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct ArmHealth {
     panic: AtomicBool,
+    /// How requests are spread over zones, where instances stand in several.
+    pub(crate) spread: Spread,
     /// Held while one is taken out, so that two workers do not take out one each.
     taking_out: Mutex<()>,
     /// What was counted of each instance at the last looks, the oldest first, where they are compared.
@@ -232,7 +248,7 @@ pub(crate) struct ArmHealth {
 
 impl ArmHealth {
     /// Tells whether so few instances are healthy that all are asked.
-    fn is_panic(&self) -> bool {
+    pub(crate) fn is_panic(&self) -> bool {
         self.panic.load(Ordering::Relaxed)
     }
 
@@ -241,9 +257,11 @@ impl ArmHealth {
         if arm.choosing.ejection.compares() && arm.role != SplitRole::Candidate {
             self.compare(arm, now);
         }
-        let healthy = |it: &&Arc<Endpoint>| !it.instance.is_out(now) && !it.instance.is_avoided(now);
-        let (all, healthy) = (arm.endpoints.len(), arm.endpoints.iter().filter(healthy).count());
+        let (all, healthy) = (arm.endpoints.len(), healthy_in(&arm.endpoints, now));
         let panic = arm.choosing.ejection.is_panic(all, healthy);
+        if let Some(zones) = &arm.zones {
+            zones.look(arm, healthy_in(&zones.near, now));
+        }
         let version = arm.label.as_str();
         match (self.panic.swap(panic, Ordering::Relaxed), panic) {
             (false, true) => {
@@ -255,6 +273,11 @@ impl ArmHealth {
             _ => {}
         }
     }
+}
+
+fn healthy_in(endpoints: &[Arc<Endpoint>], now: Moment) -> usize {
+    let healthy = |it: &&Arc<Endpoint>| !it.instance.is_out(now) && !it.instance.is_avoided(now);
+    endpoints.iter().filter(healthy).count()
 }
 
 impl ArmHealth {

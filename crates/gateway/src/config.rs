@@ -1,8 +1,13 @@
 //! What a gateway is started with.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
+
+use lockstep_domain::ZoneName;
+use lockstep_domain::targets::LookupBounds;
 
 use crate::access::AccessLogConfig;
 use crate::spans::SpansConfig;
@@ -24,6 +29,23 @@ pub struct GatewayConfig {
     pub spans: Option<SpansConfig>,
     /// The port by which clients come to it by https, where that is another one than tables say.
     pub https_port: Option<u16>,
+    /// Where it stands: instances of the same zone are preferred.
+    pub zone: Option<ZoneName>,
+    /// How names of instances are looked up.
+    pub lookups: Lookups,
+}
+
+/// How names of instances are looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Lookups {
+    /// The name servers that are asked; those of the machine when there are none.
+    pub servers: Vec<SocketAddr>,
+    /// How soon and how late a name is looked up again.
+    pub bounds: LookupBounds,
+    /// Whether name servers may say loopback addresses: only where they speak of nothing but this machine.
+    pub loopback: bool,
+    /// The file of hosts, where it is another than `/etc/hosts`.
+    pub hosts: Option<PathBuf>,
 }
 
 /// How many of the last requests a gateway keeps that has an admin address: some 6 MB when all are as long as can be.
@@ -42,6 +64,8 @@ impl GatewayConfig {
             recent: 0,
             spans: None,
             https_port: None,
+            zone: None,
+            lookups: Lookups::default(),
         }
     }
 }

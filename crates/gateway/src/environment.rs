@@ -2,12 +2,14 @@
 //!
 //! Invariant: counters only grow, and an instance with requests under way is never forgotten.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use lockstep_domain::approach::{Approach, InstanceTls};
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
@@ -19,7 +21,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::visit::Visits;
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
-use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
+use lockstep_domain::{Arm, Digest, EnvironmentName, HostName, InstanceId, ServiceName, ZoneName};
 
 use crate::affinity::Mark;
 use crate::balance::ArmHealth;
@@ -33,6 +35,7 @@ use crate::injection::FaultCounts;
 use crate::instance::Instance;
 use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
+use crate::names::{NameBook, NameSeen, names_of};
 use crate::policy::RouteStates;
 use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
@@ -43,6 +46,7 @@ use crate::tls::Tls;
 use crate::traffic::{Counters, EnvironmentTraffic, arm_name};
 use crate::trial::Ledger;
 use crate::visit::{VisitKey, VisitKeys};
+use crate::zone::Zones;
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
 const MAX_FORMER_ARMS: usize = 512;
@@ -78,7 +82,17 @@ pub(crate) struct Environment {
     own: Vec<Counts>,
     /// What instances called at listeners of their own, for each worker.
     calls: Vec<Calls>,
+    place: Place,
     state: Mutex<State>,
+}
+
+/// What a gateway knows of itself that decides which instances it asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// Where it stands.
+    pub(crate) zone: Option<ZoneName>,
+    /// Whom it asks for addresses of instances that are named by host; nobody where nothing is served.
+    pub(crate) names: Option<Arc<NameBook>>,
 }
 
 /// How often an instance was taken out because it failed, and whether it is out now.
@@ -111,6 +125,10 @@ pub(crate) struct Observation {
     pub(crate) faults: [(&'static str, u64); 2],
     /// What was found by copies, by the version that got them.
     pub(crate) mirrored: Vec<(String, MirrorCounts)>,
+    /// Requests of arms that stayed in the zone of the gateway, and that did not, where there is a choice.
+    pub(crate) zones: Vec<(Arm, [u64; 2])>,
+    /// The names of instances, and what is known of them.
+    pub(crate) names: Vec<NameSeen>,
     /// The certificates that are shown, by name.
     pub(crate) certificates: Vec<(String, CertificateFacts)>,
     pub(crate) closed_ports: Vec<SocketAddr>,
@@ -119,8 +137,10 @@ pub(crate) struct Observation {
 #[derive(Debug, Default)]
 struct State {
     served: Served,
-    /// The table that is served.
+    /// The table that is served, with the addresses of names.
     routes: Option<Arc<RouteTable>>,
+    /// The same as it was given, where instances are named by host.
+    given: Option<Box<RouteTable>>,
     /// Whether the listeners of instances that this gateway opens are open.
     listens: Vec<ListensAt>,
     /// The ports of services that speak TCP which are not open, and why.
@@ -165,7 +185,12 @@ impl Known {
 }
 
 impl Environment {
+    /// Makes one that nobody is served by: no name is looked up.
     pub(crate) fn new(name: EnvironmentName, workers: usize) -> Self {
+        Self::at(Place::default(), name, workers)
+    }
+
+    pub(crate) fn at(place: Place, name: EnvironmentName, workers: usize) -> Self {
         let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
         let own = (0..workers).map(|_| Counts::default()).collect();
         let calls = (0..workers).map(|_| Calls::default()).collect();
@@ -181,6 +206,7 @@ impl Environment {
             own_visit_key: OnceLock::new(),
             own,
             calls,
+            place,
             state: Mutex::default(),
         }
     }
@@ -332,6 +358,8 @@ impl Environment {
             handshakes: self.tls.handshakes.read(),
             faults: self.faults.read(),
             mirrored: state.mirrors.by_version(),
+            zones: state.zones(self.tables.first().and_then(ArcSwapOption::load_full).as_deref()),
+            names: self.place.names.iter().flat_map(|book| book.seen(state.given.as_deref())).collect(),
             certificates: self.tls.certificates(),
             closed_ports: state.closed_ports.keys().copied().collect(),
         }
@@ -348,8 +376,8 @@ impl Environment {
                 *under_way.entry(arm_name(&split.arm(service))).or_default() += counts.sum::<u64>();
             }
         }
-        let Observation { revision, arms, routes, own, breakers, .. } = &seen;
-        let counters = Counters { revision: *revision, arms, routes, own, breakers };
+        let Observation { revision, arms, routes, own, breakers, zones, names, .. } = &seen;
+        let counters = Counters { revision: *revision, arms, routes, own, breakers, zones, names };
         EnvironmentTraffic::of(counters, salts, &under_way)
     }
 
@@ -384,6 +412,33 @@ impl Environment {
             return Err(invalid);
         }
         self.tls.answer(table.entry.as_ref().map_or(&[], |entry| &entry.challenges));
+        let has_names = table.named_endpoints().next().is_some();
+        let given = has_names.then(|| Box::new(table.clone()));
+        self.put(&mut state, table);
+        state.given = given;
+        state.served.take(edition);
+        Ok(Applied::Now)
+    }
+
+    /// Returns the names of instances of the table that is served.
+    pub(crate) fn names(&self) -> BTreeSet<(HostName, u16)> {
+        self.state().given.iter().flat_map(|given| names_of(given)).collect()
+    }
+
+    /// Puts the addresses in place that names have now. Requests that are under way at others finish there.
+    pub(crate) fn aim(&self) {
+        let mut state = self.state();
+        if let Some(given) = state.given.as_deref().cloned() {
+            self.put(&mut state, given);
+        }
+    }
+
+    /// Puts a table in place of the one before, with the addresses that names have.
+    fn put(&self, state: &mut State, table: RouteTable) {
+        let table = table.aimed(|named| match &self.place.names {
+            Some(book) => book.endpoints(named),
+            None => vec![named.unknown()],
+        });
         let table = Arc::new(table.prepared());
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));
@@ -392,15 +447,13 @@ impl Environment {
         state.breakers.follow(&table);
         state.mirrors.follow(&table);
         for (worker, slot) in self.tables.iter().enumerate() {
-            slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), worker))));
+            slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), (&self.place, worker)))));
         }
-        state.served.take(edition);
         state.part(&table);
         let callers = table.listeners.iter().flat_map(|listeners| &listeners.callers);
         let callers = callers.map(|caller| &caller.arm).collect();
         self.calls.iter().for_each(|calls| calls.keep(&callers));
         state.routes = Some(table);
-        Ok(Applied::Now)
     }
 
     /// Returns what is served and what was counted.
@@ -488,6 +541,19 @@ fn latencies(tallies: &[Arc<Tally>]) -> Vec<u64> {
     sums
 }
 
+/// How connections to an instance begin: its certificate must be for the name of its host where the version names nobody.
+fn approach_to<'s>(split: &'s Split, endpoint: &lockstep_domain::routes::Endpoint) -> Cow<'s, Approach> {
+    let tls = split.approach.tls.as_deref().filter(|tls| tls.server_name.is_none());
+    match (tls, &endpoint.host) {
+        (Some(tls), Some(host)) => {
+            let name = host.as_str().trim_end_matches('.').to_owned();
+            let tls = Some(Box::new(InstanceTls { server_name: Some(name), ..tls.clone() }));
+            Cow::Owned(Approach { tls, ..split.approach.clone() })
+        }
+        _ => Cow::Borrowed(&split.approach),
+    }
+}
+
 /// The place of the arm that stands in for the stable one.
 fn fallback(routes: &ServiceRoutes) -> Option<usize> {
     let arm = routes.fallback_arm()?;
@@ -499,6 +565,19 @@ fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
 }
 
 impl State {
+    /// Returns what is counted of arms whose instances stand in several zones.
+    fn zones(&self, table: Option<&WorkerTable>) -> Vec<(Arm, [u64; 2])> {
+        let services = table.into_iter().flat_map(|table| table.services.values());
+        let targets = services.flat_map(|service| {
+            service.routes.splits.iter().zip(&service.targets).map(move |it| (service, it))
+        });
+        let mut seen = BTreeMap::new();
+        for (service, (split, target)) in targets.filter(|(_, (_, target))| target.zones.is_some()) {
+            seen.insert(split.arm(&service.service), target.health.spread.read());
+        }
+        seen.into_iter().collect()
+    }
+
     /// Makes views and tallies for what the table names, and takes former instances in again.
     fn meet(&mut self, table: &RouteTable, workers: usize, tls: &Arc<Tls>) {
         self.routes_met.meet(table, workers);
@@ -524,7 +603,7 @@ impl State {
                     .instances
                     .entry(key)
                     .or_insert_with(|| Known::new(&endpoint.instance, endpoint.address, mark(), workers));
-                if known.instance.begin_by(&split.approach, tls) {
+                if known.instance.begin_by(&approach_to(split, endpoint), tls) {
                     known.views.iter().for_each(|view| view.clear());
                 }
                 known.instance.revive();
@@ -559,12 +638,12 @@ impl State {
         &self,
         table: &Arc<RouteTable>,
         (index, asked): (&Arc<RouteIndex>, &Arc<Asked>),
-        worker: usize,
+        (place, worker): (&Place, usize),
     ) -> WorkerTable {
         let targets = |name, routes| ServiceTargets {
             keeps_clients: table.keeps_clients_of(name),
             faults: table.rules().faults_of(name).cloned().collect(),
-            ..self.targets(name, routes, worker)
+            ..self.targets(name, routes, (place, worker))
         };
         let services = table.services.iter();
         let mut services: BTreeMap<_, _> =
@@ -586,8 +665,8 @@ impl State {
         WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp, mirrors, entered }
     }
 
-    fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
-        let targets = routes.splits.iter().map(|split| self.target(service, routes, split, worker)).collect();
+    fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, at: (&Place, usize)) -> ServiceTargets {
+        let targets = routes.splits.iter().map(|split| self.target(service, routes, split, at)).collect();
         let trial = self.ledgers.get(service).map(|ledger| Arc::clone(&ledger.trial));
         ServiceTargets {
             service: service.clone(),
@@ -602,12 +681,19 @@ impl State {
         }
     }
 
-    fn target(&self, service: &ServiceName, routes: &ServiceRoutes, split: &Split, worker: usize) -> Target {
+    fn target(
+        &self,
+        service: &ServiceName,
+        routes: &ServiceRoutes,
+        split: &Split,
+        (place, worker): (&Place, usize),
+    ) -> Target {
         let arm = split.arm(service);
         let view = |endpoint: &lockstep_domain::routes::Endpoint| {
             let known = self.instances.get(&(endpoint.instance.clone(), endpoint.address));
             known.map(|known| Arc::clone(&known.views[worker]))
         };
+        let endpoints: Vec<_> = split.endpoints.iter().filter_map(view).collect();
         Target {
             label: arm.version_ref().to_string(),
             role: split.role,
@@ -616,7 +702,8 @@ impl State {
             tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
             health: self.health.get(&arm).cloned().unwrap_or_default(),
             meter: self.ledgers.get(service).and_then(|ledger| ledger.meter(routes, &arm)),
-            endpoints: split.endpoints.iter().filter_map(view).collect(),
+            zones: Zones::of(place.zone.as_ref(), split, &endpoints),
+            endpoints,
             leaving: split.leaving.iter().filter_map(view).collect(),
             breakers: self.breakers.of(&arm, split),
             choosing: Choosing::of(split),

@@ -16,11 +16,12 @@ use crate::access::AccessLog;
 use crate::admin::Admin;
 use crate::certificate::ServerCertificate;
 use crate::config::GatewayConfig;
-use crate::environment::{Applied, Environment};
+use crate::environment::{Applied, Environment, Place};
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::handover::Handover;
 use crate::listener;
 use crate::listening::{Clients, Entrance, Listening};
+use crate::names::NameBook;
 use crate::recent::Ring;
 use crate::spans::Spans;
 use crate::visit::VisitKey;
@@ -48,6 +49,7 @@ pub struct Gateway {
     access: Option<Arc<AccessLog>>,
     spans: Option<Arc<Spans>>,
     pub(crate) handover: Handover,
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +79,8 @@ impl Gateway {
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
-        let GatewayConfig { id, workers, timeouts, access_log, recent, spans, https_port } = config;
+        let GatewayConfig { id, workers, timeouts, access_log, recent, spans, https_port, zone, lookups } =
+            config;
         let access = access_log.as_ref().map(AccessLog::open).transpose().map_err(StartError::AccessLog)?;
         let spans =
             spans.as_ref().map(|spans| Spans::open(spans, &id)).transpose().map_err(StartError::Spans)?;
@@ -89,10 +92,13 @@ impl Gateway {
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;
         let (state, leaving) = (Arc::default(), Arc::default());
         let (stop, handover) = (CancellationToken::new(), Handover::default());
-        let gateway = Self { id, workers, state, stop, leaving, access, spans, handover };
+        let names = Arc::new(NameBook::new(lookups));
+        let place = Place { zone, names: Some(Arc::clone(&names)) };
+        let gateway = Self { id, workers, state, stop, leaving, access, spans, handover, place };
         if let Some(first) = gateway.workers.first() {
             let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
             first.runtime().spawn(sweep);
+            first.runtime().spawn(names.tend(Arc::clone(&gateway.state)));
         }
         Ok(gateway)
     }
@@ -261,7 +267,18 @@ impl Gateway {
         let environment = table.environment.clone();
         let applied = self.environment(&environment).apply(table)?;
         self.keep_listeners(&environment);
+        if let Some(names) = &self.place.names {
+            names.look_again();
+        }
         Ok(applied)
+    }
+
+    /// Looks up the names of a table that are not known yet, so that its first request finds an instance. What is not answered within
+    /// 2 seconds is not waited for: it is looked up again and again once the table is served.
+    pub async fn look_up(&self, table: &RouteTable) {
+        if let Some(names) = &self.place.names {
+            names.expect(table).await;
+        }
     }
 
     /// Returns the table that is served for an environment.
@@ -328,7 +345,7 @@ impl Gateway {
 
     pub(crate) fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {
         let mut state = lock(&self.state);
-        let make = || Arc::new(Environment::new(name.clone(), self.workers.len()));
+        let make = || Arc::new(Environment::at(self.place.clone(), name.clone(), self.workers.len()));
         Arc::clone(state.environments.entry(name.clone()).or_insert_with(make))
     }
 }

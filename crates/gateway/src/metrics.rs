@@ -11,6 +11,7 @@ use crate::breaker::BreakerSeen;
 use crate::calls::{Call, classes as classes_of_calls};
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
+use crate::names::NameSeen;
 use crate::policy::CAUSES;
 
 /// Everything that is shown.
@@ -71,6 +72,8 @@ impl Everything {
         self.tcp(&mut text);
         self.mirrors(&mut text);
         self.faults(&mut text);
+        self.zones(&mut text);
+        self.names(&mut text);
         text.0
     }
 
@@ -80,6 +83,61 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for (fault, count) in seen.faults.iter().filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{environment=\"{environment}\",fault=\"{fault}\"}} {count}"));
+            }
+        }
+    }
+
+    /// Says nothing where no version has instances in the zone of the gateway and elsewhere.
+    fn zones(&self, text: &mut Text) {
+        if self.environments.iter().all(|(_, seen)| seen.zones.is_empty()) {
+            return;
+        }
+        let name = "lockstep_gateway_zone_requests_total";
+        let help = "Times an instance was picked where a version has some in the zone of the gateway and some elsewhere, by where it stands.";
+        text.family(name, "counter", help);
+        for (environment, seen) in &self.environments {
+            for (arm, counts) in &seen.zones {
+                let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
+                for (zone, count) in ["own", "other"].iter().zip(counts) {
+                    text.line(format_args!("{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\",zone=\"{zone}\"}} {count}"));
+                }
+            }
+        }
+    }
+
+    /// Says nothing where no instance is named by host.
+    fn names(&self, text: &mut Text) {
+        if self.environments.iter().all(|(_, seen)| seen.names.is_empty()) {
+            return;
+        }
+        let name = "lockstep_gateway_name_addresses";
+        text.family(name, "gauge", "Addresses that are asked of a name of instances.");
+        self.each_name(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.addresses)));
+        let name = "lockstep_gateway_name_stale_seconds";
+        let help = "For how long a name could not be looked up, so that the addresses are those from before; 0 while it can.";
+        text.family(name, "gauge", help);
+        self.each_name(|labels, seen| {
+            let seconds = seen.trouble.as_ref().map_or(0, |(_, seconds)| *seconds);
+            text.line(format_args!("{name}{{{labels}}} {seconds}"));
+        });
+        let name = "lockstep_gateway_name_stale";
+        text.family(name, "gauge", "1 while a name cannot be looked up.");
+        self.each_name(|labels, seen| {
+            text.line(format_args!("{name}{{{labels}}} {}", u8::from(seen.trouble.is_some())));
+        });
+        let name = "lockstep_gateway_name_lookups_total";
+        text.family(name, "counter", "Lookups of a name of instances, by what they brought.");
+        self.each_name(|labels, seen| {
+            for (result, count) in ["addresses", "missing", "failed"].iter().zip(seen.lookups) {
+                text.line(format_args!("{name}{{{labels},result=\"{result}\"}} {count}"));
+            }
+        });
+    }
+
+    fn each_name(&self, mut write: impl FnMut(&str, &NameSeen)) {
+        for (environment, seen) in &self.environments {
+            for name in &seen.names {
+                write(&format!("environment=\"{environment}\",name=\"{}\"", name.name), name);
             }
         }
     }

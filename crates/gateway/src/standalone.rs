@@ -197,6 +197,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         Source::File { path, listen, seen, table } => {
             let environment = table.environment.clone();
             gateway.sign_visits(&environment, config.visit_keys);
+            gateway.look_up(&table).await;
             gateway.apply(*table)?;
             gateway.listen(&environment, listen)?;
             let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
@@ -333,7 +334,7 @@ async fn watch_file(
         let now = stamp(&path);
         if told || now != seen {
             seen = now;
-            reload(&gateway, &environment, &path);
+            reload(&gateway, &environment, &path).await;
         } else {
             gateway.keep_listeners(&environment);
         }
@@ -341,7 +342,7 @@ async fn watch_file(
 }
 
 /// Reads a table file again. Whoever edits a file by hand need not count: it gets the next revision if it has no higher.
-fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
+async fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
     let table = match read_written(path).map(|written| written.table) {
         Ok(table) if table.environment == *environment => table,
         Ok(table) => {
@@ -356,6 +357,7 @@ fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
             return;
         }
     };
+    gateway.look_up(&table).await;
     let next = gateway.receipt(environment).edition().next();
     let table = if table.edition().is_news_to(&next) { table } else { table.at(next) };
     let revision = table.edition();

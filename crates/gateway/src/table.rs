@@ -1,6 +1,6 @@
 //! A route table as one worker uses it: with its endpoints, counters and prepared texts in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +15,7 @@ use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
     SplitRule, SplitTakes, VisitChoice,
 };
+use lockstep_domain::targets::MAX_NAMES;
 use lockstep_domain::version_rules::Takes;
 use lockstep_domain::visit::Entered;
 use lockstep_domain::watch::LATENCY_CLASSES;
@@ -31,6 +32,7 @@ use crate::policy::RouteState;
 use crate::recent::Asked;
 use crate::seat::Seat;
 use crate::trial::{Class, Meter, Trial};
+use crate::zone::Zones;
 
 /// A route table as one worker uses it.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub(crate) struct Target {
     /// What leaves it alone when it fails, where it asks for that.
     pub(crate) breakers: Option<Arc<Breakers>>,
     pub(crate) choosing: Choosing,
+    /// Its instances by zone, where some stand in that of the gateway and some do not.
+    pub(crate) zones: Option<Box<Zones>>,
 }
 
 /// How the instances of an arm are chosen.
@@ -312,7 +316,12 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
         entry.map(|error| TableProblem::new("entry".to_owned(), format!("how clients come in: {error}")));
     let rules = table.rules.iter().filter_map(|rules| rules.check().err());
     let rules = rules.map(|error| TableProblem::new("rules".to_owned(), error.to_string()));
-    rules.chain(services).chain(routes).chain(entry).chain(listeners).collect()
+    let names = table.named_endpoints().map(|named| (&named.host, named.port)).collect::<BTreeSet<_>>().len();
+    let too_many = (names > MAX_NAMES).then(|| {
+        let detail = format!("instances have {names} host names, of which {MAX_NAMES} are looked up at most");
+        TableProblem::new("services".to_owned(), detail)
+    });
+    rules.chain(services).chain(routes).chain(entry).chain(listeners).chain(too_many).collect()
 }
 
 /// Returns everything that is wrong with a route.
@@ -356,6 +365,10 @@ pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Ve
         if split.policy.is_some() && !split.protocol.is_http() {
             let place = format!("services.{name}.splits[{index}].policy");
             add(place, format!("{} speaks TCP, of which nobody knows whether it fails", split.arm(name)));
+        }
+        for (at, named) in split.named.iter().enumerate().filter(|(_, named)| named.port == 0) {
+            let place = format!("services.{name}.splits[{index}].named[{at}].port");
+            add(place, format!("`{}` of {} has no port", named.host, split.arm(name)));
         }
         for problem in split.policy.iter().flat_map(|policy| policy.problems()) {
             add(format!("services.{name}.splits[{index}].policy"), format!("{}: {problem}", split.arm(name)));

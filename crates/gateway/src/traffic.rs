@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breaker::BreakerSeen;
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
+use crate::names::NameSeen;
 use crate::seat::RouteName;
 
 /// The class of answers that are failures.
@@ -41,6 +42,9 @@ pub struct EnvironmentTraffic {
     pub routes: BTreeMap<String, Counted>,
     /// What the gateway answered before it had chosen a version.
     pub own: Counted,
+    /// By the names of instances, with their ports.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, NameLook>,
 }
 
 /// What was counted.
@@ -61,6 +65,22 @@ pub struct Counted {
     /// Requests in which the version stood in for another that was left alone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub degraded: u64,
+    /// How often an instance of the zone of the gateway was picked, and one that stands elsewhere; known where there is a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<[u64; 2]>,
+}
+
+/// A name of instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameLook {
+    /// The addresses that are asked.
+    pub addresses: usize,
+    /// Why they are those from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// For how many seconds that is so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub for_s: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -77,6 +97,7 @@ impl Counted {
             under_way,
             breaker: None,
             degraded: sums.degraded,
+            zones: None,
         }
     }
 
@@ -94,6 +115,10 @@ impl Counted {
             under_way: self.under_way,
             breaker: self.breaker.clone(),
             degraded: self.degraded.saturating_sub(before.degraded),
+            zones: self.zones.map(|now| {
+                let before = before.zones.unwrap_or_default();
+                [now[0].saturating_sub(before[0]), now[1].saturating_sub(before[1])]
+            }),
         }
     }
 
@@ -138,11 +163,13 @@ pub(crate) struct Counters<'a> {
     pub(crate) routes: &'a BTreeMap<RouteName, Sums>,
     pub(crate) own: &'a Sums,
     pub(crate) breakers: &'a [BreakerSeen],
+    pub(crate) zones: &'a [(Arm, [u64; 2])],
+    pub(crate) names: &'a [NameSeen],
 }
 
 impl EnvironmentTraffic {
     pub(crate) fn of(
-        Counters { revision, arms, routes, own, breakers }: Counters<'_>,
+        Counters { revision, arms, routes, own, breakers, zones, names }: Counters<'_>,
         salts: BTreeMap<String, String>,
         under_way: &BTreeMap<String, u64>,
     ) -> Self {
@@ -151,13 +178,19 @@ impl EnvironmentTraffic {
             let name = arm_name(arm);
             let here = under_way.get(&name).copied().unwrap_or(0);
             let breaker = worst(breakers.iter().filter(|seen| seen.arm == *arm)).map(str::to_owned);
-            versions.insert(name, Counted { breaker, ..Counted::of(sums, Some(here)) });
+            let zones = zones.iter().find(|(of, _)| of == arm).map(|(_, counts)| *counts);
+            versions.insert(name, Counted { breaker, zones, ..Counted::of(sums, Some(here)) });
         }
         let route = |(route, service): &RouteName| {
             if route.is_empty() { String::new() } else { format!("{route} ({service})") }
         };
         let routes = routes.iter().map(|(name, sums)| (route(name), Counted::of(sums, None))).collect();
-        Self { revision, salts, versions, routes, own: Counted::of(own, None) }
+        let names = names.iter().map(|seen| {
+            let (trouble, for_s) = seen.trouble.clone().unzip();
+            let look = NameLook { addresses: seen.addresses, trouble, for_s: for_s.unwrap_or(0) };
+            (seen.name.clone(), look)
+        });
+        Self { revision, salts, versions, routes, own: Counted::of(own, None), names: names.collect() }
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use block::Directive;
 use location::Target;
+use lockstep_domain::HostName;
 use thiserror::Error;
 use toml::Value;
 
@@ -124,7 +125,9 @@ fn upstream(directive: &Directive, gathered: &mut Gathered) {
             ("server", Some((address, options))) if !options.iter().any(|it| it == "down") => {
                 match address_of(address) {
                     Some(address) => instances.push(address),
-                    None => gathered.leave(inner, "only an IP address with a port can be asked"),
+                    None => {
+                        gathered.leave(inner, "only an IP address or a host name, with a port, can be asked");
+                    }
                 }
                 if !options.is_empty() {
                     gathered.leave(inner, "its options: a gateway looks itself who fails and who is slow");
@@ -230,7 +233,12 @@ fn address_of(text: &str) -> Option<String> {
     } else {
         format!("{text}:80")
     };
-    with_port.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
+    let by_name = || {
+        let (host, port) = with_port.rsplit_once(':')?;
+        let (host, port) = (host.to_ascii_lowercase().parse::<HostName>().ok()?, port.parse::<u16>().ok()?);
+        (port > 0).then(|| format!("{host}:{port}"))
+    };
+    with_port.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string()).or_else(by_name)
 }
 
 /// Makes a name of a service out of another name.

@@ -11,6 +11,7 @@ mod error;
 mod everybody;
 mod fault;
 mod first;
+mod names;
 mod trust;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use address::{AddressError, ServerAddress};
 pub use error::{Destination, ReachError};
 pub use everybody::believing_everybody;
 pub use fault::CertificateFault;
+pub use names::{Addresses, Names, NamesError};
 pub use trust::{Trust, TrustError};
 
 use connect::Connection;

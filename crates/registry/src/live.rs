@@ -609,8 +609,7 @@ mod tests {
     }
 
     fn table_with(instances: &[&str], baseline: u64) -> RouteTable {
-        let endpoint =
-            |id: &&str| Endpoint { instance: id.parse().unwrap(), address: ([127, 0, 0, 1], 20_000).into() };
+        let endpoint = |id: &&str| Endpoint::at(id.parse().unwrap(), ([127, 0, 0, 1], 20_000).into());
         let split = Split {
             version: arm().version,
             config: arm().config,
@@ -618,6 +617,7 @@ mod tests {
             role: SplitRole::Stable,
             endpoints: instances.iter().map(endpoint).collect(),
             leaving: Vec::new(),
+            named: Vec::new(),
             policy: None,
             protocol: lockstep_domain::protocol::Protocol::default(),
             approach: Default::default(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use lockstep_domain::ZoneName;
 use lockstep_domain::routes::RouteTable;
 use lockstep_gateway::check::check_file;
 use lockstep_gateway::explain::{ExplainError, Explanation, Outcome, Question, Seen, Share, explain};
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// Who is at the other end of the gateway's connection; somebody outside of all networks when left out.
     #[arg(long, value_name = "IP", default_value_t = ANYBODY)]
     client: IpAddr,
+    /// The zone of the gateway that is asked: instances of the same one come first.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<ZoneName>,
     /// A file with the table, as `gateway run --table` reads it: no server is asked.
     #[arg(long, value_name = "FILE", conflicts_with = "environment")]
     table: Option<PathBuf>,
@@ -51,7 +55,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         let question = Question::new(&self.method, &self.url, &self.headers, self.client)
-            .map_err(|error| Failure::usage(error.to_string()))?;
+            .map_err(|error| Failure::usage(error.to_string()))?
+            .in_zone(self.zone.clone());
         let table = self.table(globals)?;
         let explained = explain(table, &question).map_err(|error| match error {
             ExplainError::Table(error) => {

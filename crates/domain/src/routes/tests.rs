@@ -21,6 +21,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             role: SplitRole::Stable,
             endpoints: Vec::new(),
             leaving: Vec::new(),
+            named: Vec::new(),
             protocol: Protocol::default(),
             policy: None,
             approach: Default::default(),

@@ -152,8 +152,7 @@ fn next_revision() -> u64 {
 
 fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     let split = |index: usize, weight: u32, role| -> Outcome<Split> {
-        let endpoint =
-            Endpoint { instance: format!("orders-{index}").parse()?, address: setup.instances[index] };
+        let endpoint = Endpoint::at(format!("orders-{index}").parse()?, setup.instances[index]);
         Ok(Split {
             version: VersionNumber::new(1, 1 - index as u64, 0),
             config: ConfigRevision(0),
@@ -161,6 +160,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
             role,
             endpoints: vec![endpoint],
             leaving: Vec::new(),
+            named: Vec::new(),
             policy: None,
             protocol: setup.protocol,
             approach: Default::default(),

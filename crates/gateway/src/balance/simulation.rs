@@ -103,6 +103,7 @@ impl World {
             role,
             endpoints: Vec::new(),
             leaving: Vec::new(),
+            named: Vec::new(),
             protocol: Default::default(),
             approach: Default::default(),
             policy: Some(Arc::new(policy.clone())),
@@ -123,6 +124,7 @@ impl World {
                 leaving: Vec::new(),
                 breakers: None,
                 choosing: Choosing::of(&split),
+                zones: None,
             };
             let routes = ServiceRoutes {
                 salt: String::new(),

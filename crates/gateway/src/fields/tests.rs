@@ -53,7 +53,8 @@ fn every_object_and_field_is_described_and_every_number_has_a_unit_or_needs_none
 #[test]
 fn every_format_has_a_field_that_came_with_it() {
     let since: BTreeSet<u64> = all_fields().iter().map(|(_, field)| field.since).collect();
-    let formats: BTreeSet<u64> = (1..=u64::from(ROUTE_TABLE_FORMAT)).collect();
+    // One number was given away and not used.
+    let formats: BTreeSet<u64> = (1..=u64::from(ROUTE_TABLE_FORMAT)).filter(|it| *it != 20).collect();
     assert_eq!(since, formats, "a field says with `x-since` which format came with it");
 }
 

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::{Desk, Notes, Routed};
 use crate::config::Timeouts;
-use crate::environment::Environment;
+use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
 use crate::problem::Problem;
 use crate::request::{Request, fields};
@@ -132,7 +132,8 @@ pub struct Share {
 /// When the table cannot be served, or the system gives no thread.
 pub fn explain(table: RouteTable, question: &Question) -> Result<Explanation, ExplainError> {
     let (environment_name, revision) = (table.environment.clone(), table.revision);
-    let environment = Arc::new(Environment::new(environment_name.clone(), 1));
+    let place = Place { zone: question.zone.clone(), names: None };
+    let environment = Arc::new(Environment::at(place, environment_name.clone(), 1));
     environment.apply(table)?;
     let started = Worker::start(0, Timeouts::default(), None, None, None, None);
     let worker = started.map_err(|source| StartError::Worker { worker: 0, source })?;

@@ -179,7 +179,7 @@ fn an_instance_that_leaves_gets_what_its_clients_ask_and_no_new_ones() {
     let leaving = |revision, stay: &[(&'static str, SocketAddr)]| {
         let mut table = keeping(revision, &[stable(0, stay)], "/chat");
         let splits = &mut table.services.values_mut().next().unwrap().splits;
-        splits[0].leaving = vec![Endpoint { instance: all[0].0.parse().unwrap(), address: all[0].1 }];
+        splits[0].leaving = vec![Endpoint::at(all[0].0.parse().unwrap(), all[0].1)];
         table
     };
     // Beside one that stays, and beside two.

@@ -20,10 +20,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::support::{Client, PATIENCE, Running, environment, stable, table, wait_until};
 
 /// An authority, and what it signs.
-struct Authority(Issuer<'static, KeyPair>, String);
+pub(crate) struct Authority(Issuer<'static, KeyPair>, pub(crate) String);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // Who has the name of its signer looks as if it had signed itself.
@@ -34,7 +34,7 @@ impl Authority {
     }
 
     /// Returns a certificate and its key, both as PEM.
-    fn signs(&self, name: &str) -> (String, KeyPair) {
+    pub(crate) fn signs(&self, name: &str) -> (String, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key)
@@ -145,13 +145,20 @@ fn secure(
     certificate: &(String, KeyPair),
     serve: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
 ) -> SocketAddr {
+    secure_on(TcpListener::bind("127.0.0.1:0").unwrap(), certificate, serve)
+}
+
+pub(crate) fn secure_on(
+    listener: TcpListener,
+    certificate: &(String, KeyPair),
+    serve: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> SocketAddr {
     use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     let chain = vec![CertificateDer::from_pem_slice(certificate.0.as_bytes()).unwrap()];
     let key = PrivateKeyDer::try_from(certificate.1.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, serve) = (listener.local_addr().unwrap(), Arc::new(serve));
     thread::spawn(move || {
         for socket in listener.incoming().map_while(Result::ok) {
@@ -164,7 +171,7 @@ fn secure(
 }
 
 /// Answers each request with how many came on its connection.
-fn counting(mut stream: StreamOwned<ServerConnection, TcpStream>) {
+pub(crate) fn counting(mut stream: StreamOwned<ServerConnection, TcpStream>) {
     let (mut read, mut requests) = (Vec::new(), 0);
     let mut piece = [0; 4_096];
     while let Ok(count @ 1..) = stream.read(&mut piece) {

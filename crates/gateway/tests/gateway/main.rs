@@ -18,6 +18,7 @@ mod leaks;
 mod life;
 mod limits;
 mod mirrors;
+mod named;
 mod ordinary;
 mod paths;
 mod policies;

@@ -340,9 +340,10 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         endpoints: arm
             .instances
             .iter()
-            .map(|(id, address)| Endpoint { instance: id.parse().unwrap(), address: *address })
+            .map(|(id, address)| Endpoint::at(id.parse().unwrap(), *address))
             .collect(),
         leaving: Vec::new(),
+        named: Vec::new(),
         policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
         approach: Default::default(),

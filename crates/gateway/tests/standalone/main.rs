@@ -41,7 +41,7 @@ fn follow_server(address: &str) -> Server {
 }
 
 fn table(revision: u64, address: SocketAddr) -> RouteTable {
-    let endpoint = Endpoint { instance: "shop-1".parse().unwrap(), address };
+    let endpoint = Endpoint::at("shop-1".parse().unwrap(), address);
     let split = Split {
         version: VersionNumber::new(1, 0, revision),
         config: ConfigRevision(0),
@@ -49,6 +49,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
         leaving: Vec::new(),
+        named: Vec::new(),
         policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
         approach: Default::default(),

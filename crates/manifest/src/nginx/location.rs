@@ -151,7 +151,7 @@ fn pass(
     let name = service_name(whom);
     if !gathered.services.contains_key(&name) {
         let Some(address) = address_of(whom) else {
-            gathered.leave(directive, "there is no such upstream, and names are not looked up");
+            gathered.leave(directive, "there is no such upstream, and it is no address");
             return false;
         };
         gathered.services.insert(name.clone(), vec![address]);

@@ -42,6 +42,7 @@ http {
         location ~ \.php$ { fastcgi_pass unix:/run/php.sock; }
         location /files { root /var/www; }
         location /far { proxy_pass https://far.test; }
+        location /name { proxy_pass http://orders.internal:8080; }
     }
 }
 "#;
@@ -62,6 +63,7 @@ fn the_usual_parts_become_a_table_that_is_valid() {
         "shop.test/api orders",
         "shop.test/health exactly gateway",
         "shop.test/old gateway",
+        "shop.test/name orders-internal-8080",
     ];
     assert_eq!(routes, expected, "{}", imported.toml);
     let entry = table.entry.unwrap().settings;

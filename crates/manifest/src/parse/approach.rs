@@ -11,14 +11,14 @@ const TLS: &str =
 const PROXY: &str = "proxy_protocol = \"v2\"";
 const NAMES: [(&str, &str); 2] = [("tls", TLS), ("proxy_protocol", PROXY)];
 
-/// Reads both.
-pub(crate) fn of(table: &Table<'_>) -> Approach {
+/// Reads both; `has_names` is whether every instance has the name of a host, which its certificate must be for where nothing else is said.
+pub(crate) fn of(table: &Table<'_>, has_names: bool) -> Approach {
     let proxy_protocol = table.get("proxy_protocol", PROXY).and_then(|field| field.parse());
-    let tls = table.table("tls", TLS).and_then(|tls| self::tls(&tls)).map(Box::new);
+    let tls = table.table("tls", TLS).and_then(|tls| self::tls(&tls, has_names)).map(Box::new);
     Approach { proxy_protocol, tls }
 }
 
-fn tls(table: &Table<'_>) -> Option<InstanceTls> {
+fn tls(table: &Table<'_>, has_names: bool) -> Option<InstanceTls> {
     let text = |name, example| table.get(name, example).and_then(|field| Some(field.text()?.to_owned()));
     let any = table
         .get("accept_any_certificate", "accept_any_certificate = true")
@@ -30,7 +30,12 @@ fn tls(table: &Table<'_>) -> Option<InstanceTls> {
         believes: if any == Some(true) { Believes::Everybody } else { Believes::Checked },
     };
     table.check_asked();
-    tls.check().map_err(|error| table.contradicts(error)).ok().map(|()| tls)
+    let is_by_host = has_names && tls.server_name.is_none() && tls.believes == Believes::Checked;
+    let checked = match is_by_host {
+        true => InstanceTls { server_name: Some("host".to_owned()), ..tls.clone() }.check(),
+        false => tls.check(),
+    };
+    checked.map_err(|error| table.contradicts(error)).ok().map(|()| tls)
 }
 
 /// Refuses both.

@@ -1,6 +1,7 @@
 //! Reads `[service.NAME]` of a table: versions with their shares and instances, and which requests get a version of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 use lockstep_domain::approach::Approach;
@@ -8,12 +9,12 @@ use lockstep_domain::mirror::{Mirror, SplitMirror};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Fallback, FallbackArm};
 use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, ServiceRoutes, Split, SplitRole, SplitRule, SplitTakes,
+    Endpoint, FULL_WEIGHT, NamedEndpoint, ServiceRoutes, Split, SplitRole, SplitRule, SplitTakes,
 };
 use lockstep_domain::share::in_10000;
 use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::visit::Growth;
-use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
+use lockstep_domain::{ConfigRevision, HostName, InstanceId, ServiceName, VersionNumber, ZoneName};
 
 use super::Place;
 use crate::parse::{approach, gateway, protocol};
@@ -24,6 +25,9 @@ const VERSIONS: &str = "[[service.orders.version]] with number = \"1.0.0\"";
 const MIRROR: &str = "mirror = { version = \"1.1.0\", share = \"5%\" }";
 /// What a version is called that has no number.
 const UNNUMBERED: VersionNumber = VersionNumber::new(0, 0, 0);
+
+/// Longest name that an instance gets by its address: what is found by a host name is put behind it.
+const MAX_USUAL_NAME: usize = 200;
 
 /// The services of a table.
 #[derive(Debug, Default)]
@@ -89,7 +93,7 @@ fn growth(field: &Field<'_>) -> Option<Growth> {
 /// A service whose table is its only version.
 fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
     let number = table.get("version", "version = \"1.0.0\"").and_then(|field| field.parse());
-    let (protocol, approach, endpoints, leaving) = runs(name, table);
+    let Runs { protocol, approach, endpoints, named, leaving } = runs(name, table);
     vec![Split {
         version: number.unwrap_or(UNNUMBERED),
         config: ConfigRevision(0),
@@ -97,6 +101,7 @@ fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
         role: SplitRole::Stable,
         endpoints,
         leaving,
+        named,
         protocol,
         policy: gateway::policy(table),
         approach,
@@ -171,7 +176,7 @@ fn version(name: &str, table: &Table<'_>) -> Option<Version> {
     let config = table.get("config", "config = 2").and_then(|field| field.integer(0..=u32::MAX));
     let share = table.get("share", "share = \"5%\"").and_then(|field| share(&field));
     let role = table.get("role", "role = \"candidate\"").and_then(|field| role(&field));
-    let (protocol, approach, endpoints, leaving) = runs(name, table);
+    let Runs { protocol, approach, endpoints, named, leaving } = runs(name, table);
     let policy = gateway::policy(table);
     table.check_asked();
     let split = Split {
@@ -181,6 +186,7 @@ fn version(name: &str, table: &Table<'_>) -> Option<Version> {
         role: role.map_or(SplitRole::Stable, |(role, _)| role),
         endpoints,
         leaving,
+        named,
         protocol,
         policy,
         approach,
@@ -208,49 +214,121 @@ fn role(field: &Field<'_>) -> Option<(SplitRole, bool)> {
     }
 }
 
-/// Reads what runs, and what it speaks.
-fn runs(name: &str, table: &Table<'_>) -> (Protocol, Approach, Vec<Endpoint>, Vec<Endpoint>) {
-    let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol::read(&field));
-    let instances = table.require("instances", INSTANCES);
-    let leaving = table.get("leaving", "leaving = [\"127.0.0.1:9001\"]");
-    let mut taken = BTreeSet::new();
-    let mut read = |list: Option<Field<'_>>| -> Vec<Endpoint> {
-        let elements = list.and_then(|field| field.list()).unwrap_or_default();
-        elements.iter().filter_map(|element| instance(name, element, &mut taken)).collect()
-    };
-    (protocol.unwrap_or_default(), approach::of(table), read(instances), read(leaving))
+/// What runs of a version, and what it speaks.
+struct Runs {
+    protocol: Protocol,
+    approach: Approach,
+    endpoints: Vec<Endpoint>,
+    named: Vec<NamedEndpoint>,
+    leaving: Vec<Endpoint>,
 }
 
-/// An address, or a table with a name. One without a name is named by its address, so that it keeps its name wherever it stands.
-fn instance(service: &str, field: &Field<'_>, taken: &mut BTreeSet<InstanceId>) -> Option<Endpoint> {
-    let endpoint = match field.as_table() {
+/// Reads what runs, and what it speaks.
+fn runs(name: &str, table: &Table<'_>) -> Runs {
+    let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol::read(&field));
+    let instances = table.require("instances", INSTANCES).and_then(|field| field.list()).unwrap_or_default();
+    let leaving = table.get("leaving", "leaving = [\"127.0.0.1:9001\"]");
+    let leaving = leaving.and_then(|field| field.list()).unwrap_or_default();
+    let (mut taken, mut endpoints, mut named, mut leaves) =
+        (BTreeSet::new(), Vec::new(), Vec::new(), Vec::new());
+    for field in &instances {
+        match instance(name, field, &mut taken) {
+            Some(Found::At(endpoint)) => endpoints.push(endpoint),
+            Some(Found::Named(it)) => named.push(it),
+            None => {}
+        }
+    }
+    for field in &leaving {
+        match instance(name, field, &mut taken) {
+            Some(Found::At(endpoint)) => leaves.push(endpoint),
+            Some(Found::Named(_)) => field.wrong("an instance that is about to end is named by its address"),
+            None => {}
+        }
+    }
+    // Where every instance has a name, that is what its certificate must be for.
+    let approach = approach::of(table, endpoints.is_empty() && !named.is_empty());
+    Runs { protocol: protocol.unwrap_or_default(), approach, endpoints, named, leaving: leaves }
+}
+
+/// An instance of a table.
+enum Found {
+    At(Endpoint),
+    Named(NamedEndpoint),
+}
+
+/// An address, a host name with a port, or a table with either. One without a name is named by its address, so that it keeps its name wherever it stands.
+fn instance(service: &str, field: &Field<'_>, taken: &mut BTreeSet<InstanceId>) -> Option<Found> {
+    let table = field.as_table();
+    let (address, name, zone) = match &table {
         Some(table) => {
             let address = table.require("address", "address = \"127.0.0.1:9000\"");
-            let name = table.require("name", "name = \"orders-1\"").and_then(|field| field.parse());
+            let name = table.get("name", "name = \"orders-1\"").map(|field| field.parse::<InstanceId>());
+            let zone = table.get("zone", "zone = \"eu-1a\"").map(|field| field.parse::<ZoneName>());
             table.check_asked();
-            Endpoint { address: self::address(&address?)?, instance: name? }
+            (self::address(&address?)?, name, zone)
         }
-        None => {
-            let address = address(field)?;
-            let ip = address.ip().to_string().replace(':', "-");
-            let name = format!("{service}-{ip}-{}", address.port());
-            Endpoint { address, instance: name.parse().map_err(|error| field.wrong(error)).ok()? }
-        }
+        None => (address(field)?, None, None),
     };
-    if !taken.insert(endpoint.instance.clone()) {
-        field.wrong_because(format_args!("instance `{}` is there twice", endpoint.instance), "remove one");
+    let usual = || {
+        let text =
+            format!("{service}-{}", address.to_string().replace([':', '_'], "-").replace(['[', ']'], ""));
+        text.chars().take(MAX_USUAL_NAME).collect::<String>().parse().map_err(|error| field.wrong(error)).ok()
+    };
+    let instance: InstanceId = name.unwrap_or_else(usual)?;
+    let zone = match zone {
+        Some(zone) => Some(zone?),
+        None => None,
+    };
+    if !taken.insert(instance.clone()) {
+        field.wrong_because(format_args!("instance `{instance}` is there twice"), "remove one");
     }
-    Some(endpoint)
+    Some(match address {
+        Address::Ip(address) => Found::At(Endpoint { zone, ..Endpoint::at(instance, address) }),
+        Address::Host(host, port) => Found::Named(NamedEndpoint { instance, host, port, zone }),
+    })
 }
 
-fn address(field: &Field<'_>) -> Option<SocketAddr> {
-    let text = field.text()?;
-    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
-    if address.is_none() {
-        let shown: String = text.chars().take(80).collect();
-        field.wrong(format_args!("`{shown}` is not an IP address with a port; names are not looked up"));
+/// Where an instance listens.
+enum Address {
+    Ip(SocketAddr),
+    Host(HostName, u16),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{}:{}", address.ip(), address.port()),
+            Self::Host(host, port) => write!(f, "{}:{port}", host.as_str().trim_end_matches('.')),
+        }
     }
-    address
+}
+
+fn address(field: &Field<'_>) -> Option<Address> {
+    let text = field.text()?;
+    let shown: String = text.chars().take(80).collect();
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        if address.port() == 0 {
+            field.wrong(format_args!("`{shown}` has no port"));
+            return None;
+        }
+        return Some(Address::Ip(address));
+    }
+    let Some((host, port)) = text
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
+        .filter(|(_, port)| *port > 0)
+    else {
+        let hint = "127.0.0.1:9000, [fd00::1]:9000 or orders.internal:9000";
+        field.wrong_because(format_args!("`{shown}` is not an address or a host name with a port"), hint);
+        return None;
+    };
+    match host.to_ascii_lowercase().parse() {
+        Ok(host) => Some(Address::Host(host, port)),
+        Err(error) => {
+            field.wrong(error);
+            None
+        }
+    }
 }
 
 fn rules(field: &Field<'_>, splits: &[Split], given: &mut u64) -> Vec<SplitRule> {

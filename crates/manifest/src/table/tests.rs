@@ -108,6 +108,45 @@ fn it_is_compiled_into_the_table_that_it_says() {
 }
 
 #[test]
+fn instances_have_addresses_or_names_and_zones() {
+    let text = r#"environment = "e"
+[service.a]
+instances = ["My_db.internal:9000", { address = "10.0.0.1:9000", zone = "eu-1a" }, { name = "b", address = "b.test.:443", zone = "eu-1b" }]
+tls = { accept_any_certificate = true }
+[service.b]
+instances = ["b.test:443"]
+tls = {}
+"#;
+    let table = read(text).table;
+    let split = |name: &str| table.services[&name.parse::<ServiceName>().unwrap()].splits[0].clone();
+    let a = split("a");
+    let named: Vec<_> =
+        a.named.iter().map(|it| format!("{} {}:{} {:?}", it.instance, it.host, it.port, it.zone)).collect();
+    assert_eq!(named, ["a-my-db.internal-9000 my_db.internal:9000 None", "b b.test.:443 Some(\"eu-1b\")"]);
+    assert_eq!(a.endpoints[0].zone, Some("eu-1a".parse().unwrap()));
+    assert_eq!((a.endpoints[0].instance.as_str(), table.format), ("a-10.0.0.1-9000", 21));
+    assert_eq!(split("b").approach.tls.unwrap().server_name, None, "it is for the name of its host");
+    let wrong = |instances: &str| {
+        problems_of(&format!("environment = \"e\"\n[service.a]\ninstances = [{instances}]\ntls = {{}}\n"))
+    };
+    assert!(
+        wrong("\"b.test:1\", \"10.0.0.1:1\"")[0]
+            .contains("the name that its certificate must be for is missing")
+    );
+    for (instances, why) in [
+        ("\"127.1:80\"", "would be taken for an address"),
+        ("\"a b:80\"", "a-z, 0-9, - and _"),
+        ("\"b.test:0\"", "is not an address or a host name"),
+        ("\"http://b.test:80\"", "a-z, 0-9, - and _"),
+        ("{ address = \"b.test:1\", zone = \"\" }", "it is empty"),
+    ] {
+        assert!(wrong(instances).iter().any(|it| it.contains(why)), "{instances}: {:?}", wrong(instances));
+    }
+    let leaving = "environment = \"e\"\n[service.a]\ninstances = []\nleaving = [\"b.test:1\"]\n";
+    assert!(problems_of(leaving)[0].contains("named by its address"));
+}
+
+#[test]
 fn the_smallest_table_has_a_service_and_a_route() {
     let text = "environment = \"e\"\n[service.a]\ninstances = []\n[[route]]\nservice = \"a\"\n";
     let table = read(text).table;
@@ -123,7 +162,7 @@ timeout = "soon"
 [entry]
 http = "redirect"
 [service.a]
-instances = ["db.internal:80", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1"]
+instances = ["db.internal", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1"]
 protocol = "http3"
 [[service.b.version]]
 number = "1.0.0"
@@ -163,8 +202,8 @@ service = "b"
         "2: servce: unknown field",
         "4: rules.timeout: ",
         "5: entry: plain HTTP can be redirected only where",
-        "8: service.a.instances[0]: `db.internal:80` is not an IP address",
-        "8: service.a.instances[1]: `127.0.0.1:0` is not",
+        "8: service.a.instances[0]: `db.internal` is not an address or a host name",
+        "8: service.a.instances[1]: `127.0.0.1:0` has no port",
         "8: service.a.instances[3]: instance `a-127.0.0.1-1` is there twice",
         "9: service.a.protocol: ",
         "10: service.b.version: the shares add up to 110 %",

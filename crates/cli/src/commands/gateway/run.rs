@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lockstep_domain::EnvironmentName;
+use lockstep_domain::targets::LookupBounds;
+use lockstep_domain::{EnvironmentName, ZoneName};
 use lockstep_gateway::follow::{Server, TableStore};
 use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
-use lockstep_gateway::{Clients, GatewayConfig, RECENT, VisitKey};
+use lockstep_gateway::{Clients, GatewayConfig, Lookups, RECENT, VisitKey};
 
 use super::super::server::start_logging;
 use super::table_file;
@@ -88,6 +89,21 @@ pub(crate) struct RunArgs {
     /// How long clients have to finish when it ends; with --takeover also the next request of a kept connection, and WebSockets.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "30s")]
     grace: u64,
+    /// The zone that it stands in: instances of the same zone are asked first.
+    #[arg(long, value_name = "ZONE", env = "LOCKSTEP_ZONE")]
+    zone: Option<ZoneName>,
+    /// A name server that is asked for instances that are named by host, instead of those of the machine: an address, or an address and a port.
+    #[arg(long = "resolver", value_name = "ADDRESS", value_parser = name_server)]
+    resolvers: Vec<SocketAddr>,
+    /// The shortest time between two lookups of a name, whatever its answer says.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "5s")]
+    lookup_min: u64,
+    /// The longest time between two lookups of a name.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "5m")]
+    lookup_max: u64,
+    /// Take loopback addresses, too, that name servers say: for those that speak of nothing but this machine.
+    #[arg(long)]
+    lookup_loopback: bool,
     /// Take the listening sockets over from the gateway that listens at --listen, which lets its clients finish and ends. Where
     /// there is none, it starts as without.
     #[arg(long)]
@@ -104,10 +120,12 @@ impl RunArgs {
         let grace = Duration::from_millis(self.grace);
         let spans = self.spans.clone().config()?;
         let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
+        let (zone, lookups) = (self.zone.clone(), self.lookups()?);
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
-        let gateway = GatewayConfig { access_log, recent, spans, https_port, ..GatewayConfig::new(run_id()) };
+        let usual = GatewayConfig::new(run_id());
+        let gateway = GatewayConfig { access_log, recent, spans, https_port, zone, lookups, ..usual };
         let config = StandaloneConfig {
             gateway,
             source,
@@ -135,6 +153,14 @@ impl RunArgs {
             }
         })
         .map_err(|error| failure(&error))
+    }
+
+    fn lookups(&self) -> Result<Lookups, Failure> {
+        let bounds = LookupBounds { least_ms: self.lookup_min, most_ms: self.lookup_max };
+        if bounds.least_ms == 0 || bounds.least_ms > bounds.most_ms {
+            return Err(Failure::usage("--lookup-min is more than nothing and at most --lookup-max"));
+        }
+        Ok(Lookups { servers: self.resolvers.clone(), bounds, loopback: self.lookup_loopback, hosts: None })
     }
 
     fn certificate_files(&self) -> Option<CertificateFiles> {
@@ -165,6 +191,12 @@ fn visit_key(file: &Path, out: &Output) -> Result<VisitKey, Failure> {
     let bad = || Failure::usage(format!("`{}` has no key that visits are signed with", file.display()));
     let hint = "write 64 hexadecimal digits into it: openssl rand -hex 32";
     VisitKey::parse(text.reveal()).ok_or_else(|| bad().hint(hint))
+}
+
+/// Reads where a name server is; they listen at port 53.
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let with_port = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, 53)));
+    with_port.map_err(|_| "write an IP address, or one with a port, such as 127.0.0.1:8600".to_owned())
 }
 
 fn no_key(environment: &EnvironmentName) -> Failure {

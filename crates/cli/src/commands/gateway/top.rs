@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use lockstep_gateway::traffic::{Counted, EnvironmentTraffic, Traffic};
+use lockstep_gateway::traffic::{Counted, EnvironmentTraffic, NameLook, Traffic};
 use serde::Serialize;
 
 use super::admin::{self, AdminOption};
@@ -54,6 +54,8 @@ struct EnvironmentLook {
     versions: BTreeMap<String, Row>,
     routes: BTreeMap<String, Row>,
     own: Row,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, NameLook>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,6 +70,9 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker: Option<String>,
     degraded: u64,
+    /// Of 100 picks of an instance, those in the zone of the gateway, where there is a choice and there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    own_zone_percent: Option<f64>,
     /// Whether the last bound was passed.
     #[serde(skip)]
     beyond: bool,
@@ -116,6 +121,7 @@ fn look(before: &Traffic, now: &Traffic) -> Look {
             versions: all(&now.versions, before.map(|it| &it.versions)),
             routes: all(&now.routes, before.map(|it| &it.routes)),
             own: row(&now.own, before.map(|it| &it.own)),
+            names: now.names.clone(),
         }
     };
     let environments = now.environments.iter().map(|(name, it)| {
@@ -136,6 +142,10 @@ fn row(counted: &Counted, ms: u64, bounds: &[u64]) -> Row {
         under_way: counted.under_way,
         breaker: counted.breaker.clone(),
         degraded: counted.degraded,
+        own_zone_percent: counted
+            .zones
+            .filter(|zones| zones.iter().sum::<u64>() > 0)
+            .map(|[own, other]| (own as f64 * 1_000.0 / (own + other) as f64).round() / 10.0),
         beyond: p99 == Some(None),
     }
 }
@@ -150,6 +160,7 @@ fn render(look: &Look, style: &Style) -> String {
         table.row(cells("(the gateway itself)", &seen.own));
         text.push_str(&table.render(style));
         text.push_str(&left_alone(&seen.versions, style));
+        text.push_str(&targets(seen, style));
         let mut table = Table::new(["ROUTE", "REQUESTS/S", "FAILED", "P50", "P99"]);
         for (name, row) in &seen.routes {
             let name = if name.is_empty() { "(all others)" } else { name };
@@ -172,6 +183,28 @@ fn left_alone(versions: &BTreeMap<String, Row>, style: &Style) -> String {
             let _ =
                 writeln!(text, "{name} answered {} requests in the place of another version", row.degraded);
         }
+    }
+    text
+}
+
+/// Says how much stays in the zone of the gateway, and which names cannot be looked up.
+fn targets(seen: &EnvironmentLook, style: &Style) -> String {
+    let mut text = String::new();
+    for (name, row) in &seen.versions {
+        if let Some(percent) = row.own_zone_percent {
+            let _ = writeln!(text, "{name} was asked in the zone of the gateway for {percent} %");
+        }
+    }
+    for (name, NameLook { addresses, trouble, for_s }) in &seen.names {
+        let _ = match trouble {
+            Some(why) => writeln!(
+                text,
+                "{} {name}, {addresses} addresses from before, for {for_s} s: {}",
+                style.warn("stale:"),
+                printable(why)
+            ),
+            None => writeln!(text, "{name} has {addresses} addresses"),
+        };
     }
     text
 }
@@ -201,14 +234,25 @@ mod tests {
         let durations = vec![requests, 0, 0];
         let failures = requests / 10;
         let breaker = Some("open".to_owned());
-        let counted =
-            Counted { requests, failures, durations, under_way: Some(1), breaker, degraded: requests / 2 };
+        let counted = Counted {
+            requests,
+            failures,
+            durations,
+            under_way: Some(1),
+            breaker,
+            degraded: requests / 2,
+            zones: Some([requests, requests / 3]),
+        };
         let environment = EnvironmentTraffic {
             revision: 1,
             salts: BTreeMap::new(),
             versions: BTreeMap::from([("a@1.0.0".to_owned(), counted.clone())]),
             routes: BTreeMap::from([("*/ (a)".to_owned(), counted.clone()), (String::new(), counted)]),
             own: Counted::default(),
+            names: BTreeMap::from([(
+                "db.internal:5".to_owned(),
+                NameLook { addresses: 2, trouble: Some("SERVFAIL".to_owned()), for_s: 7 },
+            )]),
         };
         let environments = BTreeMap::from([("production".to_owned(), environment)]);
         Traffic { gateway: gateway.to_owned(), up_ms, connections: 3, bounds_ms: vec![1, 5], environments }
@@ -229,5 +273,7 @@ mod tests {
         let text = render(&look(&traffic("a", 1_000, 50), &traffic("a", 3_000, 150)), &Style::new(false));
         assert!(text.contains("a@1.0.0") && text.contains("(all others)") && text.contains("50.0"), "{text}");
         assert!(text.contains("the breaker of a@1.0.0 is open\na@1.0.0 answered 50 requests"), "{text}");
+        assert!(text.contains("a@1.0.0 was asked in the zone of the gateway for 74.6 %"), "{text}");
+        assert!(text.contains("db.internal:5, 2 addresses from before, for 7 s: SERVFAIL"), "{text}");
     }
 }

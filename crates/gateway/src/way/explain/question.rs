@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lockstep_domain::ZoneName;
 use thiserror::Error;
 
 use crate::peer::{Peer, Secure};
@@ -29,6 +30,8 @@ pub struct Question {
     target: String,
     headers: Vec<(String, String)>,
     client: IpAddr,
+    /// Where the gateway stands that is asked.
+    pub(super) zone: Option<ZoneName>,
 }
 
 impl Question {
@@ -58,7 +61,13 @@ impl Question {
         }
         let headers = headers.iter().map(|text| read_header(text)).collect::<Result<_, _>>()?;
         let (method, authority) = (method.to_owned(), authority.to_owned());
-        Ok(Self { method, https, authority, target, headers, client })
+        Ok(Self { method, https, authority, target, headers, client, zone: None })
+    }
+
+    /// Asks a gateway that stands in a zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<ZoneName>) -> Self {
+        Self { zone, ..self }
     }
 
     /// Writes it as a client of HTTP/1.1 would.

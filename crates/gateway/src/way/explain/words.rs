@@ -3,7 +3,9 @@
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::index::Verdict;
 use lockstep_domain::routes::service_policy::{Balance, Fallback};
-use lockstep_domain::routes::{FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot};
+use lockstep_domain::routes::{
+    Endpoint, FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot,
+};
 
 use super::super::Routed;
 use super::Share;
@@ -81,7 +83,7 @@ pub(super) fn shares(service: &ServiceTargets) -> Vec<Share> {
         version: version_of(&target.label).to_owned(),
         weight: split.weight,
         protocol: split.protocol.as_str(),
-        instances: split.endpoints.iter().map(|it| format!("{} at {}", it.instance, it.address)).collect(),
+        instances: split.endpoints.iter().map(instance_name).collect(),
     };
     service.routes.splits.iter().zip(&service.targets).map(share).collect()
 }
@@ -182,12 +184,22 @@ pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: 
         }
         None => String::new(),
     };
-    let names: Vec<_> =
-        split.endpoints.iter().map(|it| format!("{} at {}", it.instance, it.address)).collect();
+    let names: Vec<_> = split.endpoints.iter().map(instance_name).collect();
     let how = match (count, routed.affinity.is_some()) {
         (_, true) => "where its client is kept, of ",
         (0 | 1, false) => "",
         (_, false) => how_chosen(service.targets[asked].choosing.balance),
     };
-    format!("{instead}{how}{}, by {}", names.join(", "), split.protocol.as_str())
+    let zone = match &service.targets[asked].zones {
+        Some(zones) if routed.affinity.is_none() => {
+            format!(", those of the zone of the gateway first ({} of {count})", zones.near.len())
+        }
+        _ => String::new(),
+    };
+    format!("{instead}{how}{}{zone}, by {}", names.join(", "), split.protocol.as_str())
+}
+
+fn instance_name(it: &Endpoint) -> String {
+    let zone = it.zone.as_ref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+    format!("{} at {}{zone}", it.instance, it.place())
 }
