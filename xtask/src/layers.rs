@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-confine", &[]),
     ("lockstep-files", &[]),
     ("lockstep-judge", &[]),
+    ("lockstep-solver", &[]),
+    ("lockstep-what-if", &["lockstep-solver"]),
     // The verdict on a step is part of deciding the next one, so the arrow goes from the domain to the judge.
     ("lockstep-domain", &["lockstep-judge"]),
     ("lockstep-contract", &["lockstep-domain"]),
@@ -99,6 +101,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-server",
             "lockstep-site",
             "lockstep-store",
+            "lockstep-what-if",
         ],
     ),
     ("xtask", &[]),
@@ -108,7 +111,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TESTKIT: &str = "lockstep-testkit";
 
 /// Crates that only decide: no I/O, no clock, no tasks.
-const PURE: [&str; 4] = ["lockstep-contract", "lockstep-domain", "lockstep-judge", "lockstep-manifest"];
+const PURE: [&str; 6] = [
+    "lockstep-contract",
+    "lockstep-domain",
+    "lockstep-judge",
+    "lockstep-manifest",
+    "lockstep-solver",
+    "lockstep-what-if",
+];
 
 pub(crate) fn run(_: &Args) -> Result<()> {
     let packages = workspace::packages()?;

@@ -39,6 +39,7 @@ pub(crate) mod logs;
 pub(crate) mod mirror;
 pub(crate) mod openapi;
 pub(crate) mod operations;
+pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod reference;
 pub(crate) mod release;

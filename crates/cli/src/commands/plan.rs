@@ -1,0 +1,112 @@
+//! `lockstep plan`: what would have to move, asked of a file.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use lockstep_api::problem::ProblemPart;
+use lockstep_what_if::{Alternative, Answer, Fleet, Mistake, Unanswered, answer};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input;
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
+
+/// Says what would have to move for a wish, in which steps and why; or why it cannot be.
+///
+/// The fleet and the wish are in a file of JSON, and no server is asked. What is found is the cheapest way: no other one that keeps all
+/// features has a smaller sum of criticalities of what moves, and of those of that cost none goes fewer versions. Between
+/// two steps everything works that works at the start.
+///
+///     {"services": [{"name": "orders", "criticality": 2, "versions": ["1.5.0", "1.6.0"], "current": "1.5.0", "pinned": false}, ...],
+///      "features": [{"name": "charges", "provider": "payments", "offered": ["2.1.0", null], "consumer": "orders", "used": ["1.6.0", null]}],
+///      "intent": [{"service": "orders", "to": "1.6.0"}]}
+///
+/// Versions are listed with the oldest first. `offered` and `used` name the first version and the first one that is not in it any more;
+/// `null` is open. A version that uses a feature needs one that offers it. A wish says `to`, `at_most`, `at_least` or `not`; a
+/// pinned service moves only when a wish names it.
+///
+/// Ends with code 0 when there is a way, 1 when there is none (the answer, with what contradicts itself, is on standard output in both
+/// cases), and 2 when the file has mistakes, all of which are named.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    about = "Says what would have to move for a wish, in which steps and why; or why it cannot be"
+)]
+#[command(after_help = "Examples:
+  lockstep plan --world examples/worlds/shop.json
+  lockstep plan --world fleet.json --json")]
+pub(crate) struct Args {
+    /// The file with the fleet and the wish.
+    #[arg(long, value_name = "FILE")]
+    world: PathBuf,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let fleet: Fleet = input::json(&self.world, "lockstep plan --help")?;
+        let answer = answer(&fleet).map_err(|why| unanswered(&self.world, why))?;
+        ctx.out.show(&answer, render)?;
+        if answer.solvable {
+            Ok(())
+        } else {
+            Err(Failure::new(Exit::EndedBadly, "there is no way to what is wanted"))
+        }
+    }
+}
+
+fn unanswered(file: &Path, why: Unanswered) -> Failure {
+    let mistakes = match why {
+        Unanswered::Mistakes(mistakes) => mistakes,
+        Unanswered::OwnFault(fault) => {
+            let detail =
+                format!("the plan is wrong, which a check of its own found, and is not shown: {fault:?}");
+            return Failure::new(Exit::Internal, detail).hint("please report it, with the file");
+        }
+    };
+    let part = |mistake: Mistake| ProblemPart {
+        detail: mistake.why,
+        file: Some(file.display().to_string()),
+        line: None,
+        field: Some(mistake.place),
+        hint: None,
+    };
+    Failure::usage("the fleet has mistakes")
+        .problems(mistakes.into_iter().map(part).collect())
+        .hint("lockstep plan --help describes the file")
+}
+
+fn render(answer: &Answer, style: &Style) -> String {
+    let mut text = String::new();
+    let Some(cost) = answer.cost else { return printable(&answer.explanation).into_owned() };
+    if answer.moves.is_empty() {
+        return printable(&answer.explanation).into_owned();
+    }
+    let mut table = Table::new(["STEP", "SERVICE", "FROM", "TO", "BECAUSE"]);
+    for (number, step) in (1..).zip(&answer.steps) {
+        for it in answer.moves.iter().filter(|it| step.contains(&it.service)) {
+            let because = it.because.join("; ");
+            table.row([format!("{number}"), it.service.clone(), it.from.clone(), it.to.clone(), because]);
+        }
+    }
+    text.push_str(&table.render(style));
+    let together = answer.steps.iter().any(|step| step.len() > 1);
+    let _ = writeln!(
+        text,
+        "cost {cost}, in {} steps{}",
+        answer.steps.len(),
+        if together { "; services of one step switch together" } else { "" }
+    );
+    for it in &answer.order_reasons {
+        let _ = writeln!(text, "  {} not after {}: {}", it.before, it.after, printable(&it.why));
+    }
+    answer.alternatives.iter().for_each(|it| text.push_str(&other(it)));
+    text
+}
+
+fn other(way: &Alternative) -> String {
+    let moves: Vec<String> =
+        way.moves.iter().map(|it| format!("{} {} -> {}", it.service, it.from, it.to)).collect();
+    format!("or for the same cost: {}\n", moves.join(", "))
+}

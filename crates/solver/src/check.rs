@@ -1,0 +1,85 @@
+//! Looks at every state of finished steps, in the plainest way: no clauses, no arcs, every rule read as it is written.
+//!
+//! It uses nothing of what made the steps, so that a mistake there is not made here again.
+
+use crate::problem::{Cause, Problem, Rule};
+
+/// What is wrong with steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A service that is not there, or a version that it does not have.
+    Unknown {
+        /// The number of the service.
+        service: usize,
+    },
+    /// Not every service that the target moves moves in exactly one step, or another one moves.
+    Moves {
+        /// The service.
+        service: usize,
+    },
+    /// A rule that the target breaks.
+    Target {
+        /// Where the rule comes from.
+        cause: Cause,
+    },
+    /// A need that the start keeps and a state between two steps breaks.
+    Between {
+        /// After how many steps.
+        steps: usize,
+        /// Where the need comes from.
+        cause: Cause,
+    },
+}
+
+/// Checks that steps lead from the start to a target that keeps all rules, through states that keep all needs that the start keeps.
+///
+/// # Errors
+///
+/// The first fault, which is a mistake of whoever made the steps.
+pub fn check(problem: &Problem, target: &[u32], steps: &[Vec<usize>]) -> Result<(), Fault> {
+    if target.len() != problem.services.len() {
+        return Err(Fault::Unknown { service: target.len().min(problem.services.len()) });
+    }
+    if let Some(service) = (0..target.len()).find(|&it| target[it] >= problem.services[it].versions) {
+        return Err(Fault::Unknown { service });
+    }
+    each_moves_once(problem, target, steps)?;
+    if let Some((cause, _)) = problem.rules.iter().find(|(_, rule)| !keeps(rule, target)) {
+        return Err(Fault::Target { cause: *cause });
+    }
+    let start = problem.start();
+    let mut state = start.clone();
+    for (taken, step) in steps.iter().enumerate() {
+        step.iter().for_each(|&service| state[service] = target[service]);
+        let breaks =
+            |rule: &Rule| matches!(rule, Rule::Need(_)) && keeps(rule, &start) && !keeps(rule, &state);
+        if let Some((cause, _)) = problem.rules.iter().find(|(_, rule)| breaks(rule)) {
+            return Err(Fault::Between { steps: taken + 1, cause: *cause });
+        }
+    }
+    Ok(())
+}
+
+fn each_moves_once(problem: &Problem, target: &[u32], steps: &[Vec<usize>]) -> Result<(), Fault> {
+    let mut times = vec![0; target.len()];
+    for &service in steps.iter().flatten() {
+        *times.get_mut(service).ok_or(Fault::Unknown { service })? += 1;
+    }
+    let should = |service: usize| i32::from(target[service] != problem.services[service].current);
+    match (0..target.len()).find(|&service| times[service] != should(service)) {
+        Some(service) => Err(Fault::Moves { service }),
+        None => Ok(()),
+    }
+}
+
+fn keeps(rule: &Rule, state: &[u32]) -> bool {
+    match rule {
+        Rule::Bar(bar) => state[bar.service] < bar.versions.start || state[bar.service] >= bar.versions.end,
+        Rule::Need(need) => {
+            let (consumer, provider) = (state[need.consumer], state[need.provider]);
+            let uses = need.used.start <= consumer && consumer < need.used.end;
+            let offers = need.offered.start <= provider && provider < need.offered.end;
+            !uses || offers
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Versions as literals: "this service is at this version or a later one".
+//!
+//! Only versions at which some rule begins or ends are told apart; between two of them all are alike. So a service with a thousand versions that
+//! changed its contracts three times has four literals.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use batsat::Lit;
+
+use crate::maxsat::Sat;
+use crate::problem::{Cause, Problem, Rule, Service};
+
+/// The literals of a problem.
+pub(crate) struct Encoding {
+    services: Vec<Steps>,
+}
+
+/// The literals of a service.
+struct Steps {
+    /// Where versions begin to differ, in their order, each with "at it or later".
+    from: Vec<(u32, Lit)>,
+    /// "It stays where it is", unless it has nowhere else to go.
+    stays: Option<Lit>,
+    service: Service,
+}
+
+/// A literal, or what is true or false anyway.
+#[derive(Clone, Copy)]
+enum Term {
+    Literal(Lit),
+    Always(bool),
+}
+
+impl Encoding {
+    /// Encodes the services and all rules. Rules whose causes have a literal hold only where that is true.
+    pub(crate) fn new(problem: &Problem, sat: &mut Sat, if_held: impl Fn(Cause) -> Option<Lit>) -> Self {
+        let bounds = bounds(problem);
+        let mut services: Vec<Option<Steps>> = problem.services.iter().map(|_| None).collect();
+        // What is assumed first contradicts soonest: the literals of what has to move come first, then of what it is tied to.
+        for service in outwards(problem) {
+            services[service] = Some(Steps::new(&problem.services[service], &bounds[service], sat));
+        }
+        let encoding = Self { services: services.into_iter().flatten().collect() };
+        for (cause, rule) in &problem.rules {
+            encoding.hold(rule, if_held(*cause), sat);
+        }
+        encoding
+    }
+
+    /// "The service is at this version or later."
+    fn from(&self, service: usize, version: u32) -> Term {
+        let steps = &self.services[service];
+        if version == 0 || version >= steps.service.versions {
+            return Term::Always(version == 0);
+        }
+        match steps.from.binary_search_by_key(&version, |(at, _)| *at) {
+            Ok(found) => Term::Literal(steps.from[found].1),
+            // Each version at which a rule begins or ends is a bound.
+            Err(_) => Term::Always(false),
+        }
+    }
+
+    fn hold(&self, rule: &Rule, if_held: Option<Lit>, sat: &mut Sat) {
+        let mut clause = |terms: &[(Term, bool)]| add(sat, terms, if_held);
+        match rule {
+            Rule::Bar(bar) if bar.versions.is_empty() => {}
+            Rule::Bar(bar) => {
+                let [from, until] =
+                    [bar.versions.start, bar.versions.end].map(|at| self.from(bar.service, at));
+                clause(&[(from, false), (until, true)]);
+            }
+            Rule::Need(need) if need.used.is_empty() => {}
+            Rule::Need(need) => {
+                let [from, until] = [need.used.start, need.used.end].map(|at| self.from(need.consumer, at));
+                if need.offered.is_empty() {
+                    return clause(&[(from, false), (until, true)]);
+                }
+                let [first, end] =
+                    [need.offered.start, need.offered.end].map(|at| self.from(need.provider, at));
+                clause(&[(from, false), (until, true), (first, true)]);
+                clause(&[(from, false), (until, true), (end, false)]);
+            }
+        }
+    }
+
+    /// "The service stays"; `None` when it cannot do otherwise.
+    pub(crate) fn stays(&self, service: usize) -> Option<Lit> {
+        self.services[service].stays
+    }
+
+    /// Wishes that a service goes no version further than it must: each with how many versions it saves.
+    pub(crate) fn near(&self, service: usize) -> Vec<(Lit, u64)> {
+        let steps = &self.services[service];
+        let current = steps.service.current;
+        let (down, up): (Vec<_>, Vec<_>) = steps.from.iter().partition(|(at, _)| *at <= current);
+        let mut wishes = Vec::new();
+        let mut last = current;
+        for &(at, literal) in &up {
+            wishes.push((!literal, u64::from(at - last)));
+            last = at;
+        }
+        let mut last = current + 1;
+        for &(at, literal) in down.iter().rev() {
+            wishes.push((literal, u64::from(last - at)));
+            last = at;
+        }
+        wishes
+    }
+
+    /// Where a service is in what satisfied the clauses: of versions that are alike the one next to the current one.
+    pub(crate) fn version(&self, service: usize, sat: &Sat) -> u32 {
+        let steps = &self.services[service];
+        let reached =
+            steps.from.iter().rev().find(|(_, literal)| sat.is_true(*literal)).map_or(0, |(at, _)| *at);
+        let next =
+            steps.from.iter().map(|(at, _)| *at).find(|at| *at > reached).unwrap_or(steps.service.versions);
+        steps.service.current.clamp(reached, next - 1)
+    }
+}
+
+impl Steps {
+    fn new(service: &Service, bounds: &BTreeSet<u32>, sat: &mut Sat) -> Self {
+        // What runs is tried first.
+        let from: Vec<_> = bounds.iter().map(|&at| (at, sat.literal(at <= service.current))).collect();
+        from.windows(2).for_each(|pair| sat.clause([!pair[1].1, pair[0].1]));
+        let own = |at: u32| from.iter().find(|(bound, _)| *bound == at).map(|(_, literal)| *literal);
+        let ends = [own(service.current), own(service.current + 1).map(|it| !it)];
+        let ends: Vec<Lit> = ends.into_iter().flatten().collect();
+        let stays = (!ends.is_empty()).then(|| sat.literal(true));
+        if let Some(stays) = stays {
+            ends.iter().for_each(|&end| sat.clause([!stays, end]));
+            sat.clause(ends.iter().map(|&end| !end).chain([stays]));
+        }
+        Self { from, stays, service: service.clone() }
+    }
+}
+
+/// At which versions something begins to differ: where rules begin and end, and around what runs.
+fn bounds(problem: &Problem) -> Vec<BTreeSet<u32>> {
+    let around = |service: &Service| BTreeSet::from([service.current, service.current + 1]);
+    let mut bounds: Vec<BTreeSet<u32>> = problem.services.iter().map(around).collect();
+    for (_, rule) in &problem.rules {
+        match rule {
+            Rule::Bar(bar) => bounds[bar.service].extend([bar.versions.start, bar.versions.end]),
+            Rule::Need(need) => {
+                bounds[need.consumer].extend([need.used.start, need.used.end]);
+                bounds[need.provider].extend([need.offered.start, need.offered.end]);
+            }
+        }
+    }
+    for (service, bounds) in problem.services.iter().zip(&mut bounds) {
+        bounds.retain(|at| (1..service.versions).contains(at));
+    }
+    bounds
+}
+
+/// All services: first those with bars, then their partners, then those of these, and so on.
+fn outwards(problem: &Problem) -> Vec<usize> {
+    let count = problem.services.len();
+    let (mut partners, mut order) = (vec![Vec::new(); count], Vec::with_capacity(count));
+    for (_, need) in problem.needs() {
+        partners[need.consumer].push(need.provider);
+        partners[need.provider].push(need.consumer);
+    }
+    let mut waiting: VecDeque<usize> = problem.bars().map(|(_, bar)| bar.service).collect();
+    let (mut seen, mut others) = (vec![false; count], 0..count);
+    while let Some(service) = waiting.pop_front().or_else(|| others.next()) {
+        if !std::mem::replace(&mut seen[service], true) {
+            order.push(service);
+            waiting.extend(&partners[service]);
+        }
+    }
+    order
+}
+
+/// Adds a clause of terms, each as it is or negated.
+fn add(sat: &mut Sat, terms: &[(Term, bool)], if_held: Option<Lit>) {
+    let mut clause: Vec<Lit> = if_held.map(|it| !it).into_iter().collect();
+    for &(term, sign) in terms {
+        match term {
+            Term::Literal(literal) => clause.push(if sign { literal } else { !literal }),
+            Term::Always(value) if value == sign => return,
+            Term::Always(_) => {}
+        }
+    }
+    sat.clause(clause);
+}

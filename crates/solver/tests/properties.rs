@@ -1,0 +1,148 @@
+//! The solver beside brute force, on small fleets made by chance.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+use lockstep_solver::{Bar, Cause, Fault, Need, Problem, Rule, Service, Target, check, core, order, solve};
+use proptest::prelude::*;
+
+const MOST: usize = 4;
+
+fn service() -> impl Strategy<Value = Service> {
+    (1_u32..5, any::<prop::sample::Index>(), 1_u64..4).prop_map(|(versions, current, criticality)| Service {
+        versions,
+        current: u32::try_from(current.index(versions as usize)).unwrap(),
+        criticality,
+    })
+}
+
+/// A part of the versions, which may be none, and may reach beyond them.
+fn part() -> impl Strategy<Value = std::ops::Range<u32>> {
+    (0_u32..5, 0_u32..6).prop_map(|(start, length)| start..start + length)
+}
+
+fn rule(services: usize) -> impl Strategy<Value = Rule> {
+    let bar = (0..services, part()).prop_map(|(service, versions)| Rule::Bar(Bar { service, versions }));
+    let need = (0..services, part(), 0..services, part()).prop_map(|(consumer, used, provider, offered)| {
+        Rule::Need(Need { consumer, used, provider, offered })
+    });
+    prop_oneof![1 => bar, 3 => need]
+}
+
+/// Rules of some causes: two rules in three have one of their own.
+fn problem() -> impl Strategy<Value = Problem> {
+    prop::collection::vec(service(), 1..6).prop_flat_map(|services| {
+        let rules = prop::collection::vec((any::<bool>(), rule(services.len())), 0..14);
+        rules.prop_map(move |rules| {
+            let mut cause = 0;
+            let numbered = |(more, rule)| {
+                cause += u32::from(more);
+                (Cause(cause), rule)
+            };
+            Problem { services: services.clone(), rules: rules.into_iter().map(numbered).collect() }
+        })
+    })
+}
+
+fn all_targets(problem: &Problem) -> Vec<Target> {
+    problem.services.iter().fold(vec![Vec::new()], |all, service| {
+        let with = |target: &Target, version| [&target[..], &[version]].concat();
+        all.iter()
+            .flat_map(|target| (0..service.versions).map(move |version| with(target, version)))
+            .collect()
+    })
+}
+
+fn keeps(rule: &Rule, target: &[u32]) -> bool {
+    match rule {
+        Rule::Bar(bar) => !bar.versions.contains(&target[bar.service]),
+        Rule::Need(need) => need.is_met(target[need.consumer], target[need.provider]),
+    }
+}
+
+fn possible(problem: &Problem) -> Vec<Target> {
+    let keeps_all = |target: &Target| problem.rules.iter().all(|(_, rule)| keeps(rule, target));
+    all_targets(problem).into_iter().filter(keeps_all).collect()
+}
+
+/// The best of what is possible: its cost, and for each set of services that moves at that cost how far it goes.
+fn best(problem: &Problem) -> Option<(u64, BTreeSet<(u64, Vec<usize>)>)> {
+    let possible = possible(problem);
+    let cost = possible.iter().map(|target| problem.cost(target)).min()?;
+    let cheapest = || possible.iter().filter(|target| problem.cost(target) == cost);
+    let sets: BTreeSet<Vec<usize>> = cheapest().map(|target| problem.moved(target)).collect();
+    let far = |set: &Vec<usize>| {
+        cheapest().filter(|it| problem.moved(it) == *set).map(|it| problem.distance(it)).min().unwrap()
+    };
+    Some((cost, sets.into_iter().map(|set| (far(&set), set)).collect()))
+}
+
+fn only(problem: &Problem, causes: &[Cause]) -> Problem {
+    let rules = problem.rules.iter().filter(|(cause, _)| causes.contains(cause)).cloned().collect();
+    Problem { services: problem.services.clone(), rules }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn the_best_targets_are_those_of_brute_force(problem in problem()) {
+        let found = solve(&problem, MOST);
+        let Some((cost, sets)) = best(&problem) else { return Ok(prop_assert_eq!(found, None)) };
+        let found = found.unwrap();
+        prop_assert_eq!(found.cost, cost);
+        prop_assert_eq!(found.targets.len(), sets.len().min(MOST));
+        let told: BTreeSet<_> = found.targets.iter().map(|it| (problem.distance(it), problem.moved(it))).collect();
+        prop_assert_eq!(told.len(), found.targets.len());
+        prop_assert!(told.is_subset(&sets), "{:?} of {:?}", told, sets);
+        prop_assert_eq!(problem.distance(&found.targets[0]), sets.first().unwrap().0);
+        prop_assert!(found.targets.iter().all(|target| possible(&problem).contains(target)));
+    }
+
+    #[test]
+    fn a_core_contradicts_and_nothing_of_it_can_be_left_out(problem in problem()) {
+        let Some(core) = core(&problem) else { return Ok(prop_assert!(!possible(&problem).is_empty())) };
+        prop_assert!(possible(&only(&problem, &core)).is_empty());
+        for left_out in &core {
+            let rest: Vec<Cause> = core.iter().copied().filter(|it| it != left_out).collect();
+            prop_assert!(!possible(&only(&problem, &rest)).is_empty(), "without {:?}", left_out);
+        }
+    }
+
+    #[test]
+    fn steps_keep_what_the_start_keeps_and_join_only_what_has_no_order(problem in problem()) {
+        let Some(solution) = solve(&problem, MOST) else { return Ok(()) };
+        for target in &solution.targets {
+            let steps = order(&problem, target).steps;
+            prop_assert_eq!(check(&problem, target, &steps), Ok(()));
+            for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.len() > 1) {
+                // Whatever part of it goes before the rest, something does not work.
+                for part in 1..(1_u32 << step.len()) - 1 {
+                    let (first, rest): (Vec<_>, Vec<_>) =
+                        step.iter().enumerate().partition(|(place, _)| part >> place & 1 == 1);
+                    let of = |part: Vec<(usize, &usize)>| part.into_iter().map(|(_, service)| *service).collect();
+                    let apart = [&steps[..at], &[of(first), of(rest)], &steps[at + 1..]].concat();
+                    let told = check(&problem, target, &apart);
+                    prop_assert!(matches!(told, Err(Fault::Between { .. })), "{:?} of {:?}", told, apart);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_right_is_told(problem in problem(), left_out in any::<prop::sample::Index>()) {
+        let Some(solution) = solve(&problem, 1) else { return Ok(()) };
+        let target = &solution.targets[0];
+        let mut steps = order(&problem, target).steps;
+        if steps.is_empty() { return Ok(()) }
+        let gone = left_out.index(steps.len());
+        let twice = [&steps[..], &[steps[gone].clone()]].concat();
+        let moves = |told: Result<(), Fault>| matches!(told, Err(Fault::Moves { .. }));
+        prop_assert!(moves(check(&problem, target, &twice)));
+        steps.remove(gone);
+        prop_assert!(moves(check(&problem, target, &steps)));
+        let unknown = check(&problem, &target[1..], &[]);
+        prop_assert!(matches!(unknown, Err(Fault::Unknown { .. })), "{:?}", unknown);
+    }
+}

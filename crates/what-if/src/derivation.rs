@@ -1,0 +1,160 @@
+//! Why rules contradict each other, as a person would say it: what is certain, what follows from it, and where nothing follows, case by case.
+
+use std::ops::Range;
+
+use lockstep_solver::{Cause, Need, Rule};
+
+use crate::names::Numbered;
+
+/// More sentences than this help nobody.
+const MOST: usize = 60;
+
+/// Tells step by step why no versions keep the rules of all these causes.
+pub(crate) fn derive(numbered: &Numbered<'_>, core: &[Cause]) -> Vec<String> {
+    let rules = numbered.problem.rules.iter().filter(|(cause, _)| core.contains(cause)).collect();
+    let left =
+        numbered.problem.services.iter().map(|service| vec![true; service.versions as usize]).collect();
+    let mut derivation = Derivation { numbered, rules, told: Vec::new() };
+    derivation.follow(left, 0);
+    derivation.told
+}
+
+/// Which versions of each service are left.
+type Left = Vec<Vec<bool>>;
+
+struct Derivation<'a> {
+    numbered: &'a Numbered<'a>,
+    rules: Vec<&'a (Cause, Rule)>,
+    told: Vec<String>,
+}
+
+impl Derivation<'_> {
+    fn tell(&mut self, depth: usize, text: String) {
+        if self.told.len() < MOST {
+            self.told.push(format!("{}{text}", "  ".repeat(depth)));
+        } else if self.told.len() == MOST {
+            self.told.push("and so on: every other case ends in the same way.".into());
+        }
+    }
+
+    /// Narrows what is left by one rule after the other until a service has nothing left, or nothing follows any more.
+    fn follow(&mut self, mut left: Left, depth: usize) {
+        loop {
+            let mut narrowed = false;
+            for (cause, rule) in self.rules.clone() {
+                let Some((service, keeps)) = narrowing(rule, &left) else { continue };
+                let kept: Vec<bool> =
+                    (0_u32..).zip(&left[service]).map(|(at, is)| *is && keeps(at)).collect();
+                if kept != left[service] {
+                    left[service] = kept;
+                    narrowed = true;
+                    self.tell(depth, self.step(*cause, rule, service, &left));
+                    if !left[service].contains(&true) {
+                        return;
+                    }
+                }
+            }
+            if !narrowed {
+                return self.split(&left, depth);
+            }
+        }
+    }
+
+    /// A rule, and what it leaves.
+    fn step(&self, cause: Cause, rule: &Rule, service: usize, left: &Left) -> String {
+        let (name, told) = (self.numbered.name(service), self.numbered.told(cause));
+        let rest = self.rest(service, &left[service]);
+        match rule {
+            Rule::Bar(_) if left[service].contains(&true) => format!("{told}."),
+            Rule::Bar(_) => format!("{told}: no version of {name} is left."),
+            Rule::Need(_) if rest.is_empty() => format!("{told}: no version of {name} is left."),
+            Rule::Need(_) => format!("{told}: so {name} has to be {rest}."),
+        }
+    }
+
+    /// "at 1.0.0", "from 1.0.0 to 1.3.0", "at 1.0.0 or from 2.0.0 to 2.2.0".
+    fn rest(&self, service: usize, left: &[bool]) -> String {
+        let version = |at: u32| self.numbered.version(service, at);
+        let part = |run: Range<u32>| match run.end - run.start {
+            1 => format!("at {}", version(run.start)),
+            _ => format!("from {} to {}", version(run.start), version(run.end - 1)),
+        };
+        runs(left).into_iter().map(part).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// Where nothing follows, looks at the parts of one service's versions that rules tell apart, one after the other.
+    fn split(&mut self, left: &Left, depth: usize) {
+        let cases = |service: usize| self.cases(service, &left[service]);
+        let Some(service) =
+            (0..left.len()).filter(|&it| cases(it).len() > 1).min_by_key(|&it| cases(it).len())
+        else {
+            return;
+        };
+        for case in self.cases(service, &left[service]) {
+            let mut left = left.clone();
+            left[service] = (0_u32..).zip(&left[service]).map(|(at, is)| *is && case.contains(&at)).collect();
+            let told =
+                format!("If {} is {}:", self.numbered.name(service), self.rest(service, &left[service]));
+            self.tell(depth, told);
+            if self.told.len() > MOST {
+                return;
+            }
+            self.follow(left, depth + 1);
+        }
+    }
+
+    /// The versions that are left, cut where some need of the service begins or ends.
+    fn cases(&self, service: usize, left: &[bool]) -> Vec<Range<u32>> {
+        let ends = |need: &Need| {
+            let of = |own: usize, range: &Range<u32>| (own == service).then(|| [range.start, range.end]);
+            [of(need.consumer, &need.used), of(need.provider, &need.offered)]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect()
+        };
+        let mut cuts: Vec<u32> = self
+            .rules
+            .iter()
+            .flat_map(|(_, rule)| if let Rule::Need(need) = rule { ends(need) } else { Vec::new() })
+            .collect();
+        cuts.sort_unstable();
+        runs(left).into_iter().flat_map(|run| cut(run, &cuts)).collect()
+    }
+}
+
+/// Which service a rule narrows, and to what; `None` when nothing follows from it yet.
+fn narrowing<'a>(rule: &'a Rule, left: &Left) -> Option<(usize, Box<dyn Fn(u32) -> bool + 'a>)> {
+    let need = match rule {
+        Rule::Bar(bar) => return Some((bar.service, Box::new(|at| !bar.versions.contains(&at)))),
+        Rule::Need(need) => need,
+    };
+    let all = |service: usize, holds: &dyn Fn(u32) -> bool| {
+        (0_u32..).zip(&left[service]).all(|(at, is)| !is || holds(at))
+    };
+    if all(need.consumer, &|at| need.used.contains(&at)) {
+        return Some((need.provider, Box::new(|at| need.offered.contains(&at))));
+    }
+    all(need.provider, &|at| !need.offered.contains(&at))
+        .then(|| (need.consumer, Box::new(|at| !need.used.contains(&at)) as Box<dyn Fn(u32) -> bool>))
+}
+
+/// The unbroken parts of what is left.
+fn runs(left: &[bool]) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for at in (0_u32..).zip(left).filter_map(|(at, is)| is.then_some(at)) {
+        match runs.last_mut() {
+            Some(run) if run.end == at => run.end += 1,
+            _ => runs.push(at..at + 1),
+        }
+    }
+    runs
+}
+
+/// A range in pieces, cut at sorted places.
+fn cut(range: Range<u32>, cuts: &[u32]) -> Vec<Range<u32>> {
+    let inner = cuts.iter().copied().filter(|at| range.start < *at && *at < range.end);
+    let mut places: Vec<u32> = [range.start].into_iter().chain(inner).chain([range.end]).collect();
+    places.dedup();
+    places.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}

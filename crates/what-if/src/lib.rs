@@ -1,0 +1,15 @@
+//! A fleet in a file, and a wish: what would have to move, in which steps and why; or why it cannot be.
+//!
+//! [`Fleet`] is the form of the file, which is fixed, and [`Answer`] that of what is said. [`answer`] turns one into the other; the exact
+//! part is that of `lockstep-solver`, and all words are from here.
+
+mod answer;
+mod because;
+mod derivation;
+mod fleet;
+mod names;
+mod words;
+
+pub use answer::{Alternative, Answer, Contradiction, Move, OrderReason, Remedy, Unanswered, answer};
+pub use fleet::{Feature, Fleet, FleetService, Interval, Wish};
+pub use names::Mistake;
