@@ -30,6 +30,8 @@ enum What {
     Contract,
     /// How often good versions are taken back, and how long bad ones are not found
     Judge,
+    /// Exact plans in fleets of a thousand services
+    Plan,
     /// Going back while warm, under 2,000 requests a second
     Rollback,
     /// Everything
@@ -43,13 +45,14 @@ struct Example {
     name: &'static str,
 }
 
-const EXAMPLES: [Example; 6] = [
+const EXAMPLES: [Example; 7] = [
     Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
     Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
     Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
     Example { what: What::Routes, package: "lockstep-domain", name: "bench_routes" },
     Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
     Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge" },
+    Example { what: What::Plan, package: "lockstep-solver", name: "bench_plan" },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -110,3 +110,32 @@ fn other(way: &Alternative) -> String {
         way.moves.iter().map(|it| format!("{} {} -> {}", it.service, it.from, it.to)).collect();
     format!("or for the same cost: {}\n", moves.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop() -> Fleet {
+        serde_json::from_str(include_str!("../../../../examples/worlds/shop.json")).unwrap()
+    }
+
+    #[test]
+    fn steps_are_told_with_what_they_are_for() {
+        let text = render(&answer(&shop()).unwrap(), &Style::plain());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("1     payments  2.0.0  2.1.0  orders 1.6.0 uses `charges`"), "{text}");
+        assert!(lines[2].ends_with("orders    1.5.0  1.6.0  wanted at 1.6.0"), "{text}");
+        assert_eq!(lines[3], "cost 5, in 2 steps");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_with_their_places() {
+        let mut fleet = shop();
+        fleet.intent[0].service = "nobody".into();
+        fleet.services[0].current = "9".into();
+        let failure = unanswered(Path::new("fleet.json"), answer(&fleet).unwrap_err());
+        let shown = failure.render(&Style::plain());
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(shown.contains("services[0].current") && shown.contains("intent[0].service"), "{shown}");
+    }
+}
