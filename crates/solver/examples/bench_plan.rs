@@ -117,59 +117,83 @@ fn want(problem: &mut Problem, history: &History, count: usize, time: f64, numbe
     }
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+/// What was measured of one kind of fleets, one number a fleet.
+#[derive(Default)]
+struct Figures {
+    exact: Vec<Duration>,
+    others: Vec<Duration>,
+    ordered: Vec<Duration>,
+    moved: Vec<usize>,
+    cores: Vec<Duration>,
 }
 
-fn measure(name: &str, size: Size, time: f64) {
-    let (mut exact, mut others, mut ordered, mut moved, mut unsolvable) =
-        (vec![], vec![], vec![], vec![], vec![]);
-    for seed in 0..11 {
-        let numbers = &mut Numbers(seed);
-        let (mut problem, history) = fleet(size, numbers);
-        want(&mut problem, &history, 5, time, numbers);
-        let begun = Instant::now();
-        let solution = black_box(solve(&problem, 1));
-        exact.push(begun.elapsed());
-        let Some(solution) = solution else {
-            let begun = Instant::now();
-            let core = core(&problem).map(|core| core.len());
-            unsolvable.push((core, begun.elapsed()));
-            continue;
-        };
+impl Figures {
+    fn take(&mut self, problem: &Problem) {
+        let (solution, exact) = timed(|| solve(problem, 1));
+        let Some(solution) = solution else { return self.cores.push(timed(|| core(problem)).1) };
         let target = &solution.targets[0];
-        let begun = Instant::now();
-        let steps = order(&problem, target).steps;
-        ordered.push(begun.elapsed());
-        if let Err(fault) = check(&problem, target, &steps) {
-            println!("seed {seed}: {fault:?}");
+        let (steps, ordered) = timed(|| order(problem, target).steps);
+        if let Err(fault) = check(problem, target, &steps) {
+            println!("WRONG: {fault:?}");
         }
-        let begun = Instant::now();
-        black_box(solve(&problem, 4));
-        others.push(begun.elapsed());
-        moved.push(problem.moved(target).len());
+        self.exact.push(exact);
+        self.ordered.push(ordered);
+        self.others.push(timed(|| solve(problem, 4)).1);
+        self.moved.push(problem.moved(target).len());
     }
-    moved.sort_unstable();
-    println!(
-        "{name}: exact {:.1?} (most {:.1?}), with three others {:.1?}, order {:.1?}, {} of {} move (most {:?}), unsolvable {unsolvable:?}",
-        median(exact.clone()),
-        exact.iter().max().unwrap(),
-        median(others),
-        median(ordered),
-        moved[moved.len() / 2],
-        size.services,
-        moved.last()
-    );
+
+    fn print(&self, name: &str) {
+        let columns =
+            [median(&self.exact), self.exact.iter().max().copied().unwrap_or_default(), median(&self.others)];
+        let [exact, most, others] = columns.map(|time| time.as_secs_f64() * 1_000.0);
+        let (ordered, moved) = (median(&self.ordered).as_secs_f64() * 1_000.0, median(&self.moved));
+        println!("{name:<24}{exact:>9.1}{most:>9.1}{others:>13.1}{ordered:>9.2}{moved:>8}");
+        if !self.cores.is_empty() {
+            println!("    no way in {}: told after {:.1?}", self.cores.len(), median(&self.cores));
+        }
+    }
 }
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = black_box(work());
+    (done, begun.elapsed())
+}
+
+fn median<T: Copy + Ord + Default>(numbers: &[T]) -> T {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
+
+const FLEETS: u64 = 11;
 
 fn main() {
-    let small = Size { services: 100, versions: 50, edges: 250, features: 750 };
-    let middle = Size { services: 1_000, versions: 100, edges: 2_600, features: 7_500 };
-    let large = Size { services: 1_000, versions: 100, edges: 10_000, features: 28_000 };
-    for (name, size) in [("small", small), ("middle", middle), ("large", large)] {
+    let sizes = [
+        ("100 x 50, 750", Size { services: 100, versions: 50, edges: 250, features: 750 }),
+        ("1,000 x 100, 7,500", Size { services: 1_000, versions: 100, edges: 2_600, features: 7_500 }),
+        ("1,000 x 100, 28,000", Size { services: 1_000, versions: 100, edges: 10_000, features: 28_000 }),
+    ];
+    println!(
+        "Services x versions, features; five services are wanted as they were at another time; {FLEETS} fleets each. Milliseconds:"
+    );
+    for (size_name, size) in sizes {
+        println!(
+            "\n{size_name:<24}{:>9}{:>9}{:>13}{:>9}{:>8}",
+            "exact", "most", "and others", "order", "moved"
+        );
         for (way, time) in [("a little forward", 0.65), ("forward", 0.9), ("back", 0.4)] {
-            measure(&format!("{name} {way}"), size, time);
+            let mut figures = Figures::default();
+            for seed in 0..FLEETS {
+                let numbers = &mut Numbers(seed);
+                let (mut problem, history) = fleet(size, numbers);
+                want(&mut problem, &history, 5, time, numbers);
+                figures.take(&problem);
+            }
+            figures.print(way);
         }
     }
+    println!(
+        "exact: the cheapest way; and others: with up to three that cost the same; all medians but `most`"
+    );
 }

@@ -29,7 +29,7 @@ struct Derivation<'a> {
 }
 
 impl Derivation<'_> {
-    fn tell(&mut self, depth: usize, text: String) {
+    fn tell(&mut self, depth: usize, text: &str) {
         if self.told.len() < MOST {
             self.told.push(format!("{}{text}", "  ".repeat(depth)));
         } else if self.told.len() == MOST {
@@ -42,13 +42,15 @@ impl Derivation<'_> {
         loop {
             let mut narrowed = false;
             for (cause, rule) in self.rules.clone() {
-                let Some((service, keeps)) = narrowing(rule, &left) else { continue };
-                let kept: Vec<bool> =
-                    (0_u32..).zip(&left[service]).map(|(at, is)| *is && keeps(at)).collect();
+                let Some(Narrowing { service, versions, inside }) = narrowing(rule, &left) else { continue };
+                let kept =
+                    (0_u32..).zip(&left[service]).map(|(at, is)| *is && versions.contains(&at) == inside);
+                let kept: Vec<bool> = kept.collect();
                 if kept != left[service] {
                     left[service] = kept;
                     narrowed = true;
-                    self.tell(depth, self.step(*cause, rule, service, &left));
+                    let told = self.step(*cause, rule, service, &left);
+                    self.tell(depth, &told);
                     if !left[service].contains(&true) {
                         return;
                     }
@@ -95,7 +97,7 @@ impl Derivation<'_> {
             left[service] = (0_u32..).zip(&left[service]).map(|(at, is)| *is && case.contains(&at)).collect();
             let told =
                 format!("If {} is {}:", self.numbered.name(service), self.rest(service, &left[service]));
-            self.tell(depth, told);
+            self.tell(depth, &told);
             if self.told.len() > MOST {
                 return;
             }
@@ -106,7 +108,7 @@ impl Derivation<'_> {
     /// The versions that are left, cut where some need of the service begins or ends.
     fn cases(&self, service: usize, left: &[bool]) -> Vec<Range<u32>> {
         let ends = |need: &Need| {
-            let of = |own: usize, range: &Range<u32>| (own == service).then(|| [range.start, range.end]);
+            let of = |own: usize, range: &Range<u32>| (own == service).then_some([range.start, range.end]);
             [of(need.consumer, &need.used), of(need.provider, &need.offered)]
                 .into_iter()
                 .flatten()
@@ -123,20 +125,32 @@ impl Derivation<'_> {
     }
 }
 
-/// Which service a rule narrows, and to what; `None` when nothing follows from it yet.
-fn narrowing<'a>(rule: &'a Rule, left: &Left) -> Option<(usize, Box<dyn Fn(u32) -> bool + 'a>)> {
+/// What a rule leaves of a service: nothing but some versions, or all but some.
+struct Narrowing<'a> {
+    service: usize,
+    versions: &'a Range<u32>,
+    inside: bool,
+}
+
+/// What follows from a rule; `None` when nothing does yet.
+fn narrowing<'a>(rule: &'a Rule, left: &Left) -> Option<Narrowing<'a>> {
     let need = match rule {
-        Rule::Bar(bar) => return Some((bar.service, Box::new(|at| !bar.versions.contains(&at)))),
+        Rule::Bar(bar) => {
+            return Some(Narrowing { service: bar.service, versions: &bar.versions, inside: false });
+        }
         Rule::Need(need) => need,
     };
-    let all = |service: usize, holds: &dyn Fn(u32) -> bool| {
-        (0_u32..).zip(&left[service]).all(|(at, is)| !is || holds(at))
+    let all = |service: usize, versions: &Range<u32>, inside: bool| {
+        (0_u32..).zip(&left[service]).all(|(at, is)| !is || versions.contains(&at) == inside)
     };
-    if all(need.consumer, &|at| need.used.contains(&at)) {
-        return Some((need.provider, Box::new(|at| need.offered.contains(&at))));
+    if all(need.consumer, &need.used, true) {
+        return Some(Narrowing { service: need.provider, versions: &need.offered, inside: true });
     }
-    all(need.provider, &|at| !need.offered.contains(&at))
-        .then(|| (need.consumer, Box::new(|at| !need.used.contains(&at)) as Box<dyn Fn(u32) -> bool>))
+    all(need.provider, &need.offered, false).then_some(Narrowing {
+        service: need.consumer,
+        versions: &need.used,
+        inside: false,
+    })
 }
 
 /// The unbroken parts of what is left.
