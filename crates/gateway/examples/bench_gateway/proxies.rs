@@ -42,7 +42,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts one, pinned to core 0, and waits until it listens.
+    /// Starts one, pinned to core 0, and waits until it listens. What it says is shown only when it does not.
     pub(crate) fn spawn(
         name: String,
         program: &Path,
@@ -50,12 +50,16 @@ impl Proxy {
         port: u16,
         folder: tempfile::TempDir,
     ) -> Outcome<Self> {
-        let process = Command::new("taskset").args(["-c", "0"]).arg(program).args(arguments).spawn()?;
+        let said = folder.path().join("said");
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0"]).arg(program).args(arguments).stderr(fs::File::create(&said)?);
+        let process = command.spawn()?;
         let proxy = Self { name, address: local(port), process, folder };
         let begun = Instant::now();
         while TcpStream::connect(proxy.address).is_err() {
             if begun.elapsed() > START_LIMIT {
-                return Err(format!("{} does not listen", proxy.name).into());
+                let said = fs::read_to_string(&said).unwrap_or_default();
+                return Err(format!("{} does not listen: {}", proxy.name, said.trim()).into());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
