@@ -1,9 +1,8 @@
-//! Faults that are injected on purpose. They are settings of their environment with an end: gateways look at the end themselves, so
+//! Faults that are injected on purpose. They are recorded by an event of their own, and are otherwise settings of their environment with an end: gateways look at the end themselves, so
 //! nothing has to happen when it comes.
 
 use lockstep_api::types::{AddFault, FaultList, RemoveFaults};
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::injection::{Fault, MAX_MS};
 use lockstep_domain::routes::FORMAT_WITH_FAULTS;
 use lockstep_domain::version_rules::Takes;
@@ -60,12 +59,12 @@ impl Control {
         &self,
         actor: &Actor,
         name: &EnvironmentName,
-        changed: impl Fn(&World, &Environment, Timestamp) -> Result<EnvironmentSettings, Problem>,
+        changed: impl Fn(&World, &Environment, Timestamp) -> Result<Vec<Fault>, Problem>,
     ) -> Result<FaultList, Problem> {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
-                let settings = changed(world, find(world, name)?, now)?;
-                Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))
+                let faults = changed(world, find(world, name)?, now)?;
+                Ok((vec![Event::FaultsChanged { environment: name.clone(), faults }], ()))
             })
         })?;
         self.wake(name);
@@ -88,11 +87,10 @@ fn with_fault(
     environment: &Environment,
     request: &AddFault,
     now: Timestamp,
-) -> Result<EnvironmentSettings, Problem> {
+) -> Result<Vec<Fault>, Problem> {
     let name = &environment.name;
-    let mut settings = environment.settings.clone();
-    settings.gateway_rules = settings.gateway_rules.at(now);
-    if settings.gateway_rules.fault_injection.is_refused() {
+    let mut rules = environment.settings.gateway_rules.at(now);
+    if rules.fault_injection.is_refused() {
         return Err(Problem::new(
             ErrorCode::Refused,
             format!("`{name}` does not allow that faults are injected"),
@@ -121,20 +119,13 @@ fn with_fault(
     let number = known.max().unwrap_or(0).saturating_add(1);
     let until = now.plus_ms(request.for_ms);
     let fault = Fault { number, service, does: request.does, share: request.share, header, until };
-    settings.gateway_rules.faults.push(fault);
-    let checked = settings.gateway_rules.check();
-    checked.map_err(|error| Problem::new(ErrorCode::BadRequest, error.to_string()))?;
-    Ok(settings)
+    rules.faults.push(fault);
+    rules.check().map_err(|error| Problem::new(ErrorCode::BadRequest, error.to_string()))?;
+    Ok(rules.faults)
 }
 
-fn without_faults(
-    environment: &Environment,
-    numbers: &[u32],
-    now: Timestamp,
-) -> Result<EnvironmentSettings, Problem> {
-    let mut settings = environment.settings.clone();
-    settings.gateway_rules = settings.gateway_rules.at(now);
-    let faults = &mut settings.gateway_rules.faults;
+fn without_faults(environment: &Environment, numbers: &[u32], now: Timestamp) -> Result<Vec<Fault>, Problem> {
+    let mut faults = environment.settings.gateway_rules.at(now).faults;
     let is_missing = |number: &&u32| !faults.iter().any(|fault| fault.number == **number);
     let hint = format!("lockstep fault list --env {}", environment.name);
     if numbers.is_empty() {
@@ -146,5 +137,5 @@ fn without_faults(
         return Err(not_found(detail, &hint));
     }
     faults.retain(|fault| !numbers.contains(&fault.number));
-    Ok(settings)
+    Ok(faults)
 }

@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::fault::Blame;
+use crate::injection::Fault;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
@@ -81,6 +82,13 @@ pub enum Event {
         environment: EnvironmentName,
         /// All its settings.
         settings: EnvironmentSettings,
+    },
+    /// The faults that requests of an environment meet on purpose were changed.
+    FaultsChanged {
+        /// Its name.
+        environment: EnvironmentName,
+        /// All that there are from now on.
+        faults: Vec<Fault>,
     },
     /// A service was registered, or its source, owner or lifecycle changed.
     ServiceRegistered {
@@ -576,6 +584,7 @@ impl Event {
         match self {
             Self::EnvironmentCreated { environment, .. }
             | Self::EnvironmentChanged { environment, .. }
+            | Self::FaultsChanged { environment, .. }
             | Self::EnvironmentRemoved { environment, .. }
             | Self::WavePrepared { environment, .. }
             | Self::WaveShifted { environment, .. }
@@ -646,6 +655,7 @@ impl Event {
             | Self::BranchPolicyDefined { .. }
             | Self::EnvironmentCreated { .. }
             | Self::EnvironmentChanged { .. }
+            | Self::FaultsChanged { .. }
             | Self::ServiceRegistered { .. }
             | Self::ManifestLeft { .. }
             | Self::EarlierReleasesTaken { .. }

@@ -19,6 +19,13 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
+    /// Reads RFC 3339 with any offset; nothing before 1970 and after what a calendar has.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let read = text.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(read.as_millisecond()).ok().map(Self)
+    }
+
     /// Returns the milliseconds from `earlier` to this point, or 0 when it is not earlier.
     #[must_use]
     pub const fn since_ms(self, earlier: Self) -> u64 {
@@ -75,6 +82,17 @@ mod tests {
     fn prints_a_day_for_people() {
         assert_eq!(Timestamp(951_782_400_001).day(), "29 Feb 00:00");
         assert_eq!(Timestamp(1_767_225_599_999).day(), "31 Dec 23:59");
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_any_offset() {
+        for point in [Timestamp(0), Timestamp(951_782_400_001), Timestamp(1_767_225_599_999)] {
+            assert_eq!(Timestamp::read(&point.to_string()), Some(point));
+        }
+        assert_eq!(Timestamp::read("1970-01-01T02:00:01+02:00"), Some(Timestamp(1_000)));
+        for bad in ["", "2026-12-01", "2026-12-01T10:00:00", "1969-12-31T23:59:59Z", "tomorrow"] {
+            assert_eq!(Timestamp::read(bad), None, "{bad}");
+        }
     }
 
     #[test]

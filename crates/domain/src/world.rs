@@ -297,6 +297,10 @@ impl World {
                 environment.take_settings(settings, at);
                 Ok(())
             }
+            Event::FaultsChanged { faults, .. } => {
+                environment.settings.gateway_rules.faults.clone_from(faults);
+                Ok(())
+            }
             Event::WavePrepared { operation, wave, proof, .. } => {
                 environment.prove(*operation, proof);
                 advance(environment, *operation, Phase::Preparing { wave: *wave, since: at })

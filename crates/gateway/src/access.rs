@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::grpc::GrpcStatus;
+use crate::injection::Met;
 use crate::report::Report;
 
 /// Lines that wait to be written; at 300 bytes a line it is 2.4 MB.
@@ -106,6 +107,10 @@ struct Line<'a> {
     mirrored: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     delayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<u32>,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -194,6 +199,8 @@ impl AccessLog {
             degraded: report.degraded,
             mirrored: report.mirrored,
             delayed: report.delayed,
+            delay_ms: report.fault.and_then(Met::delay).map(|delay| delay.as_millis() as u64),
+            fault: report.fault.map(|met| met.number),
             end: report.end.word(),
             trace: &asked.trace,
         };

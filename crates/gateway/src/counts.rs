@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockstep_domain::Arm;
 
 use crate::grpc::GrpcStatus;
+use crate::injection::Met;
 use crate::policy::CAUSES;
 use crate::report::Report;
 use crate::tcp::{TcpCounts, TcpSums};
@@ -36,6 +37,8 @@ pub(crate) struct Counts {
     degraded: AtomicU64,
     /// Calls of gRPC by their status.
     calls: [AtomicU64; GrpcStatus::COUNT],
+    /// Requests that met a fault on purpose, by what that was and what their clients got. They are counted nowhere else here.
+    faulted: [[AtomicU64; CLASSES.len()]; Met::KINDS.len()],
     /// Connections that are passed as bytes.
     pub(crate) tcp: TcpCounts,
 }
@@ -51,6 +54,7 @@ pub(crate) struct Sums {
     pub(crate) shielded: u64,
     pub(crate) degraded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
+    pub(crate) faulted: [[u64; CLASSES.len()]; Met::KINDS.len()],
     pub(crate) tcp: TcpSums,
 }
 
@@ -61,8 +65,13 @@ impl Counts {
 
     /// Counts one request that is over.
     pub(crate) fn count(&self, report: &Report, took: Duration) {
-        let add = |counter: &AtomicU64, more: u64| counter.fetch_add(more, Ordering::Relaxed);
+        let add = |counter: &AtomicU64, more: u64| {
+            counter.fetch_add(more, Ordering::Relaxed);
+        };
         let class = usize::from(report.status / 100).min(CLASSES.len() - 1);
+        if let Some(met) = report.fault {
+            return add(&self.faulted[met.index()][class], 1);
+        }
         add(&self.classes[class], 1);
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         // Up to and with the bound, as histograms of Prometheus have it; what is a part of a millisecond counts as more.
@@ -101,6 +110,9 @@ impl Counts {
         for (sum, counter) in sums.calls.iter_mut().zip(&self.calls) {
             *sum += read(counter);
         }
+        for (sum, counter) in sums.faulted.iter_mut().flatten().zip(self.faulted.iter().flatten()) {
+            *sum += read(counter);
+        }
         sums.total_us += read(&self.total_us);
         sums.retries += read(&self.retries);
         sums.shielded += read(&self.shielded);
@@ -111,6 +123,8 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_domain::injection::Injected;
+
     use super::*;
 
     #[test]
@@ -130,5 +144,18 @@ mod tests {
             (2, 1, 1, 1)
         );
         assert_eq!((sums.retries, sums.total_us), (3, 130_002_501));
+    }
+
+    #[test]
+    fn what_met_a_fault_on_purpose_is_counted_apart() {
+        let counts = Counts::default();
+        for does in [Injected::Abort(503), Injected::DelayMs(2_000)] {
+            let fault = Some(Met { number: 3, does });
+            counts.count(&Report { status: 503, tries: 2, fault, ..Report::begin() }, Duration::from_secs(2));
+        }
+        let mut sums = Sums::default();
+        counts.add_to(&mut sums);
+        assert_eq!(sums.faulted, [[0, 0, 0, 0, 0, 1]; 2]);
+        assert_eq!(Sums { faulted: Default::default(), ..sums }, Sums::default());
     }
 }

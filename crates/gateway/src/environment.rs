@@ -15,6 +15,7 @@ use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::mirror::MirrorCounts;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
     ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
@@ -369,15 +370,19 @@ impl Environment {
     pub(crate) fn traffic(&self) -> EnvironmentTraffic {
         let (seen, table) = (self.observe(), self.routes());
         let (mut salts, mut under_way) = (BTreeMap::new(), BTreeMap::new());
+        let mut over_tcp = BTreeSet::new();
         for (service, routes) in table.iter().flat_map(|table| &table.services) {
             salts.insert(service.to_string(), routes.salt.clone());
             for split in &routes.splits {
                 let counts = split.instances().filter_map(|it| seen.in_flight.get(&it.instance));
+                let is_tcp = split.protocol == Protocol::Tcp;
+                over_tcp.extend(is_tcp.then(|| arm_name(&split.arm(service))));
                 *under_way.entry(arm_name(&split.arm(service))).or_default() += counts.sum::<u64>();
             }
         }
         let Observation { revision, arms, routes, own, breakers, zones, names, .. } = &seen;
-        let counters = Counters { revision: *revision, arms, routes, own, breakers, zones, names };
+        let (revision, over_tcp) = (*revision, &over_tcp);
+        let counters = Counters { revision, arms, routes, own, breakers, zones, names, over_tcp };
         EnvironmentTraffic::of(counters, salts, &under_way)
     }
 

@@ -168,9 +168,14 @@ impl<'c, C: Client> Exchange<'c, C> {
         passage: Option<&Passage>,
     ) -> Option<(&'a Breaker, Option<Ticket>)> {
         let is_drawn = !self.facts.ruled || passage.is_some_and(|passage| passage.degraded.is_some());
-        let breaker = target.breakers.as_ref().filter(|_| is_drawn)?.of(&self.desk.peer)?;
         let trying = passage.and_then(|passage| passage.trying.as_ref());
+        // A trial that is never told how it went would keep the arm waiting.
+        let breaker = target.breakers.as_ref().filter(|_| is_drawn || trying.is_some())?;
+        let breaker = breaker.of(&self.desk.peer)?;
         let trying = trying.filter(|trying| Arc::ptr_eq(&trying.breaker, breaker));
+        if !is_drawn && trying.is_none() {
+            return None;
+        }
         Some((breaker, trying.map(|trying| trying.ticket)))
     }
 

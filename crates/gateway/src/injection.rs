@@ -1,7 +1,9 @@
 //! Faults that requests meet on purpose: an answer without asking anybody, or a pause before it.
 //!
-//! Invariant: no arm is counted for a request that is aborted, and none is judged by one that is delayed.
+//! Invariant: no arm is counted for a request that is aborted, and none is judged by one that is delayed. What such requests got, and how
+//! long they took, is counted apart.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +19,52 @@ use crate::request::Request;
 pub(crate) const HEADER: &str = "lockstep-fault";
 /// The code of an answer that was injected.
 const CODE: &str = "injected_fault";
+
+/// A fault that a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Met {
+    /// Its number in the environment.
+    pub(crate) number: u32,
+    pub(crate) does: Injected,
+}
+
+impl Met {
+    /// What requests can meet, as metrics name it.
+    pub(crate) const KINDS: [&'static str; 2] = ["abort", "delay"];
+
+    /// Returns its place in [`Self::KINDS`].
+    pub(crate) const fn index(self) -> usize {
+        match self.does {
+            Injected::Abort(_) => 0,
+            Injected::DelayMs(_) => 1,
+        }
+    }
+
+    /// Returns how much later an instance is asked.
+    pub(crate) const fn delay(self) -> Option<Duration> {
+        match self.does {
+            Injected::Abort(_) => None,
+            Injected::DelayMs(ms) => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Returns the answer that the request gets instead of one of an instance, where it gets one.
+    pub(crate) fn answer(self) -> Option<Problem> {
+        match self.does {
+            Injected::Abort(status) => Some(abort(self.number, status)),
+            Injected::DelayMs(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.does {
+            Injected::Abort(status) => write!(f, "aborted on purpose with {status} by fault {}", self.number),
+            Injected::DelayMs(ms) => write!(f, "delayed on purpose by {ms} ms by fault {}", self.number),
+        }
+    }
+}
 
 /// How many requests met a fault.
 #[derive(Debug, Default)]
@@ -34,32 +82,28 @@ impl FaultCounts {
 }
 
 /// Lets a request meet the first fault of its service that takes it.
-///
-/// # Errors
-/// The answer that it gets instead.
 pub(crate) fn meet(
     faults: &[Fault],
     request: &Request<'_>,
     random: &Random,
     counts: &FaultCounts,
-) -> Result<Option<Duration>, Problem> {
+) -> Option<Met> {
     let now = now();
     let takes = |fault: &&Fault| {
         fault.is_in_force(now)
             && is_meant(fault, request)
             && random.below(FULL_WEIGHT as usize) < fault.share as usize
     };
-    match faults.iter().find(takes).map(|fault| (fault.number, fault.does)) {
-        None => Ok(None),
-        Some((_, Injected::DelayMs(ms))) => {
-            counts.delayed.fetch_add(1, Ordering::Relaxed);
-            Ok(Some(Duration::from_millis(ms)))
-        }
-        Some((number, Injected::Abort(status))) => {
-            counts.aborted.fetch_add(1, Ordering::Relaxed);
-            Err(abort(number, status))
-        }
-    }
+    let fault = faults.iter().find(takes)?;
+    let met = Met { number: fault.number, does: fault.does };
+    let count = if met.delay().is_some() { &counts.delayed } else { &counts.aborted };
+    count.fetch_add(1, Ordering::Relaxed);
+    Some(met)
+}
+
+/// Tells whether a request may meet a fault, whatever is drawn.
+pub(crate) fn may_meet(fault: &Fault, request: &Request<'_>) -> bool {
+    fault.is_in_force(now()) && is_meant(fault, request)
 }
 
 fn is_meant(fault: &Fault, request: &Request<'_>) -> bool {

@@ -11,6 +11,7 @@ use crate::breaker::BreakerSeen;
 use crate::calls::{Call, classes as classes_of_calls};
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
+use crate::injection::Met;
 use crate::names::NameSeen;
 use crate::policy::CAUSES;
 
@@ -74,6 +75,7 @@ impl Everything {
         self.faults(&mut text);
         self.zones(&mut text);
         self.names(&mut text);
+        self.faulted(&mut text);
         text.0
     }
 
@@ -140,6 +142,19 @@ impl Everything {
                 write(&format!("environment=\"{environment}\",name=\"{}\"", name.name), name);
             }
         }
+    }
+
+    fn faulted(&self, text: &mut Text) {
+        let name = "lockstep_gateway_faulted_requests_total";
+        let help = "Requests that met a fault on purpose, by what that was and what their clients got; they are in no other counter of requests.";
+        text.family(name, "counter", help);
+        self.each(|labels, sums| {
+            for (fault, classes) in Met::KINDS.iter().zip(sums.faulted) {
+                for (class, count) in CLASSES.iter().zip(classes).filter(|(_, count)| *count > 0) {
+                    text.line(format_args!("{name}{{{labels},fault=\"{fault}\",class=\"{class}\"}} {count}"));
+                }
+            }
+        });
     }
 
     fn mirrors(&self, text: &mut Text) {

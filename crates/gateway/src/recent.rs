@@ -1,4 +1,4 @@
-//! The last requests of a worker, why each went where it went, and how it ended: for people, and to try another table against.
+//! The last requests and TCP connections of a worker, why each went where it went, and how it ended: for people, and to try another table against.
 //!
 //! Invariants: what is kept is bounded in number and in bytes, and the place of an old request is used again. Nothing is kept of a
 //! request's header fields, cookies and query but what the conditions of the table ask for ([`facts`]); no token, no key.
@@ -11,15 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use lockstep_domain::EnvironmentName;
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::{EnvironmentName, ServiceName};
 
 pub(crate) use facts::{Asked, Facts};
 pub(crate) use listed::word;
-pub use listed::{Known, Recent, RecentList};
+pub use listed::{Known, Recent, RecentList, TcpKnown};
 
 use crate::counts::Counts;
-use crate::report::{End, Report};
+use crate::injection::Met;
+use crate::report::Report;
 use crate::seat::Seat;
 
 /// How many are copied while their worker waits.
@@ -46,7 +47,21 @@ pub(crate) struct Slot {
     at: SystemTime,
     way: Way,
     facts: Facts,
+    /// Where it is a connection to a service that speaks TCP, and no request.
+    tcp: Option<Box<Passed>>,
     ended: Option<Ended>,
+}
+
+/// What is kept of a connection to a service that speaks TCP.
+#[derive(Debug, Clone)]
+pub(crate) struct Passed {
+    /// Where it came.
+    pub(crate) port: u16,
+    /// What its client asked for within TLS.
+    pub(crate) name: Option<String>,
+    pub(crate) service: Option<ServiceName>,
+    /// To the instance, and to the client.
+    pub(crate) bytes: (u64, u64),
 }
 
 /// Where a request was sent first, and by whom.
@@ -79,8 +94,9 @@ pub(crate) enum Chosen {
     Visit,
 }
 
+/// How it ended.
 #[derive(Debug, Clone, Copy)]
-struct Ended {
+pub(crate) struct Ended {
     status: u16,
     code: Option<&'static str>,
     instance: Option<SocketAddr>,
@@ -88,7 +104,22 @@ struct Ended {
     tries: u32,
     shielded: bool,
     degraded: bool,
-    end: End,
+    mirrored: bool,
+    fault: Option<Met>,
+    end: &'static str,
+}
+
+impl Ended {
+    /// Notes how a connection ended.
+    pub(crate) fn connection(
+        instance: Option<SocketAddr>,
+        took: Duration,
+        tries: u32,
+        end: &'static str,
+    ) -> Self {
+        let (shielded, degraded, mirrored) = (false, false, false);
+        Self { status: 0, code: None, instance, took, tries, shielded, degraded, mirrored, fault: None, end }
+    }
 }
 
 impl Ring {
@@ -98,15 +129,24 @@ impl Ring {
 
     /// Keeps a request that has begun, in the place of the oldest one; returns its number, which is not 0.
     pub(crate) fn keep(&self, way: Way, note: impl FnOnce(&mut Facts)) -> u64 {
+        self.keep_as(way, None, note)
+    }
+
+    /// Keeps a connection that has begun, in the place of the oldest one; returns its number, which is not 0.
+    pub(crate) fn keep_connection(&self, way: Way, passed: Passed) -> u64 {
+        self.keep_as(way, Some(Box::new(passed)), Facts::clear)
+    }
+
+    fn keep_as(&self, way: Way, tcp: Option<Box<Passed>>, note: impl FnOnce(&mut Facts)) -> u64 {
         let mut kept = self.lock();
         kept.number += 1;
         let (number, at) = (kept.number, SystemTime::now());
         let place = self.place(number);
         if place == kept.slots.len() {
-            kept.slots.push(Slot { number, at, way, facts: Facts::default(), ended: None });
+            kept.slots.push(Slot { number, at, way, facts: Facts::default(), tcp, ended: None });
         } else {
             let slot = &mut kept.slots[place];
-            (slot.number, slot.at, slot.way, slot.ended) = (number, at, way, None);
+            (slot.number, slot.at, slot.way, slot.tcp, slot.ended) = (number, at, way, tcp, None);
         }
         note(&mut kept.slots[place].facts);
         number
@@ -116,9 +156,18 @@ impl Ring {
     pub(crate) fn end(&self, number: u64, report: &Report, took: Duration) {
         let (mut kept, place) = (self.lock(), self.place(number));
         let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
-        let &Report { status, code, tries, shielded, degraded, end, .. } = report;
-        let instance = report.address();
-        slot.ended = Some(Ended { status, code, instance, took, tries, shielded, degraded, end });
+        let &Report { status, code, tries, shielded, degraded, mirrored, fault, end, .. } = report;
+        let (instance, end) = (report.address(), end.word());
+        let ended = Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end };
+        slot.ended = Some(ended);
+    }
+
+    /// Notes how a connection ended and which arm had it, where it is still kept.
+    pub(crate) fn end_connection(&self, number: u64, arm: Option<Arc<Counts>>, passed: Passed, ended: Ended) {
+        let (mut kept, place) = (self.lock(), self.place(number));
+        let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
+        slot.way.arm = arm.map(|arm| (arm, Chosen::Chance));
+        (slot.tcp, slot.ended) = (Some(Box::new(passed)), Some(ended));
     }
 
     /// Copies up to `most` requests, the newest first. The worker waits for a few of them at a time.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
+use crate::injection::Met;
 use crate::instance::Instance;
 use crate::policy::RetryCause;
 use crate::problem::Problem;
@@ -35,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) degraded: bool,
     /// Whether it was sent on later, because of a fault that it met on purpose.
     pub(crate) delayed: bool,
+    /// The fault that it met on purpose.
+    pub(crate) fault: Option<Met>,
     /// Whether a copy was sent to a version that is tried.
     pub(crate) mirrored: bool,
     /// Bytes that the client took, with the head.
@@ -83,6 +86,7 @@ impl Report {
             shielded: false,
             degraded: false,
             delayed: false,
+            fault: None,
             mirrored: false,
             bytes: 0,
             end: End::Whole,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::BytesMut;
 use lockstep_domain::ServiceName;
+use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::tcp_port::{TcpPort, asks_for_names, find};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -29,6 +30,7 @@ use crate::instance::Instance;
 use crate::peer::At;
 use crate::proxy_header::{Header, Proxied, take};
 use crate::proxy_out::Told;
+use crate::recent::{self, Passed, Way};
 use crate::spans::{Connection, Record, Spans};
 use crate::tls::HandshakeEnd;
 use crate::trial::Key;
@@ -78,6 +80,8 @@ pub(crate) struct TcpReport {
     bytes: (u64, u64),
     /// Why the last instance that was asked gave none.
     why: Option<String>,
+    /// Its number among the last ones; 0 where those are not kept.
+    kept: u64,
 }
 
 impl TcpReport {
@@ -93,6 +97,7 @@ impl TcpReport {
             tries: 0,
             bytes: (0, 0),
             why: None,
+            kept: 0,
         }
     }
 
@@ -100,6 +105,29 @@ impl TcpReport {
     fn told(&self) -> Told<'_> {
         let (client, to, name) = (self.client, self.to, self.name.as_deref());
         Told { client, to, tls: None, has_certificate: false, name }
+    }
+
+    /// Keeps it among the last ones, where somebody can ask for them.
+    fn keep(&mut self, came: &Came, port: u16, (environment, worker): (&Environment, &Worker)) {
+        let Some(ring) = &worker.recent else { return };
+        let caller = match came {
+            Came::Call(at) => at.origin().map_or(Caller::Outside, |origin| origin.caller),
+            Came::Outside(_) => Caller::Outside,
+        };
+        let way = Way {
+            environment: environment.name().clone(),
+            client: self.client.ip().to_canonical(),
+            caller,
+            https: false,
+            seat: None,
+            arm: None,
+            place: 0,
+        };
+        self.kept = ring.keep_connection(way, self.passed(port));
+    }
+
+    fn passed(&self, port: u16) -> Passed {
+        Passed { port, name: self.name.clone(), service: self.service.clone(), bytes: self.bytes }
     }
 
     fn asks(&mut self, counts: &Arc<Counts>, instance: &Arc<Instance>) {
@@ -122,11 +150,11 @@ impl Guest {
         wire.input = early;
         // What is cut off for whatever reason, as by the end of this process, must not look like the whole.
         wire.breaks(true);
+        let service = arrived.as_ref().ok().cloned();
+        report.service = service;
+        report.keep(&came, port, parties);
         let end = match arrived {
-            Ok(service) => {
-                report.service = Some(service.clone());
-                connect(&mut wire, &service, parties, &mut report).await
-            }
+            Ok(service) => connect(&mut wire, &service, parties, &mut report).await,
             Err(end) => end,
         };
         wire.breaks(!matches!(end, TcpEnd::Client | TcpEnd::Instance));
@@ -295,6 +323,11 @@ fn account(
     };
     if let Some(point) = point {
         environment.calls(worker.index).count_connection(point, arm, end != TcpEnd::Unreachable);
+    }
+    if let Some(ring) = worker.recent.as_ref().filter(|_| report.kept > 0) {
+        let address = report.instance.as_ref().map(|instance| instance.address);
+        let ended = recent::Ended::connection(address, report.began.elapsed(), report.tries, end.word());
+        ring.end_connection(report.kept, report.arm.clone(), report.passed(port), ended);
     }
     if let Some(spans) = &worker.spans {
         span(spans, report, (point, port), (environment, worker), end);

@@ -1,6 +1,6 @@
 //! What a gateway counts, as a document: for `lockstep gateway top`, which compares two of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::Arm;
 use lockstep_domain::breaker::Phase;
@@ -10,6 +10,7 @@ use crate::breaker::BreakerSeen;
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::names::NameSeen;
 use crate::seat::RouteName;
+use crate::tcp::TcpSums;
 
 /// The class of answers that are failures.
 const FAILED: usize = CLASSES.len() - 1;
@@ -38,6 +39,9 @@ pub struct EnvironmentTraffic {
     pub salts: BTreeMap<String, String>,
     /// By version and configuration: `orders@1.4.0`, `orders@1.4.0 configuration 2`.
     pub versions: BTreeMap<String, Counted>,
+    /// Connections to versions that speak TCP.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tcp: BTreeMap<String, TcpCounted>,
     /// By route; the empty one is all that are not counted for themselves.
     pub routes: BTreeMap<String, Counted>,
     /// What the gateway answered before it had chosen a version.
@@ -45,6 +49,48 @@ pub struct EnvironmentTraffic {
     /// By the names of instances, with their ports.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub names: BTreeMap<String, NameLook>,
+}
+
+/// What was counted of connections to a version that speaks TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TcpCounted {
+    /// Connections that are over.
+    pub connections: u64,
+    /// Those that an instance broke off, or that none took.
+    pub failures: u64,
+    /// Bytes that instances took.
+    pub bytes_up: u64,
+    /// Bytes that clients took.
+    pub bytes_down: u64,
+    /// Connections under way at instances.
+    pub under_way: u64,
+}
+
+impl TcpCounted {
+    fn of(sums: &TcpSums, under_way: u64) -> Self {
+        Self {
+            connections: sums.ends().map(|(_, count)| count).sum(),
+            failures: sums.ends().filter(|(end, _)| end.is_failure()).map(|(_, count)| count).sum(),
+            bytes_up: sums.to_instance,
+            bytes_down: sums.to_client,
+            under_way,
+        }
+    }
+
+    /// Returns what was counted since an earlier look; all of it where a counter began anew.
+    #[must_use]
+    pub fn since(&self, before: Option<&Self>) -> Self {
+        let Some(before) = before.filter(|before| before.connections <= self.connections) else {
+            return self.clone();
+        };
+        Self {
+            connections: self.connections - before.connections,
+            failures: self.failures.saturating_sub(before.failures),
+            bytes_up: self.bytes_up.saturating_sub(before.bytes_up),
+            bytes_down: self.bytes_down.saturating_sub(before.bytes_down),
+            under_way: self.under_way,
+        }
+    }
 }
 
 /// What was counted.
@@ -62,6 +108,9 @@ pub struct Counted {
     /// `open` or `half-open` while the version is left alone, by anybody who asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<String>,
+    /// Requests that met a fault on purpose; they are in nothing else here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub faulted: u64,
     /// Requests in which the version stood in for another that was left alone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub degraded: u64,
@@ -96,6 +145,7 @@ impl Counted {
             durations: sums.durations.to_vec(),
             under_way,
             breaker: None,
+            faulted: sums.faulted.iter().flatten().sum(),
             degraded: sums.degraded,
             zones: None,
         }
@@ -114,6 +164,7 @@ impl Counted {
             durations: self.durations.iter().zip(&before.durations).map(less).collect(),
             under_way: self.under_way,
             breaker: self.breaker.clone(),
+            faulted: self.faulted.saturating_sub(before.faulted),
             degraded: self.degraded.saturating_sub(before.degraded),
             zones: self.zones.map(|now| {
                 let before = before.zones.unwrap_or_default();
@@ -165,18 +216,24 @@ pub(crate) struct Counters<'a> {
     pub(crate) breakers: &'a [BreakerSeen],
     pub(crate) zones: &'a [(Arm, [u64; 2])],
     pub(crate) names: &'a [NameSeen],
+    /// The versions that speak TCP, by name.
+    pub(crate) over_tcp: &'a BTreeSet<String>,
 }
 
 impl EnvironmentTraffic {
     pub(crate) fn of(
-        Counters { revision, arms, routes, own, breakers, zones, names }: Counters<'_>,
+        Counters { revision, arms, routes, own, breakers, zones, names, over_tcp }: Counters<'_>,
         salts: BTreeMap<String, String>,
         under_way: &BTreeMap<String, u64>,
     ) -> Self {
-        let mut versions = BTreeMap::new();
+        let (mut versions, mut tcp) = (BTreeMap::new(), BTreeMap::new());
         for (arm, sums) in arms {
             let name = arm_name(arm);
             let here = under_way.get(&name).copied().unwrap_or(0);
+            if over_tcp.contains(&name) || !sums.tcp.is_empty() {
+                tcp.insert(name, TcpCounted::of(&sums.tcp, here));
+                continue;
+            }
             let breaker = worst(breakers.iter().filter(|seen| seen.arm == *arm)).map(str::to_owned);
             let zones = zones.iter().find(|(of, _)| of == arm).map(|(_, counts)| *counts);
             versions.insert(name, Counted { breaker, zones, ..Counted::of(sums, Some(here)) });
@@ -190,7 +247,8 @@ impl EnvironmentTraffic {
             let look = NameLook { addresses: seen.addresses, trouble, for_s: for_s.unwrap_or(0) };
             (seen.name.clone(), look)
         });
-        Self { revision, salts, versions, routes, own: Counted::of(own, None), names: names.collect() }
+        let (own, names) = (Counted::of(own, None), names.collect());
+        Self { revision, salts, versions, tcp, routes, own, names }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::balance::{Pick, Search, pick};
 use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
 use crate::framing::Body;
-use crate::injection;
+use crate::injection::{self, Met};
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::policy::{Place, Who};
@@ -76,6 +76,8 @@ pub(crate) struct Notes {
     pub(crate) span: Option<Box<Noted>>,
     /// What the request was, for the access log; made only where there is one.
     pub(crate) asked: Option<Box<access::Asked>>,
+    /// The fault that it met.
+    fault: Option<Met>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
@@ -165,7 +167,7 @@ impl Desk {
                 notes.visit = visit::carried(request, caller);
             }
         }
-        (notes.changes, notes.seat) = (None, None);
+        (notes.changes, notes.seat, notes.fault) = (None, None, None);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
             self.let_in(request, *origin)?;
             self.route(request, *origin, notes)
@@ -296,10 +298,12 @@ impl Desk {
             if service.speaks_tcp {
                 return Err(speaks_tcp(&service.service));
             }
-            let delay = match service.faults.as_slice() {
-                [] => None,
-                faults => injection::meet(faults, request, &self.worker.random, self.environment.faults())?,
-            };
+            if !service.faults.is_empty() {
+                let (random, counts) = (&self.worker.random, self.environment.faults());
+                notes.fault = injection::meet(&service.faults, request, random, counts);
+                notes.fault.and_then(Met::answer).map_or(Ok(()), Err)?;
+            }
+            let delay = notes.fault.and_then(Met::delay);
             let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_ref());
             let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
             let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
+use lockstep_domain::Timestamp;
 use toml::Spanned;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
@@ -293,6 +294,22 @@ impl<'a> Field<'a> {
             self.wrong(format_args!("`{shown}` is not a day"));
         }
         date.map(|date| date.to_string())
+    }
+
+    /// Returns a point in time, as a date with a time and an offset or as a string like `2027-01-31T10:00:00Z`.
+    pub(crate) fn moment(&self) -> Option<Timestamp> {
+        let text = match self.value {
+            DeValue::Datetime(date) => Some(date.to_string()),
+            _ => self.as_text().map(str::to_owned),
+        };
+        let text = self.or_wrong(text, "a point in time")?;
+        let read = Timestamp::read(&text);
+        if read.is_none() {
+            let shown: String = text.chars().take(80).collect();
+            let hint = "write a date, a time and an offset: 2027-01-31T10:00:00Z";
+            self.wrong_because(format_args!("`{shown}` is not a point in time"), hint);
+        }
+        read
     }
 
     /// Returns an integer from `range`.

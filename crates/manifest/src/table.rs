@@ -3,6 +3,7 @@
 //!
 //! Invariant: it is compiled into a [`RouteTable`], which alone has a meaning.
 
+mod fault;
 mod service;
 mod tcp;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::entry::EntrySettings;
 use lockstep_domain::gateway_rules::{GatewayRules, NamedServices, Network};
+use lockstep_domain::injection::{Fault, FaultInjection};
 use lockstep_domain::routes::{Route, RouteTable, ServiceRoutes};
 use lockstep_domain::tcp_port::TcpPort;
 use lockstep_domain::{EnvironmentName, ServiceName, entry::Entry};
@@ -65,6 +67,7 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
     let elements = list.and_then(|field| field.list()).unwrap_or_default();
     let routes = routes(&elements, &services.routes, &mut places);
     let entry = with_ports(entry, tcp::ports(&ports, &services.routes), root);
+    let rules = with_faults(rules, services.faults, root);
     root.check_asked();
     let table = RouteTable {
         format: 0,
@@ -88,10 +91,12 @@ fn rules(table: &Table<'_>) -> GatewayRules {
     let named = table.get("named_services", "named_services = \"allow\"");
     let networks = table.get("trusted_networks", "trusted_networks = [\"10.0.0.0/8\"]");
     let timeout = table.get("timeout", "timeout = \"30s\"");
+    let injection = table.get("fault_injection", "fault_injection = \"allow\"");
     let rules = GatewayRules {
         named_services: named.and_then(|field| field.parse::<NamedServices>()).unwrap_or_default(),
         trusted_networks: networks.map(|field| field.parse_all::<Network>()).unwrap_or_default(),
         timeout_ms: timeout.and_then(|field| duration(&field)),
+        fault_injection: injection.and_then(|field| field.parse()).unwrap_or_default(),
         ..GatewayRules::usual()
     };
     if let Err(error) = rules.check() {
@@ -128,6 +133,23 @@ fn entry(table: &Table<'_>) -> Entry {
     }
     table.check_asked();
     Entry { settings, tcp_drain_ms: drain, ..Entry::default() }
+}
+
+/// Adds the faults of services, where there are any.
+fn with_faults(rules: Option<GatewayRules>, faults: Vec<Fault>, root: &Table<'_>) -> Option<GatewayRules> {
+    if faults.is_empty() {
+        return rules;
+    }
+    let mut rules = rules.unwrap_or_else(GatewayRules::usual);
+    rules.faults = faults;
+    if let Err(error) = rules.check() {
+        let hint = match rules.fault_injection {
+            FaultInjection::Refuse => "say fault_injection = \"allow\" in [rules]".to_owned(),
+            FaultInjection::Allow => format!("leave out some of them: there are {}", rules.faults.len()),
+        };
+        root.contradicts(format_args!("{error}: {hint}"));
+    }
+    Some(rules)
 }
 
 /// Adds the ports of services that speak TCP, where there are any.

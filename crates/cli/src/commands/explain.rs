@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use lockstep_domain::ZoneName;
 use lockstep_domain::routes::RouteTable;
 use lockstep_gateway::check::check_file;
-use lockstep_gateway::explain::{ExplainError, Explanation, Outcome, Question, Seen, Share, explain};
+use lockstep_gateway::explain::{
+    ConnectionQuestion, ExplainError, Explanation, Outcome, Question, QuestionError, Seen, Share, explain,
+    explain_connection,
+};
 
 use crate::commands::gateway::table_file;
 use crate::context::{Context, Globals};
@@ -28,14 +31,15 @@ const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep explain GET https://shop.test/orders/7 --header 'x-lane: login' --env production
+  lockstep explain tcp://mqtt.shop.test:8883 --env production
   lockstep explain GET http://shop.test/ --header 'cookie: lockstep_key=ann' --client 10.0.0.7 --table routes.json")]
 pub(crate) struct Args {
-    /// The method.
-    #[arg(value_name = "METHOD")]
+    /// The method; or, of a connection to a service that speaks TCP, tcp://ADDRESS:PORT, or tcp://NAME:PORT for a client that gives the name in its handshake of TLS.
+    #[arg(value_name = "METHOD|TCP")]
     method: String,
-    /// The address, with http or https.
+    /// The address of a request, with http or https.
     #[arg(value_name = "URL")]
-    url: String,
+    url: Option<String>,
     /// A header field of the request.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -54,11 +58,26 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
-        let question = Question::new(&self.method, &self.url, &self.headers, self.client)
-            .map_err(|error| Failure::usage(error.to_string()))?
-            .in_zone(self.zone.clone());
-        let table = self.table(globals)?;
-        let explained = explain(table, &question).map_err(|error| match error {
+        let usage = |error: QuestionError| Failure::usage(error.to_string());
+        let explained = match &self.url {
+            Some(url) => {
+                let question = Question::new(&self.method, url, &self.headers, self.client);
+                let question = question.map_err(usage)?.in_zone(self.zone.clone());
+                explain(self.table(globals)?, &question)
+            }
+            None if !self.method.contains("://") => {
+                return Err(Failure::usage("a request has a method and an address")
+                    .hint("lockstep explain GET https://shop.test/orders/7"));
+            }
+            None if !self.headers.is_empty() => {
+                return Err(Failure::usage("a TCP connection has no header fields"));
+            }
+            None => {
+                let question = ConnectionQuestion::new(&self.method).map_err(usage)?;
+                explain_connection(self.table(globals)?, &question)
+            }
+        };
+        let explained = explained.map_err(|error| match error {
             ExplainError::Table(error) => {
                 Failure::usage(error.to_string()).hint("lockstep gateway check FILE names each place")
             }
@@ -66,7 +85,10 @@ impl Args {
         })?;
         out.show(&explained, render)?;
         match &explained.outcome {
-            Outcome::Served { .. } | Outcome::Answered { .. } => Ok(()),
+            Outcome::Served { .. } | Outcome::Connected { .. } | Outcome::Answered { .. } => Ok(()),
+            Outcome::Refused { status: 0, code, detail } => {
+                Err(Failure::new(Exit::Refused, format!("the connection would be closed, {code}: {detail}")))
+            }
             Outcome::Refused { status, code, detail } => {
                 let why = format!("the request would get {status} {code}: {detail}");
                 Err(Failure::new(Exit::Refused, why))
@@ -115,9 +137,18 @@ fn ends(outcome: &Outcome, style: &Style) -> String {
             let lines: String = versions.iter().map(share).collect();
             format!("{head} {service}{version} sees {} on host {}\n{lines}", printable(path), printable(host))
         }
+        Outcome::Connected { service, version, versions, port } => {
+            let version = version.as_deref().map(|it| format!("@{it}")).unwrap_or_default();
+            let head = style.good("connected:");
+            let lines: String = versions.iter().map(share).collect();
+            format!("{head} {service}{version} has the connections to port {port}\n{lines}")
+        }
         Outcome::Answered { status, code, location } => {
             let to = location.as_deref().map(|it| format!(" to {}", printable(it))).unwrap_or_default();
             format!("{} the gateway answers {status} {code}{to}\n", style.good("answered:"))
+        }
+        Outcome::Refused { status: 0, code, .. } => {
+            format!("{} the gateway closes the connection, {code}\n", style.bad("refused:"))
         }
         Outcome::Refused { status, code, .. } => {
             format!("{} the gateway answers {status} {code}\n", style.bad("refused:"))

@@ -25,6 +25,8 @@ fn requests_meet_faults_only_where_they_are_allowed_and_until_they_end() {
     met(503);
     place.run(&["environment", "set", ENVIRONMENT, "--fault-injection", "refuse"]);
     met(200);
+    let journal = place.run(&["journal", "export"]);
+    assert_eq!(journal.matches("faults_changed").count(), 3, "added, removed, added");
     let unknown = place.fail(&["fault", "remove", "1", "--env", ENVIRONMENT], 4);
     assert!(unknown.contains("has no fault 1"), "{unknown}");
 }

@@ -64,7 +64,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         let Some(total) = self.facts.total.clone() else { return After::Close };
         let limit = total.limit;
-        if total.was_theirs(self.delivery.sent()) {
+        if total.was_theirs(self.delivery.sent()) && self.facts.delay.is_none() {
             let (label, address) = (&attempt.target.label, attempt.endpoint.instance.address);
             let detail = format_args!("no answer within the {limit:?} of the route");
             self.desk.environment.failures().note(label, address, Cause::Silent, &detail);

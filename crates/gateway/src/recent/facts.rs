@@ -125,6 +125,11 @@ impl Facts {
         }
     }
 
+    /// Notes nothing, in the place of another request.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     fn look_for(&mut self, view: &impl RequestView, asked: &Asked) {
         for (number, AskedName { sort, name, by_value, .. }) in (0_u8..).zip(&asked.names) {
             let mut take = |value: &[u8]| self.found_one(number, Some(value).filter(|_| *by_value));

@@ -5,7 +5,7 @@ use lockstep_domain::routes::conditions::Sort;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Asked;
-use super::{Chosen, Ended, Slot, Way};
+use super::{Chosen, Ended, Passed, Slot, Way};
 
 /// The last requests of a gateway.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Recent {
     pub caller: String,
     /// Whether it came by https.
     pub https: bool,
+    /// What it is where it is no request, but a connection to a service that speaks TCP; then method, host and path are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpKnown>,
     /// Its method.
     pub method: String,
     /// The host that was asked for.
@@ -59,6 +62,20 @@ pub struct Recent {
     /// How it ended; nothing while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedAs>,
+}
+
+/// A connection to a service that speaks TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpKnown {
+    /// The port where it came.
+    pub port: u16,
+    /// What its client asked for within TLS, where that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Bytes that the instance took.
+    pub bytes_up: u64,
+    /// Bytes that the client took.
+    pub bytes_down: u64,
 }
 
 /// A name that the table asks for.
@@ -96,16 +113,23 @@ pub struct EndedAs {
     /// Whether the version stood in for one that is left alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub degraded: bool,
-    /// `whole`, `client_left` or `broken_off`.
+    /// Whether a copy of it was sent to a version that is tried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirrored: bool,
+    /// The fault that it met on purpose: `delayed on purpose by 200 ms by fault 3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// `whole`, `client_left`, `broken_off` or `out_of_time`; of a TCP connection who ended it, as in the access log.
     pub end: String,
 }
 
 impl From<Slot> for Recent {
-    fn from(Slot { at, way, facts, ended, .. }: Slot) -> Self {
+    fn from(Slot { at, way, facts, tcp, ended, .. }: Slot) -> Self {
         let known = facts.asked.as_deref().map(|asked| known(asked, &facts)).unwrap_or_default();
         let asks_clients = facts.asked.as_deref().is_some_and(|asked| asked.clients);
         let Way { environment, client, caller, https, seat, arm, place } = way;
         let version = arm.as_ref().and_then(|(counts, _)| counts.arm.as_ref());
+        let named = tcp.as_ref().and_then(|passed| passed.service.as_ref()).map(ToString::to_string);
         let route_service = seat.as_ref().map(|seat| seat.service.to_string());
         Self {
             time: jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default(),
@@ -113,6 +137,7 @@ impl From<Slot> for Recent {
             client: client.to_string(),
             caller: word(caller).to_owned(),
             https,
+            tcp: tcp.as_deref().map(TcpKnown::of),
             method: facts.method,
             host: facts.host,
             path: facts.path,
@@ -120,7 +145,7 @@ impl From<Slot> for Recent {
             known,
             knows_client: caller != Caller::Proxy || asks_clients,
             route: seat.as_ref().map(|seat| seat.label.clone()),
-            service: version.map(|arm| arm.service.to_string()).or(route_service),
+            service: version.map(|arm| arm.service.to_string()).or(route_service).or(named),
             version: version.map(|arm| arm.version.to_string()),
             chosen_by: arm.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
             place,
@@ -145,8 +170,16 @@ fn known(asked: &Asked, facts: &super::Facts) -> Vec<Known> {
     asked.names.iter().enumerate().map(one).collect()
 }
 
+impl TcpKnown {
+    fn of(passed: &Passed) -> Self {
+        let (bytes_up, bytes_down) = passed.bytes;
+        Self { port: passed.port, server_name: passed.name.clone(), bytes_up, bytes_down }
+    }
+}
+
 impl From<Ended> for EndedAs {
-    fn from(Ended { status, code, instance, took, tries, shielded, degraded, end }: Ended) -> Self {
+    fn from(ended: Ended) -> Self {
+        let Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end } = ended;
         Self {
             status,
             code: code.map(str::to_owned),
@@ -155,7 +188,9 @@ impl From<Ended> for EndedAs {
             tries,
             shielded,
             degraded,
-            end: end.word().to_owned(),
+            mirrored,
+            fault: fault.map(|met| met.to_string()),
+            end: end.to_owned(),
         }
     }
 }

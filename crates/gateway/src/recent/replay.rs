@@ -73,7 +73,7 @@ pub struct Place {
     pub answer: Option<String>,
 }
 
-/// Says of each recent request where it would go by a table. `salts` are those of the services that are served.
+/// Says of each recent request where it would go by a table. Connections to services that speak TCP are none. `salts` are those of the services that are served.
 #[must_use]
 pub fn replay(table: RouteTable, salts: &BTreeMap<String, String>, recent: &[Recent]) -> Replay {
     let table = table.prepared();
@@ -81,6 +81,7 @@ pub fn replay(table: RouteTable, salts: &BTreeMap<String, String>, recent: &[Rec
     let limiting = table.routes.iter().filter(|route| limits(&route.rule));
     let limiting: BTreeSet<String> = limiting.map(|route| route.rule.to_string()).collect();
     let candidate = Candidate { table, asks, index, salts };
+    let recent: Vec<&Recent> = recent.iter().filter(|one| one.tcp.is_none()).collect();
     let mut replay = Replay { requests: recent.len(), ..Replay::default() };
     let mut moves: BTreeMap<(Place, Place), (usize, Vec<String>)> = BTreeMap::new();
     for request in recent {

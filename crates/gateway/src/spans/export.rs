@@ -25,11 +25,8 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::message::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse, KeyValue, Resource, ResourceSpans, Scope,
-    ScopeSpans,
-};
-use super::write::{SCHEMA, attribute, write};
+use super::message::{Attributes, ExportTraceServiceResponse, request};
+use super::write::{SCHEMA, write};
 use super::{BATCH, Collector, Record, Shared, SpansConfig};
 
 /// How long spans wait for others, at most.
@@ -50,7 +47,7 @@ const NAME: &str = "lockstep-gateway";
 /// What sends spans, on a thread of its own.
 pub(super) struct Exporter {
     collector: Collector,
-    resource: Vec<KeyValue>,
+    resource: Attributes,
     records: Receiver<Box<Record>>,
     shared: Arc<Shared>,
     /// Whether the last batch was not taken, which has been said.
@@ -102,7 +99,8 @@ impl Exporter {
         let is_given = |name: &str| given.iter().any(|(known, _)| known == name);
         let usual = usual.into_iter().filter(|(name, _)| !is_given(name));
         let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let resource = usual.chain(given).map(|(name, value)| attribute(name, value)).collect();
+        let mut resource = Attributes::of_resource();
+        usual.chain(given).for_each(|(name, value)| resource.text(name, value));
         Self { collector: config.collector.clone(), resource, records, shared, failing: false }
     }
 
@@ -147,7 +145,7 @@ impl Exporter {
         let mut spans = Vec::with_capacity(2 * batch.len());
         batch.iter().for_each(|record| write(record, &mut spans));
         let count = spans.len() as u64;
-        let body = self.body(spans);
+        let body = self.body(&spans);
         let (mut tries, mut pause) = (0, FIRST_PAUSE);
         loop {
             tries += 1;
@@ -186,12 +184,8 @@ impl Exporter {
         self.failing = refused > 0;
     }
 
-    fn body(&self, spans: Vec<super::message::Span>) -> Bytes {
-        let scope = Scope { name: NAME.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: SCHEMA.to_owned() }];
-        let resource = Some(Resource { attributes: self.resource.clone() });
-        let resource_spans = vec![ResourceSpans { resource, scope_spans, schema_url: SCHEMA.to_owned() }];
-        let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    fn body(&self, spans: &[Vec<u8>]) -> Bytes {
+        let body = request(&self.resource, (NAME, env!("CARGO_PKG_VERSION")), spans, SCHEMA);
         if self.collector.gzip { packed(&body).into() } else { body.into() }
     }
 

@@ -9,6 +9,7 @@ use lockstep_domain::{EnvironmentName, InstanceId, ServiceName};
 
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
+use crate::injection::Met;
 use crate::instance::Instance;
 use crate::policy::RetryCause;
 use crate::recent::Chosen;
@@ -94,7 +95,7 @@ pub(crate) struct Ended {
     pub(crate) is_shielded: bool,
     pub(crate) is_degraded: bool,
     pub(crate) is_mirrored: bool,
-    pub(crate) is_delayed: bool,
+    pub(crate) fault: Option<Met>,
 }
 
 /// A connection that is over.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::{Arm, EnvironmentName, InstanceId};
 
-use super::message::{AnyValue, KeyValue, Kind, Span, Status, StatusCode, Value};
+use super::message::{Attributes, Kind, Span};
 use super::noted::{Connection, Ended, Hop, Noted, Record};
 use crate::answer::is_failure;
 use crate::counts::Counts;
@@ -27,51 +27,15 @@ const OTHER: &str = "_OTHER";
 const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// Attributes of a span.
-#[derive(Default)]
-struct Attributes(Vec<KeyValue>);
-
-impl Attributes {
-    fn text(&mut self, key: &str, value: impl Into<String>) {
-        self.add(key, Value::Text(value.into()));
-    }
-
-    fn number(&mut self, key: &str, value: impl TryInto<i64>) {
-        self.add(key, Value::Number(value.try_into().unwrap_or(i64::MAX)));
-    }
-
-    /// Says what is so, and nothing of what is not.
-    fn flag(&mut self, key: &str, is_so: bool) {
-        if is_so {
-            self.add(key, Value::Flag(true));
-        }
-    }
-
-    fn some(&mut self, key: &str, value: Option<impl Into<String>>) {
-        if let Some(value) = value {
-            self.text(key, value);
-        }
-    }
-
-    fn add(&mut self, key: &str, value: Value) {
-        self.0.push(KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) });
-    }
-}
-
-/// Makes an attribute of the program.
-pub(super) fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(Value::Text(value.to_owned())) }) }
-}
-
 /// Writes the spans of a record.
-pub(super) fn write(record: &Record, into: &mut Vec<Span>) {
+pub(super) fn write(record: &Record, into: &mut Vec<Vec<u8>>) {
     match record {
         Record::Request(noted, hops, ended) => {
-            into.push(request(noted, ended));
+            into.push(request(noted, ended).write());
             let hops = hops.0.iter().enumerate();
-            into.extend(hops.map(|(number, hop)| asking(noted, (number, hop), ended)));
+            into.extend(hops.map(|(number, hop)| asking(noted, (number, hop), ended).write()));
         }
-        Record::Connection(one) => into.push(connection(one)),
+        Record::Connection(one) => into.push(connection(one).write()),
     }
 }
 
@@ -102,11 +66,11 @@ fn broken(ended: &Ended) -> Option<&'static str> {
 
 /// Writes the span of a request as the gateway served it.
 fn request(noted: &Noted, ended: &Ended) -> Span {
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::of_span();
     method(noted, ended.grpc, &mut attributes);
     let scheme = if noted.is_https { "https" } else { "http" };
     attributes.text("url.scheme", scheme);
-    attributes.text("url.path", noted.path.as_str());
+    attributes.text("url.path", &noted.path);
     attributes.some("url.query", noted.query.strip_prefix('?').filter(|query| !query.is_empty()));
     let (host, port) = host_and_port(&noted.host);
     attributes.some("server.address", Some(host).filter(|host| !host.is_empty()));
@@ -121,8 +85,8 @@ fn request(noted: &Noted, ended: &Ended) -> Span {
     own(noted, ended, &mut attributes);
     Span {
         name: name(noted, ended),
-        kind: Kind::Server.into(),
-        parent_span_id: noted.parent.map(|parent| parent.to_be_bytes().to_vec()).unwrap_or_default(),
+        kind: Kind::Server,
+        parent: noted.parent,
         flags: u32::from(noted.span.flags)
             | KNOWS_REMOTE
             | if noted.parent.is_some() { IS_REMOTE } else { 0 },
@@ -174,20 +138,24 @@ fn own(noted: &Noted, ended: &Ended, attributes: &mut Attributes) {
     attributes.flag("lockstep.shielded", ended.is_shielded);
     attributes.flag("lockstep.degraded", ended.is_degraded);
     attributes.flag("lockstep.mirrored", ended.is_mirrored);
-    attributes.flag("lockstep.delayed", ended.is_delayed);
+    if let Some(met) = ended.fault {
+        attributes.number("lockstep.fault", met.number);
+        met.delay().into_iter().for_each(|delay| attributes.number("lockstep.delay_ms", delay.as_millis()));
+    }
 }
 
 /// Writes the span of asking one instance.
 fn asking(noted: &Noted, (number, hop): (usize, &Hop), ended: &Ended) -> Span {
-    let (mut attributes, seen) = (Attributes::default(), seen(ended, hop));
+    let (mut attributes, seen) = (Attributes::of_span(), seen(ended, hop));
     method(noted, seen.grpc, &mut attributes);
     let address = hop.instance.address;
-    attributes.text("server.address", address.ip().to_string());
+    let ip = address.ip().to_string();
+    attributes.text("server.address", &ip);
     attributes.number("server.port", address.port());
-    attributes.text("network.peer.address", address.ip().to_string());
+    attributes.text("network.peer.address", &ip);
     attributes.number("network.peer.port", address.port());
     let path = noted.sent.as_deref().unwrap_or(&noted.path);
-    attributes.text("url.full", format!("http://{address}{path}{}", noted.query));
+    attributes.text("url.full", &format!("http://{address}{path}{}", noted.query));
     attributes.text("network.protocol.version", if hop.by_streams { "2" } else { "1.1" });
     if number > 0 {
         attributes.number("http.request.resend_count", number as u64);
@@ -209,20 +177,16 @@ fn asking(noted: &Noted, (number, hop): (usize, &Hop), ended: &Ended) -> Span {
     attributes.some("lockstep.instance", hop.instance.id().map(InstanceId::as_str));
     let began = hop.at.saturating_duration_since(ended.began);
     let over = seen.at.map_or(ended.took, |at| at.saturating_duration_since(ended.began));
-    let kind = Kind::Client.into();
     let name = if noted.is_call {
         call_name(noted, seen.grpc)
     } else {
         known_method(noted).unwrap_or("HTTP").to_owned()
     };
-    let parent_span_id = noted.span.parent.to_be_bytes().to_vec();
-    let flags = u32::from(noted.span.flags) | KNOWS_REMOTE;
     let at = ended.at - (ended.took - over.min(ended.took));
     Span {
         name,
-        kind,
-        parent_span_id,
-        flags,
+        kind: Kind::Client,
+        parent: Some(noted.span.parent),
         ..span(noted.span, hop.span, (at, over.saturating_sub(began)), attributes, is_error)
     }
 }
@@ -236,12 +200,12 @@ fn of_arm(counts: &Counts, environment: &EnvironmentName, attributes: &mut Attri
 
 /// Writes the span of a connection to a service that speaks TCP.
 fn connection(one: &Connection) -> Span {
-    let mut attributes = Attributes::default();
+    let mut attributes = Attributes::of_span();
     attributes.text("network.transport", "tcp");
     attributes.some("server.address", one.name.as_deref());
     attributes.number("server.port", one.port);
     peer(Some(one.client), &mut attributes);
-    attributes.text("client.address", one.client.ip().to_canonical().to_string());
+    attributes.text("client.address", &one.client.ip().to_canonical().to_string());
     attributes.some("error.type", one.failed.then_some(one.end));
     match &one.arm {
         Some(arm) => of_arm(arm, &one.environment, &mut attributes),
@@ -260,15 +224,13 @@ fn connection(one: &Connection) -> Span {
     let service = one.service.as_ref().map(|service| format!(" {service}")).unwrap_or_default();
     Span {
         name: format!("tcp{service}"),
-        kind: Kind::Server.into(),
-        flags: u32::from(one.span.flags) | KNOWS_REMOTE,
         ..span(one.span, one.span.parent, (one.at, one.took), attributes, one.failed)
     }
 }
 
 fn peer(peer: Option<SocketAddr>, attributes: &mut Attributes) {
     let Some(peer) = peer else { return };
-    attributes.text("network.peer.address", peer.ip().to_canonical().to_string());
+    attributes.text("network.peer.address", &peer.ip().to_canonical().to_string());
     attributes.number("network.peer.port", peer.port());
 }
 
@@ -282,22 +244,24 @@ fn span(
 ) -> Span {
     let end = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let code = if is_error { StatusCode::Error } else { StatusCode::Unset };
     Span {
-        trace_id: of.trace.to_be_bytes().to_vec(),
-        span_id: id.to_be_bytes().to_vec(),
-        start_time_unix_nano: nanos(end.saturating_sub(took)),
-        end_time_unix_nano: nanos(end),
-        attributes: attributes.0,
-        status: Some(Status { message: String::new(), code: code.into() }),
-        ..Span::default()
+        trace: of.trace,
+        id,
+        parent: None,
+        name: String::new(),
+        kind: Kind::Server,
+        start: nanos(end.saturating_sub(took)),
+        end: nanos(end),
+        attributes,
+        is_error,
+        flags: u32::from(of.flags) | KNOWS_REMOTE,
     }
 }
 
 fn method(noted: &Noted, grpc: Option<GrpcStatus>, attributes: &mut Attributes) {
     attributes.text("http.request.method", known_method(noted).unwrap_or(OTHER));
     if known_method(noted).is_none() {
-        attributes.text("http.request.method_original", noted.method.as_str());
+        attributes.text("http.request.method_original", &noted.method);
     }
     if noted.is_call {
         attributes.text("rpc.system.name", "grpc");

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the outcome is what `find_way` returned. Words are made beside it and decide nothing.
 
+mod connection;
 mod question;
 mod words;
 
@@ -9,8 +10,9 @@ use std::sync::Arc;
 
 use lockstep_domain::EnvironmentName;
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::injection::Fault;
 use lockstep_domain::routes::index::Verdict;
-use lockstep_domain::routes::{RouteTable, SplitRule, SplitTakes, caller_token};
+use lockstep_domain::routes::{FULL_WEIGHT, RouteTable, SplitRule, SplitTakes, caller_token};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -18,12 +20,14 @@ use super::{Desk, Notes, Routed};
 use crate::config::Timeouts;
 use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
+use crate::injection::may_meet;
 use crate::problem::Problem;
 use crate::request::{Request, fields};
 use crate::request_view::View;
 use crate::table::{ServiceTargets, WorkerTable};
 use crate::worker::Worker;
 
+pub use connection::{ConnectionQuestion, explain_connection};
 pub use question::{Question, QuestionError};
 
 /// Why nothing can be said.
@@ -55,7 +59,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `tls`, `route`, `key`, `version`, `instance`, `breaker`.
+    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `key`, `version`, `instance`, `breaker`; of a connection `connection`, `port`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -92,6 +96,17 @@ pub enum Outcome {
         /// The host that the instance sees.
         host: String,
     },
+    /// A connection is given to an instance of a service that speaks TCP.
+    Connected {
+        /// The service.
+        service: String,
+        /// The version; none where it is drawn for each connection.
+        version: Option<String>,
+        /// The versions of the service, with their shares.
+        versions: Vec<Share>,
+        /// The port.
+        port: u16,
+    },
     /// The gateway answers, as a route or the environment says.
     Answered {
         /// The status.
@@ -104,7 +119,7 @@ pub enum Outcome {
     },
     /// The gateway answers that it cannot be served.
     Refused {
-        /// The status.
+        /// The status; 0 for a connection that is closed.
         status: u16,
         /// The code of the answer.
         code: &'static str,
@@ -134,20 +149,30 @@ pub fn explain(table: RouteTable, question: &Question) -> Result<Explanation, Ex
     let (environment_name, revision) = (table.environment.clone(), table.revision);
     let place = Place { zone: question.zone.clone(), names: None };
     let environment = Arc::new(Environment::at(place, environment_name.clone(), 1));
+    let (table, faults) = without_lots(table);
     environment.apply(table)?;
     let started = Worker::start(0, Timeouts::default(), None, None, None, None);
     let worker = started.map_err(|source| StartError::Worker { worker: 0, source })?;
     let desk = Desk { peer: question.peer(), environment, worker };
-    let mut account = Account { steps: Vec::new(), routes: Vec::new() };
+    let mut account = Account { steps: Vec::new(), routes: Vec::new(), faults };
     let outcome = account.outcome(&desk, question);
     desk.worker.end();
-    let Account { steps, routes } = account;
+    let Account { steps, routes, .. } = account;
     Ok(Explanation { environment: environment_name, revision, steps, routes, outcome })
+}
+
+/// Takes out the faults that only some of the requests meet that they are for: what is drawn would be another answer each time.
+fn without_lots(mut table: RouteTable) -> (RouteTable, Vec<Fault>) {
+    let Some(rules) = &mut table.rules else { return (table, Vec::new()) };
+    let drawn = rules.faults.extract_if(.., |fault| fault.share < FULL_WEIGHT).collect();
+    (table, drawn)
 }
 
 struct Account {
     steps: Vec<Step>,
     routes: Vec<Seen>,
+    /// Those that only some requests meet.
+    faults: Vec<Fault>,
 }
 
 impl Account {
@@ -242,6 +267,12 @@ impl Account {
 
     fn served(&mut self, request: &Request<'_>, routed: &Routed, notes: &Notes) -> Outcome {
         let service = &routed.service;
+        let is_met = |fault: &&Fault| fault.service == service.service && may_meet(fault, request);
+        let drawn: Vec<_> = self.faults.iter().filter(is_met).map(words::fault).collect();
+        drawn.into_iter().for_each(|says| self.say("fault", says));
+        if let Some(met) = notes.fault {
+            self.say("fault", format!("each such request is {met}"));
+        }
         let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
         let rule = service.routes.rule_for(is_said, &notes.key);
         // A visit that begins with the request is drawn, whatever its trace is.

@@ -95,7 +95,7 @@ impl Desk {
             is_shielded: report.shielded,
             is_degraded: report.degraded,
             is_mirrored: report.mirrored,
-            is_delayed: report.delayed,
+            fault: report.fault,
         };
         spans.send(Box::new(Record::Request(noted, hops, ended)));
     }

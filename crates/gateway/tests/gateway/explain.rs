@@ -196,6 +196,7 @@ fn same(running: &Running, table: &RouteTable, asked: &Asked) -> &'static str {
             assert_eq!(got.header("lockstep-version"), None, "{told}");
             code
         }
+        Outcome::Connected { .. } => panic!("it is a request"),
         Outcome::Refused { status, code, detail } => {
             assert_eq!(got.status(), *status, "{told}");
             let document: Value = serde_json::from_slice(&got.body).unwrap();
@@ -293,5 +294,30 @@ fn what_would_be_two_requests_is_no_question() {
         ("http://shop.test/", " : b"),
     ] {
         assert!(ask(url, header).is_err(), "{url} {header}");
+    }
+}
+
+#[test]
+fn a_fault_that_only_some_requests_meet_is_told_and_not_drawn() {
+    let instance = Instance::named("one");
+    let rules = json!({ "fault_injection": "allow", "faults": [
+        { "number": 3, "service": "shop", "does": { "abort": 503 }, "share": 1_000, "until": u64::MAX / 2 },
+        { "number": 4, "service": "shop", "does": { "delay_ms": 200 }, "share": 10_000, "until": u64::MAX / 2 },
+    ] });
+    let rules = Some(serde_json::from_value(rules).unwrap());
+    let table = RouteTable { rules, ..table(1, &[stable(0, &[("one", instance.address)])]) }.in_its_format();
+    let question = Question::new("GET", "http://shop.test/", &[], IpAddr::from([192, 0, 2, 1])).unwrap();
+    for _ in 0..100 {
+        let explained = explain(table.clone(), &question).unwrap();
+        assert!(matches!(explained.outcome, Outcome::Served { .. }), "{explained:?}");
+        let said: Vec<_> =
+            explained.steps.iter().filter(|step| step.about == "fault").map(|step| &*step.says).collect();
+        assert_eq!(
+            said,
+            [
+                "10 % of such requests are aborted on purpose with 503 by fault 3, the others are not",
+                "each such request is delayed on purpose by 200 ms by fault 4",
+            ]
+        );
     }
 }

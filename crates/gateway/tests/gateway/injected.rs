@@ -1,5 +1,7 @@
 //! Faults that requests meet on purpose: who meets them, what is said of them, and that no version is judged by them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::Timestamp;
@@ -7,7 +9,7 @@ use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::injection::{FORMAT_WITH_FAULTS, Fault, FaultInjection, Injected};
 use lockstep_domain::routes::{FULL_WEIGHT, RouteTable};
 use lockstep_domain::version_rules::Pattern;
-use lockstep_gateway::ApplyError;
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, ApplyError, GatewayConfig};
 
 use crate::support::*;
 
@@ -46,7 +48,7 @@ fn an_aborted_request_reaches_nobody_and_says_that_it_was_injected() {
     let got = ask(&running, "");
     assert_eq!((got.status(), got.header("lockstep-fault")), (503, Some("abort")));
     assert!(got.text().contains("injected_fault") && got.text().contains("fault 3"), "{}", got.text());
-    assert_eq!(instance.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(instance.requests.load(Ordering::SeqCst), 0);
     assert_eq!(running.traffic(0).requests, 0, "no version is counted for it");
 }
 
@@ -114,4 +116,76 @@ fn a_table_with_faults_that_are_not_allowed_is_refused() {
         other => panic!("{other:?}"),
     }
     assert!(with(table(3, &arms), &[], FaultInjection::Refuse).format < FORMAT_WITH_FAULTS);
+}
+
+/// What is counted of requests, without those that met a fault.
+fn counted(metrics: &str, family: &str) -> Vec<String> {
+    let is_it =
+        |line: &&str| line.starts_with(family) && !line.ends_with(" 0") && !line.contains("service=\"\"");
+    metrics.lines().filter(is_it).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_met_a_fault_is_counted_apart_and_named_among_the_last_requests() {
+    for (does, class, said) in [
+        (Injected::DelayMs(20), "delay\",class=\"2xx", "delayed on purpose by 20 ms by fault 3"),
+        (Injected::Abort(503), "abort\",class=\"5xx", "aborted on purpose with 503 by fault 3"),
+    ] {
+        let instance = Instance::named("one");
+        let arms = [stable(0, &[("one", instance.address)])];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let to = AccessLogTarget::File(path.clone());
+        let access_log = Some(AccessLogConfig { to, queries: false });
+        let running =
+            Running::of(GatewayConfig { recent: 10, access_log, ..GatewayConfig::new("test") }, &arms);
+        running.gateway.apply(with(table(2, &arms), &[fault(does)], FaultInjection::Allow)).unwrap();
+        ask(&running, "");
+        let admin = running.gateway.admin();
+        let name = "lockstep_gateway_faulted_requests_total";
+        wait_until("it is counted", || {
+            admin.metrics().lines().any(|line| line.starts_with(name) && line.contains(class))
+        });
+        let metrics = admin.metrics();
+        for family in [
+            "lockstep_gateway_requests_total",
+            "lockstep_gateway_request_duration_seconds_count",
+            "lockstep_gateway_route_requests_total",
+        ] {
+            assert_eq!(counted(&metrics, family), Vec::<String>::new(), "{family}");
+        }
+        let traffic = admin.traffic().environments["production"].clone();
+        let faulted: u64 = traffic.versions.values().chain([&traffic.own]).map(|it| it.faulted).sum();
+        let requests: u64 = traffic.versions.values().chain([&traffic.own]).map(|it| it.requests).sum();
+        assert_eq!((faulted, requests), (1, 0));
+        let ended = admin.recent(1, None).requests[0].ended.clone().unwrap();
+        assert_eq!(ended.fault.as_deref(), Some(said));
+        wait_until("it is logged", || std::fs::read_to_string(&path).unwrap().contains("\"fault\":3"));
+        ask(&running, "");
+    }
+}
+
+#[test]
+fn a_delayed_request_that_is_the_trial_of_a_version_says_how_it_went() {
+    let sick = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&sick);
+    let instance = Instance::start(move |_, stream| {
+        answer(stream, if failing.load(Ordering::SeqCst) { 500 } else { 200 }, b"")
+    });
+    let arms = [stable(0, &[("one", instance.address)])];
+    let running = Running::start(&arms);
+    let header = Some(Pattern { name: "x-slow".into(), value: "1".into() });
+    let slow = Fault { header, ..fault(Injected::DelayMs(1)) };
+    let mut table = with(table(2, &arms), &[slow], FaultInjection::Allow);
+    let policy = serde_json::json!({ "breaker": { "requests": 5, "consecutive": 0, "open_ms": 100, "longest_ms": 100, "trials": 1 } });
+    for split in table.services.values_mut().flat_map(|routes| &mut routes.splits) {
+        split.policy = Some(serde_json::from_value(policy.clone()).unwrap());
+    }
+    running.gateway.apply(table).unwrap();
+    (0..5).for_each(|_| assert_eq!(ask(&running, "").status(), 500));
+    assert!(ask(&running, "").text().contains("breaker_open"));
+    sick.store(false, Ordering::SeqCst);
+    wait_until("it is tried again", || ask(&running, "x-slow: 1\r\n").status() == 200);
+    // A trial that was never told of would be given up after half a minute.
+    assert_eq!(ask(&running, "").status(), 200);
 }

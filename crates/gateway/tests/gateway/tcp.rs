@@ -2,6 +2,7 @@
 
 mod ends;
 mod names;
+mod seen;
 pub(crate) mod support;
 
 use std::collections::BTreeMap;

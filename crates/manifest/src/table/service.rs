@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use lockstep_domain::approach::Approach;
+use lockstep_domain::injection::Fault;
 use lockstep_domain::mirror::{Mirror, SplitMirror};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Fallback, FallbackArm};
@@ -16,7 +17,7 @@ use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::visit::Growth;
 use lockstep_domain::{ConfigRevision, HostName, InstanceId, ServiceName, VersionNumber, ZoneName};
 
-use super::Place;
+use super::{Place, fault};
 use crate::parse::{approach, gateway, protocol};
 use crate::reader::{Field, Table};
 
@@ -34,6 +35,8 @@ const MAX_USUAL_NAME: usize = 200;
 pub(super) struct Services {
     pub(super) routes: BTreeMap<ServiceName, ServiceRoutes>,
     pub(super) aliases: BTreeMap<ServiceName, ServiceName>,
+    /// What their requests meet on purpose, numbered in the order of the file.
+    pub(super) faults: Vec<Fault>,
 }
 
 pub(super) fn services(table: &Table<'_>, places: &mut Vec<Place>) -> Services {
@@ -48,8 +51,11 @@ pub(super) fn services(table: &Table<'_>, places: &mut Vec<Place>) -> Services {
         });
         let aliases = table.get("aliases", "aliases = [\"former-name\"]");
         let aliases = aliases.map(|field| field.parse_all::<ServiceName>()).unwrap_or_default();
+        let faults =
+            table.get("fault", "[[service.orders.fault]] with abort = 503 and until = 2026-12-01T10:00:00Z");
         let routes = service(key, &table, &mut rules);
         if let Some(name) = name {
+            fault::read(faults.as_ref(), &name, &mut services.faults);
             services.aliases.extend(aliases.into_iter().map(|alias| (alias, name.clone())));
             services.routes.insert(name, routes);
         }
@@ -194,7 +200,7 @@ fn version(name: &str, table: &Table<'_>) -> Option<Version> {
     Some(Version { split, share, stands_in: role.is_some_and(|(_, stands_in)| stands_in) })
 }
 
-fn share(field: &Field<'_>) -> Option<u32> {
+pub(super) fn share(field: &Field<'_>) -> Option<u32> {
     in_10000(field.text()?).map_err(|error| field.wrong(error)).ok()
 }
 
@@ -423,7 +429,7 @@ fn places(field: &Field<'_>, weight: u32, from: &mut u32) -> Option<SplitTakes> 
 }
 
 /// Reads a table of one field.
-fn pair<'a>(field: &Field<'a>) -> Option<(Field<'a>, &'a str, &'a str)> {
+pub(super) fn pair<'a>(field: &Field<'a>) -> Option<(Field<'a>, &'a str, &'a str)> {
     let mut entries = field.table()?.entries("x-user = \"ann\"");
     match (entries.pop(), entries.is_empty()) {
         (Some((name, value)), true) => {

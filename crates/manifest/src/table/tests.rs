@@ -107,6 +107,71 @@ fn it_is_compiled_into_the_table_that_it_says() {
     assert_eq!(place("services.stock").2, line("[service.stock]"));
 }
 
+const FAULTS: &str = r#"
+environment = "staging"
+
+[rules]
+fault_injection = "allow"
+
+[service.orders]
+instances = ["127.0.0.1:9000"]
+
+[[service.orders.fault]]
+abort = 503
+share = "10%"
+until = 2026-12-01T10:00:00Z
+
+[[service.orders.fault]]
+delay = "2s"
+header = { X-User = "jason" }
+until = "2026-12-01T12:00:00+02:00"
+
+[[route]]
+path = "/"
+service = "orders"
+"#;
+
+#[test]
+fn faults_stand_with_their_service_and_only_where_they_are_allowed() {
+    let rules = serde_json::to_value(read(FAULTS).table.rules).unwrap();
+    let until = 1_796_119_200_000_u64;
+    assert_eq!(
+        rules["faults"],
+        json!([
+            { "number": 1, "service": "orders", "does": { "abort": 503 }, "share": 1_000, "until": until },
+            { "number": 2, "service": "orders", "does": { "delay_ms": 2_000 }, "share": 10_000,
+              "header": { "name": "x-user", "value": "jason" }, "until": until },
+        ])
+    );
+    assert_eq!(read(FAULTS).table.format, lockstep_domain::injection::FORMAT_WITH_FAULTS);
+    let refused = problems_of(&FAULTS.replace("\"allow\"", "\"refuse\""));
+    assert!(
+        refused[0].contains("does not allow them") && refused[0].contains("fault_injection"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn all_that_is_wrong_with_a_fault_is_said_with_its_place() {
+    for (right, wrong, said) in [
+        ("abort = 503", "abort = 200", "400"),
+        ("abort = 503", "", "one of abort and delay"),
+        ("delay = \"2s\"", "delay = \"2s\"\nabort = 500", "one of abort and delay"),
+        ("\"2s\"", "\"31s\"", "30 s"),
+        ("\"10%\"", "\"0%\"", "more than 0 %"),
+        ("until = 2026-12-01T10:00:00Z", "", "until"),
+        ("2026-12-01T10:00:00Z", "2026-12-01", "not a point in time"),
+        ("abort = 503", "abort = 503\nevery = 2", "every"),
+    ] {
+        let problems = problems_of(&FAULTS.replacen(right, wrong, 1));
+        assert_eq!(problems.len(), 1, "{wrong}: {problems:?}");
+        assert!(
+            problems[0].contains("service.orders.fault") && problems[0].contains(said),
+            "{wrong}: {problems:?}"
+        );
+    }
+}
+
 #[test]
 fn instances_have_addresses_or_names_and_zones() {
     let text = r#"environment = "e"

@@ -1,11 +1,11 @@
 //! `lockstep gateway recent`: the last requests of a gateway, and why each went where it went.
 
-use lockstep_gateway::recent::{Recent, RecentList};
+use lockstep_gateway::recent::{Recent, RecentList, TcpKnown};
 
 use super::admin::{self, AdminOption};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 
 /// Shows the last requests of a gateway, and why each went where it went.
@@ -26,7 +26,7 @@ pub(super) struct RecentArgs {
     /// Only those of this environment.
     #[arg(long = "env", value_name = "ENV")]
     environment: Option<lockstep_domain::EnvironmentName>,
-    /// Only those that ended badly: 500 or more, a client that left, an answer that broke off.
+    /// Only those that ended badly: 500 or more, a client that left, an answer that broke off; TCP connections that neither side ended in order.
     #[arg(long)]
     failed: bool,
 }
@@ -50,7 +50,10 @@ pub(super) fn fetch(
 }
 
 fn failed(request: &Recent) -> bool {
-    request.ended.as_ref().is_some_and(|ended| ended.status >= 500 || ended.end != "whole")
+    request.ended.as_ref().is_some_and(|ended| match request.tcp {
+        Some(_) => !matches!(ended.end.as_str(), "client" | "instance"),
+        None => ended.status >= 500 || ended.end != "whole",
+    })
 }
 
 fn render(requests: &[Recent], style: &Style) -> String {
@@ -59,13 +62,13 @@ fn render(requests: &[Recent], style: &Style) -> String {
     }
     let mut table = Table::new(["TIME", "CLIENT", "REQUEST", "ROUTE", "WENT TO", "BY", "STATUS", "MS"]);
     for request in requests {
-        let Recent { time, client, method, host, path, .. } = request;
+        let Recent { time, client, .. } = request;
         let short = time.get(11..23).unwrap_or(time);
         let (status, ms) = ended(request);
         table.row([
             short.to_owned(),
             client.clone(),
-            format!("{method} {host}{path}"),
+            asked(request),
             request.route.clone().unwrap_or_default(),
             went(request),
             request.chosen_by.clone().unwrap_or_default(),
@@ -74,6 +77,16 @@ fn render(requests: &[Recent], style: &Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+fn asked(Recent { tcp, method, host, path, .. }: &Recent) -> String {
+    match tcp {
+        Some(TcpKnown { port, server_name, .. }) => {
+            let name = server_name.as_deref().map(|name| format!(" {}", printable(name))).unwrap_or_default();
+            format!("tcp :{port}{name}")
+        }
+        None => format!("{method} {host}{path}"),
+    }
 }
 
 fn went(Recent { service, version, ended, .. }: &Recent) -> String {
@@ -89,6 +102,13 @@ fn went(Recent { service, version, ended, .. }: &Recent) -> String {
 /// Says how it ended, and how long it took.
 fn ended(request: &Recent) -> (String, String) {
     let Some(ended) = &request.ended else { return ("under way".to_owned(), String::new()) };
+    if let Some(TcpKnown { bytes_up, bytes_down, .. }) = &request.tcp {
+        let mut said = format!("{}, {bytes_up} B up, {bytes_down} B down", ended.end);
+        if ended.tries > 1 {
+            said = format!("{said}, {} tries", ended.tries);
+        }
+        return (said, format!("{:.1}", ended.ms));
+    }
     let mut status = match ended.status {
         0 => "none".to_owned(),
         status => status.to_string(),
@@ -104,6 +124,12 @@ fn ended(request: &Recent) -> (String, String) {
     }
     if ended.degraded {
         status = format!("{status}, degraded");
+    }
+    if ended.mirrored {
+        status = format!("{status}, copied");
+    }
+    if let Some(fault) = &ended.fault {
+        status = format!("{status}, {}", printable(fault));
     }
     (status, format!("{:.1}", ended.ms))
 }

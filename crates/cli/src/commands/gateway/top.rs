@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use lockstep_gateway::traffic::{Counted, EnvironmentTraffic, NameLook, Traffic};
+use lockstep_gateway::traffic::{Counted, EnvironmentTraffic, NameLook, TcpCounted, Traffic};
 use serde::Serialize;
 
 use super::admin::{self, AdminOption};
@@ -52,10 +52,23 @@ struct Look {
 struct EnvironmentLook {
     revision: u64,
     versions: BTreeMap<String, Row>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tcp: BTreeMap<String, TcpRow>,
     routes: BTreeMap<String, Row>,
     own: Row,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     names: BTreeMap<String, NameLook>,
+}
+
+/// Connections to a version that speaks TCP.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct TcpRow {
+    /// Those that ended.
+    connections_per_s: f64,
+    failures: u64,
+    bytes_up_per_s: u64,
+    bytes_down_per_s: u64,
+    under_way: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -73,6 +86,8 @@ struct Row {
     /// Of 100 picks of an instance, those in the zone of the gateway, where there is a choice and there were any.
     #[serde(skip_serializing_if = "Option::is_none")]
     own_zone_percent: Option<f64>,
+    /// Requests that met a fault on purpose; they are in nothing else here.
+    faulted: u64,
     /// Whether the last bound was passed.
     #[serde(skip)]
     beyond: bool,
@@ -119,6 +134,14 @@ fn look(before: &Traffic, now: &Traffic) -> Look {
         EnvironmentLook {
             revision: now.revision,
             versions: all(&now.versions, before.map(|it| &it.versions)),
+            tcp: now
+                .tcp
+                .iter()
+                .map(|(name, it)| {
+                    let before = before.and_then(|all| all.tcp.get(name));
+                    (name.clone(), tcp_row(&it.since(before), ms))
+                })
+                .collect(),
             routes: all(&now.routes, before.map(|it| &it.routes)),
             own: row(&now.own, before.map(|it| &it.own)),
             names: now.names.clone(),
@@ -130,6 +153,17 @@ fn look(before: &Traffic, now: &Traffic) -> Look {
     });
     let environments = environments.collect();
     Look { gateway: now.gateway.clone(), connections: now.connections, ms, environments }
+}
+
+fn tcp_row(counted: &TcpCounted, ms: u64) -> TcpRow {
+    let a_second = |bytes: u64| u64::try_from(u128::from(bytes) * 1_000 / u128::from(ms)).unwrap_or(u64::MAX);
+    TcpRow {
+        connections_per_s: (counted.connections as f64 * 10_000.0 / ms as f64).round() / 10.0,
+        failures: counted.failures,
+        bytes_up_per_s: a_second(counted.bytes_up),
+        bytes_down_per_s: a_second(counted.bytes_down),
+        under_way: counted.under_way,
+    }
 }
 
 fn row(counted: &Counted, ms: u64, bounds: &[u64]) -> Row {
@@ -146,6 +180,7 @@ fn row(counted: &Counted, ms: u64, bounds: &[u64]) -> Row {
             .zones
             .filter(|zones| zones.iter().sum::<u64>() > 0)
             .map(|[own, other]| (own as f64 * 1_000.0 / (own + other) as f64).round() / 10.0),
+        faulted: counted.faulted,
         beyond: p99 == Some(None),
     }
 }
@@ -161,6 +196,8 @@ fn render(look: &Look, style: &Style) -> String {
         text.push_str(&table.render(style));
         text.push_str(&left_alone(&seen.versions, style));
         text.push_str(&targets(seen, style));
+        text.push_str(&faulted(seen));
+        text.push_str(&over_tcp(&seen.tcp, style));
         let mut table = Table::new(["ROUTE", "REQUESTS/S", "FAILED", "P50", "P99"]);
         for (name, row) in &seen.routes {
             let name = if name.is_empty() { "(all others)" } else { name };
@@ -170,6 +207,34 @@ fn render(look: &Look, style: &Style) -> String {
         let _ = write!(text, "\n{}", table.render(style));
     }
     text
+}
+
+/// Says how many requests met a fault on purpose.
+fn faulted(seen: &EnvironmentLook) -> String {
+    let count = seen.own.faulted + seen.versions.values().map(|row| row.faulted).sum::<u64>();
+    match count {
+        0 => String::new(),
+        count => format!("{count} more requests met a fault on purpose\n"),
+    }
+}
+
+fn over_tcp(rows: &BTreeMap<String, TcpRow>, style: &Style) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["TCP", "ENDED/S", "FAILED", "UP B/S", "DOWN B/S", "OPEN"];
+    let mut table = Table::new(head);
+    for (name, row) in rows {
+        table.row([
+            name.clone(),
+            format!("{:.1}", row.connections_per_s),
+            row.failures.to_string(),
+            row.bytes_up_per_s.to_string(),
+            row.bytes_down_per_s.to_string(),
+            row.under_way.to_string(),
+        ]);
+    }
+    format!("\n{}", table.render(style))
 }
 
 /// Says which versions get no requests because they fail, and which stood in for others.
@@ -242,11 +307,20 @@ mod tests {
             breaker,
             degraded: requests / 2,
             zones: Some([requests, requests / 3]),
+            faulted: requests / 50,
+        };
+        let bytes = TcpCounted {
+            connections: requests,
+            failures,
+            bytes_up: 20 * requests,
+            bytes_down: 40 * requests,
+            under_way: 2,
         };
         let environment = EnvironmentTraffic {
             revision: 1,
             salts: BTreeMap::new(),
             versions: BTreeMap::from([("a@1.0.0".to_owned(), counted.clone())]),
+            tcp: BTreeMap::from([("db@1.0.0".to_owned(), bytes)]),
             routes: BTreeMap::from([("*/ (a)".to_owned(), counted.clone()), (String::new(), counted)]),
             own: Counted::default(),
             names: BTreeMap::from([(
@@ -272,6 +346,12 @@ mod tests {
         assert_eq!((nothing.requests_per_s, nothing.p50_ms), (0.0, None));
         let text = render(&look(&traffic("a", 1_000, 50), &traffic("a", 3_000, 150)), &Style::new(false));
         assert!(text.contains("a@1.0.0") && text.contains("(all others)") && text.contains("50.0"), "{text}");
+        assert!(text.contains("\n2 more requests met a fault on purpose\n"), "{text}");
+        let tcp = text.lines().find(|line| line.starts_with("db@1.0.0")).unwrap();
+        assert_eq!(
+            tcp.split_whitespace().collect::<Vec<_>>(),
+            ["db@1.0.0", "50.0", "10", "1000", "2000", "2"]
+        );
         assert!(text.contains("the breaker of a@1.0.0 is open\na@1.0.0 answered 50 requests"), "{text}");
         assert!(text.contains("a@1.0.0 was asked in the zone of the gateway for 74.6 %"), "{text}");
         assert!(text.contains("db.internal:5, 2 addresses from before, for 7 s: SERVFAIL"), "{text}");

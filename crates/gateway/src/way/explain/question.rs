@@ -13,6 +13,9 @@ pub enum QuestionError {
     /// It is no address of a page.
     #[error("`{0}` is not an address such as https://shop.test/orders/7")]
     Address(String),
+    /// It is no address of a service that speaks TCP.
+    #[error("`{0}` is not an address such as tcp://127.0.0.1:5433 or tcp://mqtt.shop.test:8883")]
+    Connection(String),
     /// A character would end a line or a word of the request.
     #[error("`{0}` has a character that cannot stand there: write a space in an address as %20")]
     Character(String),

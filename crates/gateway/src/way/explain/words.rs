@@ -1,6 +1,7 @@
 //! What an explanation says, in words.
 
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::injection::Fault;
 use lockstep_domain::routes::index::Verdict;
 use lockstep_domain::routes::service_policy::{Balance, Fallback};
 use lockstep_domain::routes::{
@@ -9,6 +10,7 @@ use lockstep_domain::routes::{
 
 use super::super::Routed;
 use super::Share;
+use crate::injection::Met;
 use crate::problem::{Problem, Status};
 use crate::request::Request;
 use crate::table::ServiceTargets;
@@ -20,6 +22,12 @@ pub(super) fn copies(service: &ServiceTargets, request: &Request<'_>, routed: &R
     let share = lockstep_domain::share::percent(copies.which.share);
     let label = &service.targets[copies.target].label;
     is_meant.then(|| format!("{share} of such requests are copied to {label}, whose answers nobody gets"))
+}
+
+/// Says which part of such requests meets a fault.
+pub(super) fn fault(fault: &Fault) -> String {
+    let met = Met { number: fault.number, does: fault.does };
+    format!("{} of such requests are {met}, the others are not", lockstep_domain::share::percent(fault.share))
 }
 
 pub(super) fn no_head() -> Problem {
