@@ -17,7 +17,6 @@ mod places;
 mod roles;
 mod services;
 mod variables;
-mod yaml;
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,7 @@
 mod cache;
 pub mod compose;
 mod document;
+pub mod envoy;
 pub mod init;
 pub mod model;
 pub mod nginx;
@@ -16,6 +17,7 @@ mod reader;
 pub mod render;
 pub mod table;
 mod value;
+mod yaml;
 
 pub use cache::CacheFolder;
 pub use model::{

@@ -240,6 +240,15 @@ impl FromStr for VariableName {
     }
 }
 
+/// Returns a table within another one of TOML, made where it is not there.
+pub(crate) fn inner<'t>(table: &'t mut toml::Table, key: &str) -> &'t mut toml::Table {
+    let value = table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if !value.is_table() {
+        *value = toml::Value::Table(toml::Table::new());
+    }
+    value.as_table_mut().expect("it was made a table above")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

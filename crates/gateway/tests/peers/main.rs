@@ -14,6 +14,7 @@ mod backend;
 mod case;
 mod compare;
 mod explained;
+mod imported;
 mod proxies;
 mod random;
 mod reader;

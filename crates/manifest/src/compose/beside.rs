@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::file::Setting;
-use super::yaml::Node;
 use crate::init::way;
 use crate::value::is_shell;
+use crate::yaml::Node;
 
 /// What stands around the name of a variable; nobody writes either.
 const BEGIN: char = '\u{e0f0}';

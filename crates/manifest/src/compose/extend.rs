@@ -4,7 +4,7 @@
 //! everything else the one above counts.
 
 use super::file::in_project;
-use super::yaml::{Node, Value};
+use crate::yaml::{Node, Value};
 
 /// Mappings that may be written as a list of `NAME=VALUE`, or of names.
 const MAPPINGS: [&str; 7] =

@@ -6,12 +6,12 @@ use lockstep_domain::limits::Limits;
 
 use super::parts::{aliases, call, env_files, links, many, needs, replicas, replicas_text};
 use super::variables::{Filled, env_file, filled};
-use super::yaml::{Node, Value, parse};
 use super::{Remark, Remarks, images, limits};
 use super::{beside, extend};
 use crate::init::RepositoryView;
 use crate::init::call::Call;
 use crate::init::dockerfile::join;
+use crate::yaml::{Node, Value, parse};
 
 /// Deepest chain of `extends`.
 const MAX_EXTENDS: usize = 16;

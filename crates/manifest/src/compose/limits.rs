@@ -3,8 +3,8 @@
 use lockstep_domain::limits::{Limit, Limits};
 
 use super::Remarks;
-use super::yaml::Node;
 use crate::parse::limits::{fits, thousandths};
+use crate::yaml::Node;
 
 /// Fields of a service that are read here.
 pub(super) const KEYS: [&str; 4] = ["mem_limit", "cpus", "pids_limit", "ulimits"];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::file::Condition;
-use super::yaml::{Node, Value};
 use crate::init::call::Call;
+use crate::yaml::{Node, Value};
 
 pub(super) fn call(node: &Node) -> Option<Call> {
     match &node.value {

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::block::Directive;
 use super::{Gathered, address_of, service_name};
+use crate::value::inner;
 
 /// What of a request's path a location takes.
 pub(super) enum Target {
@@ -221,14 +222,6 @@ fn time_of(text: &str) -> Option<String> {
 
 fn is_plain(text: &str) -> bool {
     !text.contains('$')
-}
-
-fn inner<'t>(route: &'t mut Table, key: &str) -> &'t mut Table {
-    let value = route.entry(key).or_insert_with(|| Value::Table(Table::new()));
-    if !value.is_table() {
-        *value = Value::Table(Table::new());
-    }
-    value.as_table_mut().expect("it was made a table above")
 }
 
 fn nested<'t>(route: &'t mut Table, key: &str, below: &str) -> &'t mut Table {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lockstep_domain::EnvironmentName;
-use lockstep_manifest::nginx::{Imported, Left, import};
+use lockstep_manifest::{envoy, nginx};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -20,7 +20,8 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// lost without a word.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  lockstep gateway import nginx /etc/nginx/nginx.conf > table.toml")]
+  lockstep gateway import nginx /etc/nginx/nginx.conf > table.toml
+  lockstep gateway import envoy envoy.yaml > table.toml")]
 pub(super) struct ImportArgs {
     #[command(subcommand)]
     from: From,
@@ -29,6 +30,7 @@ pub(super) struct ImportArgs {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum From {
     Nginx(NginxArgs),
+    Envoy(EnvoyArgs),
 }
 
 /// Takes over the usual parts of an nginx configuration.
@@ -48,24 +50,77 @@ struct NginxArgs {
     environment: EnvironmentName,
 }
 
+/// Takes over the usual parts of a static Envoy configuration, in YAML or JSON.
+///
+/// Listeners of HTTP with their virtual hosts and routes, and clusters, become a table in TOML on standard output: matches of paths, header fields, methods and queries, weighted clusters, redirects, direct
+/// responses, rewrites, timeouts, retries, outlier detection, circuit breakers and TLS of instances. Every field that is not taken over, or means something else here, is named on standard error with its
+/// line and place. A route that would take other requests than in Envoy, or send them elsewhere, is not taken over. Files that it names are not read.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep gateway import envoy envoy.yaml > table.toml
+  lockstep gateway import envoy envoy.yaml --listener ingress > table.toml
+  lockstep gateway check table.toml")]
+struct EnvoyArgs {
+    /// The configuration.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What the environment of the table is called.
+    #[arg(long = "env", value_name = "ENV", default_value = "production")]
+    environment: EnvironmentName,
+    /// The listener whose routes are taken over; the first that serves HTTP when left out.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+}
+
 impl ImportArgs {
     pub(super) fn run(self, out: &Output) -> Result<(), Failure> {
-        let From::Nginx(NginxArgs { file, environment }) = self.from;
-        let text = given_file::text(&file, MAX_FILE)?;
-        let shown = file.display();
-        let Imported { toml, left } = import(&text, environment.as_str())
-            .map_err(|error| Failure::usage(format!("{shown} is no configuration of nginx: {error}")))?;
-        if out.format == Format::Json {
-            let left: Vec<_> = left.iter().map(document).collect();
-            return out.document(&json!({ "toml": toml, "left": left }));
+        match self.from {
+            From::Nginx(args) => args.run(out),
+            From::Envoy(args) => args.run(out),
         }
-        for Left { line, directive, why } in &left {
-            out.message(&printable(&format!("{shown}:{line}: `{directive}`: {why}")));
-        }
-        out.text(&toml)
     }
 }
 
-fn document(Left { line, directive, why }: &Left) -> serde_json::Value {
+impl NginxArgs {
+    fn run(self, out: &Output) -> Result<(), Failure> {
+        let (text, shown) = (given_file::text(&self.file, MAX_FILE)?, self.file.display());
+        let imported = nginx::import(&text, self.environment.as_str());
+        let nginx::Imported { toml, left } = imported
+            .map_err(|error| Failure::usage(format!("{shown} is no configuration of nginx: {error}")))?;
+        let said = left.iter().map(|it| format!("{shown}:{}: `{}`: {}", it.line, it.directive, it.why));
+        show(out, &toml, said, left.iter().map(of_nginx))
+    }
+}
+
+impl EnvoyArgs {
+    fn run(self, out: &Output) -> Result<(), Failure> {
+        let (text, shown) = (given_file::text(&self.file, MAX_FILE)?, self.file.display());
+        let imported = envoy::import(&text, self.environment.as_str(), self.listener.as_deref());
+        let envoy::Imported { toml, left } = imported
+            .map_err(|error| Failure::usage(format!("{shown} is no configuration of Envoy: {error}")))?;
+        let said = left.iter().map(|it| format!("{shown}:{}: `{}`: {}", it.line, it.place, it.why));
+        show(out, &toml, said, left.iter().map(of_envoy))
+    }
+}
+
+/// Writes the table to standard output, and what is not in it to standard error.
+fn show(
+    out: &Output,
+    toml: &str,
+    said: impl Iterator<Item = String>,
+    left: impl Iterator<Item = serde_json::Value>,
+) -> Result<(), Failure> {
+    if out.format == Format::Json {
+        return out.document(&json!({ "toml": toml, "left": left.collect::<Vec<_>>() }));
+    }
+    said.for_each(|line| out.message(&printable(&line)));
+    out.text(toml)
+}
+
+fn of_nginx(nginx::Left { line, directive, why }: &nginx::Left) -> serde_json::Value {
     json!({ "line": line, "directive": directive, "why": why })
+}
+
+fn of_envoy(envoy::Left { line, place, why }: &envoy::Left) -> serde_json::Value {
+    json!({ "line": line, "place": place, "why": why })
 }

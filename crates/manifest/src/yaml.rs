@@ -13,14 +13,14 @@ const MAX_COPIED: usize = 1 << 16;
 
 /// A value, and the line that it begins on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) line: usize,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) value: Value,
 }
 
 /// What a value is. Scalars stay text; whether one was quoted tells `null` from `"null"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Nothing,
     Text(String),
     List(Vec<Node>),
@@ -38,27 +38,27 @@ impl Node {
     }
 
     /// Returns the text of a scalar.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
     /// Returns the value under a key of a mapping.
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.entries().iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
     /// Returns the entries of a mapping; nothing of anything else.
-    pub(super) fn entries(&self) -> &[(String, Self)] {
+    pub(crate) fn entries(&self) -> &[(String, Self)] {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
 
     /// Returns the items of a list; nothing of anything else.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
     /// Returns a list of texts, or one text as a list of one.
-    pub(super) fn texts(&self) -> Vec<(usize, &str)> {
+    pub(crate) fn texts(&self) -> Vec<(usize, &str)> {
         match &self.value {
             Value::Text(text) => vec![(self.line, text)],
             Value::List(items) => items.iter().filter_map(|item| Some((item.line, item.text()?))).collect(),
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// Returns a mapping of texts, or a list of `NAME=VALUE`, as pairs; what has no value has none.
-    pub(super) fn pairs(&self) -> Vec<(usize, String, Option<String>)> {
+    pub(crate) fn pairs(&self) -> Vec<(usize, String, Option<String>)> {
         let split = |(line, text): (usize, &str)| match text.split_once('=') {
             Some((name, value)) => (line, name.to_owned(), Some(value.to_owned())),
             None => (line, text.to_owned(), None),
@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Puts another mapping's entries below this one's: what is there wins, and mappings are joined.
-    pub(super) fn under(self, base: &Self) -> Self {
+    pub(crate) fn under(self, base: &Self) -> Self {
         let Self { line, value } = self;
         let value = match (value, &base.value) {
             (Value::Map(own), Value::Map(others)) => Value::Map(joined(own, others)),
@@ -103,9 +103,9 @@ fn joined(own: Vec<(String, Node)>, others: &[(String, Node)]) -> Vec<(String, N
 
 /// What is wrong with a text, and on which line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct YamlError {
-    pub(super) line: usize,
-    pub(super) why: String,
+pub(crate) struct YamlError {
+    pub(crate) line: usize,
+    pub(crate) why: String,
 }
 
 enum Open {
@@ -128,7 +128,7 @@ struct Builder {
 }
 
 /// Reads a text of one document.
-pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
+pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // What the parser of Compose takes, and the specification does not: `]` no deeper than what it belongs to.
     read(text).or_else(|error| read(&with_deep_ends(text)).map_err(|_| error))

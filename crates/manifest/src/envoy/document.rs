@@ -1,0 +1,126 @@
+//! A message of Envoy's configuration as it is read: what is not asked for is named, so that nothing is passed over.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::Left;
+use crate::yaml::{Node, Value};
+
+/// A value with its place.
+#[derive(Clone)]
+pub(super) struct Item<'n> {
+    pub(super) node: &'n Node,
+    pub(super) place: String,
+}
+
+/// A message, and which of its fields were asked for.
+pub(super) struct Message<'n> {
+    pub(super) item: Item<'n>,
+    asked: RefCell<BTreeSet<&'n str>>,
+}
+
+impl<'n> Item<'n> {
+    pub(super) fn root(node: &'n Node) -> Self {
+        Self { node, place: String::new() }
+    }
+
+    /// Reads it as a message; one without fields where it is none.
+    pub(super) fn message(&self) -> Message<'n> {
+        Message { item: self.clone(), asked: RefCell::default() }
+    }
+
+    /// Returns its elements, where it is a list.
+    pub(super) fn items(&self) -> Vec<Self> {
+        let item = |(at, node)| Self { node, place: format!("{}[{at}]", self.place) };
+        self.node.items().iter().enumerate().map(item).collect()
+    }
+
+    pub(super) fn text(&self) -> Option<&'n str> {
+        self.node.text()
+    }
+
+    /// Reads a number; those of the wrapper types stand for themselves in YAML.
+    pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
+        self.text()?.parse().ok()
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        self.text() == Some("true")
+    }
+
+    /// Reads a duration such as `0.25s`, in milliseconds; what is not whole is rounded up, so that nothing becomes none.
+    pub(super) fn duration_ms(&self) -> Option<u64> {
+        let seconds: f64 = self.text()?.strip_suffix('s')?.parse().ok()?;
+        let is_usable = seconds.is_finite() && (0.0..=1e9).contains(&seconds);
+        is_usable.then(|| (seconds * 1_000.0).ceil() as u64)
+    }
+
+    /// Names it as not taken over.
+    pub(super) fn leave(&self, left: &mut Vec<Left>, why: impl Into<String>) {
+        left.push(Left { line: self.node.line, place: self.place.clone(), why: why.into() });
+    }
+}
+
+impl<'n> Message<'n> {
+    /// Takes a field, as it is called in Envoy's documents or in JSON (`route_config`, `routeConfig`).
+    pub(super) fn get(&self, name: &str) -> Option<Item<'n>> {
+        let is_it = |key: &str| key == name || same_in_json(key, name);
+        let (key, node) = self.item.node.entries().iter().find(|(key, _)| is_it(key))?;
+        self.asked.borrow_mut().insert(key);
+        let place =
+            if self.item.place.is_empty() { key.clone() } else { format!("{}.{key}", self.item.place) };
+        Some(Item { node, place }).filter(|item| item.node.value != Value::Nothing)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&'n str> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn list(&self, name: &str) -> Vec<Item<'n>> {
+        self.get(name).map(|item| item.items()).unwrap_or_default()
+    }
+
+    pub(super) fn message(&self, name: &str) -> Option<Message<'n>> {
+        self.get(name).map(|item| item.message())
+    }
+
+    /// Takes fields that change nothing here.
+    pub(super) fn pass_over(&self, names: &[&str]) {
+        names.iter().for_each(|name| drop(self.get(name)));
+    }
+
+    /// Names a field as not taken over, where it is there.
+    pub(super) fn leave(&self, name: &str, left: &mut Vec<Left>, why: &str) {
+        if let Some(item) = self.get(name) {
+            item.leave(left, why);
+        }
+    }
+
+    /// Returns the fields that nobody asked for.
+    pub(super) fn others(&self) -> Vec<Item<'n>> {
+        let asked = self.asked.borrow();
+        let unknown = self.item.node.entries().iter().filter(|(key, _)| !asked.contains(key.as_str()));
+        unknown
+            .map(|(key, node)| Item {
+                node,
+                place: format!("{}.{key}", self.item.place).trim_start_matches('.').to_owned(),
+            })
+            .collect()
+    }
+
+    /// Names all fields that nobody asked for.
+    pub(super) fn leave_others(&self, left: &mut Vec<Left>, why: &str) {
+        self.others().iter().for_each(|item| item.leave(left, why));
+    }
+}
+
+/// Tells whether a key is the name as protobuf writes it in JSON.
+fn same_in_json(key: &str, name: &str) -> bool {
+    key.contains(|it: char| it.is_ascii_uppercase())
+        && key
+            .chars()
+            .flat_map(
+                |it| if it.is_ascii_uppercase() { vec!['_', it.to_ascii_lowercase()] } else { vec![it] },
+            )
+            .eq(name.chars())
+}
