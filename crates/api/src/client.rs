@@ -31,15 +31,15 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddCertificate, AddFault, AddGateway, AddResource, AddVersionRule, ApprovalRequest,
-    BaselineDiff, BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, RemoveData, RemoveFaults, RemoveRequest, RemoveResource, RemoveVersionRules,
-    RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest,
-    RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList,
-    VersionView, WaysBack,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
+    ApprovalRequest, BaselineDiff, BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
+    EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView, Health, History,
+    JournalReport, KeysView, LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
+    RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate,
+    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
+    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -505,6 +505,29 @@ impl Client {
     /// Lists the rules that give certain requests a version of their own.
     pub fn version_rules(&self, environment: &EnvironmentName) -> Answer<VersionRuleList> {
         self.get(&format!("/environments/{environment}/version-rules"))
+    }
+
+    /// Lists what is maintained.
+    pub fn maintenance(&self, environment: &EnvironmentName) -> Answer<MaintenanceList> {
+        self.get(&format!("/environments/{environment}/maintenance"))
+    }
+
+    /// Gives clients an answer instead of a service or a version.
+    pub fn add_maintenance(
+        &self,
+        environment: &EnvironmentName,
+        request: &AddMaintenance,
+    ) -> Answer<MaintenanceList> {
+        self.post(&format!("/environments/{environment}/maintenance"), request)
+    }
+
+    /// Ends maintenance, all that is named or none.
+    pub fn remove_maintenance(
+        &self,
+        environment: &EnvironmentName,
+        request: &RemoveMaintenance,
+    ) -> Answer<MaintenanceList> {
+        self.post(&format!("/environments/{environment}/maintenance/remove"), request)
     }
 
     /// Lists the faults that requests meet on purpose.

@@ -12,15 +12,16 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddCertificate, AddFault, AddGateway, AddResource, AddVersionRule, ApprovalRequest,
-    BaselineDiff, BuildView, CertificateBundle, CertificateList, ChangeResource, CollectReport,
-    CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView,
-    DismissRequest, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView,
-    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, MirrorList, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveRequest,
-    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView,
-    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
+    ApprovalRequest, BaselineDiff, BuildView, CertificateBundle, CertificateList, ChangeResource,
+    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
+    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, MaintenanceList,
+    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
+    RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules,
+    RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest,
+    RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList,
+    VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -408,6 +409,26 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes rules, all that are named or none; answers with those that are left",
             of::<RemoveVersionRules>,
             Json(of::<VersionRuleList>),
+        ),
+        get(
+            "/environments/{environment}/maintenance",
+            "listMaintenance",
+            "Lists the answers that clients of an environment get instead of services or versions",
+            Json(of::<MaintenanceList>),
+        ),
+        post(
+            "/environments/{environment}/maintenance",
+            "addMaintenance",
+            "Gives clients an answer instead of a service or a version, until it is ended; answers with all there are",
+            of::<AddMaintenance>,
+            Json(of::<MaintenanceList>),
+        ),
+        post(
+            "/environments/{environment}/maintenance/remove",
+            "removeMaintenance",
+            "Ends maintenance, all that is named or none; answers with what is left",
+            of::<RemoveMaintenance>,
+            Json(of::<MaintenanceList>),
         ),
         get(
             "/environments/{environment}/faults",

@@ -36,6 +36,7 @@ pub(crate) mod judge;
 pub(crate) mod key;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
 pub(crate) mod mirror;
 pub(crate) mod openapi;
 pub(crate) mod operations;

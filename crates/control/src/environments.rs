@@ -11,7 +11,7 @@ use lockstep_api::types::{
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
-use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
+use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
@@ -21,7 +21,7 @@ use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Refusal, kept_from_moving};
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::replicas::replicas;
-use lockstep_domain::routes::RouteTable;
+use lockstep_domain::routes::{FORMAT_WITH_MAINTENANCE, RouteTable};
 use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
@@ -132,6 +132,12 @@ impl Control {
         }
         if change.entry.is_of_tcp() {
             self.check_knows_tcp(name)?;
+        }
+        if change.via == Some(ViaField::Omit) {
+            self.check_environment(name)?;
+            self.check_takes_format(name, FORMAT_WITH_MAINTENANCE, |gateway| {
+                format!("gateway `{gateway}` of `{name}` is of a release that always adds itself to via")
+            })?;
         }
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
@@ -571,6 +577,8 @@ fn changed_rules(rules: &GatewayRules, change: &SettingsChange) -> GatewayRules 
         fault_injection,
         // Who allows none any more wants all to end.
         faults: if fault_injection.is_refused() { Vec::new() } else { rules.faults.clone() },
+        maintenance: rules.maintenance.clone(),
+        via: change.via.unwrap_or(rules.via),
     }
 }
 

@@ -24,6 +24,7 @@ mod gateways;
 mod instances;
 mod judging;
 mod ledger;
+mod maintenance;
 mod manifests;
 mod mirrors;
 mod operations;

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::injection::{self, FORMAT_WITH_FAULTS, Fault, FaultError, FaultInjection};
+use crate::maintenance::{self, FORMAT_WITH_MAINTENANCE, MaintenanceError, MaintenancePage};
 use crate::name::ServiceName;
 use crate::time::Timestamp;
 
@@ -20,7 +21,7 @@ const MAX_TRUSTED_NETWORKS: usize = 64;
 pub const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Why rules cannot be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GatewayRulesError {
     /// There are too many trusted networks.
     #[error("at most {MAX_TRUSTED_NETWORKS} networks can be trusted")]
@@ -31,6 +32,9 @@ pub enum GatewayRulesError {
     /// There is a fault that cannot be.
     #[error(transparent)]
     Fault(#[from] FaultError),
+    /// There is a page of maintenance that cannot be.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
 }
 
 /// What a gateway believes of a request, and how long it waits.
@@ -53,6 +57,14 @@ pub struct GatewayRules {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-since" = FORMAT_WITH_FAULTS))]
     pub faults: Vec<Fault>,
+    /// Answers that clients get instead of services or versions; the first that takes a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_MAINTENANCE))]
+    pub maintenance: Vec<MaintenancePage>,
+    /// Whether services see the gateway in `via`.
+    #[serde(default, skip_serializing_if = "ViaField::is_added")]
+    #[schemars(extend("x-since" = FORMAT_WITH_MAINTENANCE, "default" = ViaField::default()))]
+    pub via: ViaField,
 }
 
 impl GatewayRules {
@@ -75,6 +87,8 @@ impl GatewayRules {
             timeout_ms: None,
             fault_injection: FaultInjection::Refuse,
             faults: Vec::new(),
+            maintenance: Vec::new(),
+            via: ViaField::Add,
         }
     }
 
@@ -87,6 +101,7 @@ impl GatewayRules {
             return Err(GatewayRulesError::TooManyNetworks);
         }
         injection::check(&self.faults, self.fault_injection)?;
+        maintenance::check(&self.maintenance)?;
         let valid = self.timeout_ms.is_none_or(|timeout| (1..=MAX_TIMEOUT_MS).contains(&timeout));
         if valid { Ok(()) } else { Err(GatewayRulesError::Timeout) }
     }
@@ -102,6 +117,14 @@ impl GatewayRules {
     /// Goes through the faults of a service.
     pub fn faults_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Fault> {
         self.faults.iter().filter(move |fault| fault.service == *service)
+    }
+
+    /// Goes through the pages of maintenance of a service.
+    pub fn maintenance_of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = &'a MaintenancePage> {
+        self.maintenance.iter().filter(move |page| page.is_of(service))
     }
 
     /// Tells whether what a peer says of the request before it is believed.
@@ -120,6 +143,51 @@ pub enum NamedServices {
     Instances,
     /// Everybody who reaches the gateway.
     Allow,
+}
+
+/// Whether services see the gateway in `via` of requests. Some do less for what came through a proxy, nginx for one does not compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ViaField {
+    /// It is added, as RFC 9110 wants it.
+    #[default]
+    Add,
+    /// It is left out; what others wrote stays.
+    Omit,
+}
+
+impl ViaField {
+    /// Tells whether it is added.
+    #[must_use]
+    pub fn is_added(&self) -> bool {
+        *self == Self::Add
+    }
+}
+
+/// The word is neither of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("write `add`, or `omit` for services that do less when they see it")]
+pub struct ViaFieldError;
+
+impl FromStr for ViaField {
+    type Err = ViaFieldError;
+
+    fn from_str(text: &str) -> Result<Self, ViaFieldError> {
+        match text {
+            "add" => Ok(Self::Add),
+            "omit" => Ok(Self::Omit),
+            _ => Err(ViaFieldError),
+        }
+    }
+}
+
+impl fmt::Display for ViaField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "add",
+            Self::Omit => "omit",
+        })
+    }
 }
 
 /// Who sent a request, as far as that decides what is believed of it.

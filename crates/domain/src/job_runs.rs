@@ -21,7 +21,7 @@ pub(crate) const TOLD_TO_END: &str = "it was told to end";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     /// One of them has to be begun, or has ended.
-    Record(Event),
+    Record(Box<Event>),
     /// One of them runs.
     Runs,
     /// One of them failed that everything else depends on.
@@ -57,7 +57,7 @@ pub(crate) fn due(
             None if environment.scheduled_run(&planned.arm.service, &planned.job).is_some() => {
                 return Due::Runs;
             }
-            None => return Due::Record(begin(operation, planned, index, now)),
+            None => return Due::Record(Box::new(begin(operation, planned, index, now))),
             Some(run) => match &run.end {
                 None => return running(operation, (planned, run), observed, now),
                 Some(end) if planned.when == When::AfterDeploy || end.failure.is_none() => {}
@@ -95,8 +95,10 @@ fn running(
     now: Timestamp,
 ) -> Due {
     match end_seen(run, observed) {
-        Some(failure) => Due::Record(ended(operation, run, failure)),
-        None if now >= given_up_at(planned, run) => Due::Record(ended(operation, run, Some(unheard()))),
+        Some(failure) => Due::Record(Box::new(ended(operation, run, failure))),
+        None if now >= given_up_at(planned, run) => {
+            Due::Record(Box::new(ended(operation, run, Some(unheard()))))
+        }
         None => Due::Runs,
     }
 }

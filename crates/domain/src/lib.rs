@@ -51,6 +51,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod listeners;
 pub mod lost_runs;
+pub mod maintenance;
 pub mod mend;
 pub mod mirror;
 pub mod name;

@@ -241,7 +241,7 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
         return events;
     }
     match job_runs::due(environment, operation, (observed, now), false) {
-        Due::Record(event) => return vec![event],
+        Due::Record(event) => return vec![*event],
         Due::Runs => return vec![],
         Due::Failed(cause) => return vec![revert(operation, cause)],
         Due::Over => {}
@@ -416,7 +416,7 @@ fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
 /// Runs what comes afterwards: what has taken over is on trial no more.
 fn afterwards(look: Look<'_>, operation: &Operation, proof: String) -> Vec<Event> {
     match job_runs::due(look.environment, operation, (look.observed, look.now), true) {
-        Due::Record(event) => vec![event],
+        Due::Record(event) => vec![*event],
         Due::Runs => vec![],
         Due::Failed(_) | Due::Over => done(look.environment, operation, proof),
     }

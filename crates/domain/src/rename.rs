@@ -223,6 +223,9 @@ impl Renaming<'_> {
         renamed.version_rules.each(|rule| self.rule(rule));
         let faults = renamed.settings.gateway_rules.faults.iter_mut();
         faults.filter(|fault| fault.service == *self.from).for_each(|fault| fault.service = self.to.clone());
+        let pages = renamed.settings.gateway_rules.maintenance.iter_mut();
+        let of_it = pages.filter_map(|page| page.service.as_mut()).filter(|service| *service == self.from);
+        of_it.for_each(|service| *service = self.to.clone());
         self.key(&mut renamed.said);
         let said = renamed.said.get_mut(self.to).into_iter().flatten();
         said.for_each(|it| it.arm = self.arm(it.arm.clone()));

@@ -46,12 +46,14 @@ use crate::watch::Watch;
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::injection::FORMAT_WITH_FAULTS;
+pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use crate::targets::{FORMAT_WITH_NAMES, NamedEndpoint};
 pub use crate::visit::FORMAT_WITH_VISITS;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
+pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
 ///
@@ -102,8 +104,8 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 18: answers that are compressed, which a gateway of an earlier format does not do. A table without them is written as before.
 ///
-/// 19: visitors who are kept on one side of rollouts by a signed cookie, which a gateway of an earlier format would not do. A table without
-/// them is written as before.
+/// 19: visitors who are kept on one side of rollouts by a signed cookie, pages of maintenance, and requests without `via`, none of which a
+/// gateway of an earlier format knows. A table without them is written as before.
 ///
 /// 21: instances that are named by host, and zones of instances, which a gateway of an earlier format would not find or not prefer. A table
 /// without them is written as before.
@@ -401,7 +403,11 @@ impl RouteTable {
         let rules = self.rules();
         let format = if self.needs_names() {
             FORMAT_WITH_NAMES
-        } else if self.keeps_visitors() || self.services.values().any(|it| it.growth.is_some()) {
+        } else if self.keeps_visitors()
+            || self.services.values().any(|it| it.growth.is_some())
+            || !rules.maintenance.is_empty()
+            || !rules.via.is_added()
+        {
             FORMAT_WITH_VISITS
         } else if self.routes.iter().any(|route| route.rule.compresses()) {
             FORMAT_WITH_COMPRESSION

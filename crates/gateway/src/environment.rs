@@ -13,6 +13,7 @@ use lockstep_domain::approach::{Approach, InstanceTls};
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
+use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::mirror::MirrorCounts;
 use lockstep_domain::protocol::Protocol;
@@ -650,6 +651,7 @@ impl State {
             faults: table.rules().faults_of(name).cloned().collect(),
             ..self.targets(name, routes, (place, worker))
         };
+        let targets = |name, routes| maintained(targets(name, routes), table.rules());
         let services = table.services.iter();
         let mut services: BTreeMap<_, _> =
             services.map(|(name, routes)| (name.clone(), Arc::new(targets(name, routes)))).collect();
@@ -683,6 +685,7 @@ impl State {
             fallback: fallback(routes),
             mirror: Copies::of(routes, &self.mirrors),
             faults: Vec::new(),
+            pages: Vec::new(),
         }
     }
 
@@ -714,4 +717,19 @@ impl State {
             choosing: Choosing::of(split),
         }
     }
+}
+
+/// Adds the pages of maintenance. What is closed has no instance then, so that nothing else leads there either: no shield, no rule and no copy.
+fn maintained(service: ServiceTargets, rules: &GatewayRules) -> ServiceTargets {
+    let name = service.service.clone();
+    let pages: Vec<_> = rules.maintenance_of(&name).cloned().collect();
+    let mut service = ServiceTargets { pages, ..service };
+    let splits = service.routes.splits.iter();
+    for (target, split) in service.targets.iter_mut().zip(splits) {
+        if service.pages.iter().any(|page| page.closes(&split.version)) {
+            target.endpoints.clear();
+            target.leaving.clear();
+        }
+    }
+    service
 }

@@ -30,6 +30,8 @@ pub(crate) enum Field {
     /// (CGI, WSGI, PHP) cannot tell the two apart.
     Shadow,
     Via,
+    /// Counts the gateways that did not add themselves to `via`, whoever says it: more of them only end a request earlier.
+    Hops,
     /// Says who answered; only the gateway itself writes it.
     Verdict,
 }
@@ -66,7 +68,11 @@ impl Field {
                 ("tracestate", Self::Tracestate),
             ],
             11 => &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim)],
-            13 => &[("x-rewrite-url", Self::Claim), ("x-original-ip", Self::Claim)],
+            13 => &[
+                ("lockstep-hops", Self::Hops),
+                ("x-rewrite-url", Self::Claim),
+                ("x-original-ip", Self::Claim),
+            ],
             14 => &[
                 ("lockstep-fault", Self::Verdict),
                 ("true-client-ip", Self::Claim),

@@ -58,6 +58,7 @@ mod leaving;
 mod listener;
 mod listening;
 mod loan;
+mod maintenance;
 mod metrics;
 mod mirror;
 mod moment;

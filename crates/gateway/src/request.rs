@@ -104,6 +104,8 @@ struct Seen {
     connection_close: bool,
     connection_keep_alive: bool,
     hops: usize,
+    /// Those of them that are not in `via`.
+    unseen_hops: usize,
     traces: usize,
     tracestate: bool,
 }
@@ -201,6 +203,7 @@ impl<'b> Request<'b> {
             Field::Key => self.note_key(KeySource::Header, Some(Cow::Borrowed(value)).filter(|it| valid(it))),
             Field::Traceparent => self.note_trace(text().unwrap_or_default()),
             Field::Via => self.seen.hops += members(text()?).filter(|hop| hop.ends_with(PSEUDONYM)).count(),
+            Field::Hops => self.seen.unseen_hops += text()?.trim().parse().unwrap_or(0).min(MAX_HOPS),
             Field::Host
             | Field::HopByHop
             | Field::Baggage
@@ -356,7 +359,7 @@ impl<'b> Request<'b> {
             && self.minor == 1
             && self.method == "GET"
             && self.body.is_done();
-        if seen.hops >= MAX_HOPS {
+        if seen.hops + seen.unseen_hops >= MAX_HOPS {
             let detail = format!("the request passed gateways {MAX_HOPS} times");
             return Err(Problem::new(Status::LoopDetected, "loop", detail));
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockstep_domain::injection::Fault;
+use lockstep_domain::maintenance::MaintenancePage;
 use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
@@ -86,6 +87,8 @@ pub(crate) struct ServiceTargets {
     pub(crate) mirror: Option<Copies>,
     /// What its requests meet on purpose.
     pub(crate) faults: Vec<Fault>,
+    /// What clients get instead.
+    pub(crate) pages: Vec<MaintenancePage>,
 }
 
 /// One arm's part of a service.

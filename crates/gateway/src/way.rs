@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::service_policy::Balance;
@@ -26,6 +26,7 @@ use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
 use crate::framing::Body;
 use crate::injection::{self, Met};
+use crate::maintenance;
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::policy::{Place, Who};
@@ -107,6 +108,7 @@ pub(crate) struct Routed {
     /// How it came past the breakers, where it did not simply pass.
     pub(crate) passage: Option<Box<Passage>>,
     caller: Caller,
+    via: ViaField,
 }
 
 impl Routed {
@@ -189,6 +191,7 @@ impl Desk {
             strip: routed.strip,
             peer: &self.peer,
             caller: routed.caller,
+            via: routed.via,
             key: &notes.key,
             rules: &notes.rules,
             visit: notes.visit.as_ref(),
@@ -306,6 +309,10 @@ impl Desk {
             let delay = notes.fault.and_then(Met::delay);
             let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_ref());
             let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
+            if !service.pages.is_empty() {
+                let place = matched.rule.map(|_| (host, path));
+                maintenance::look(service, place, choice.target, notes.changes.as_deref())?;
+            }
             let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
             let affinity = match matched.rule {
                 Some(rule) => rule.affinity.map(|_| {
@@ -366,6 +373,7 @@ impl Desk {
                     delay,
                     passage,
                     caller,
+                    via: table.routes.rules().via,
                 });
             }
             if let Some(arm) = service.targets.get(choice.target)

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::entry::EntrySettings;
 use lockstep_domain::gateway_rules::{GatewayRules, NamedServices, Network};
 use lockstep_domain::injection::{Fault, FaultInjection};
+use lockstep_domain::maintenance::MaintenancePage;
 use lockstep_domain::routes::{Route, RouteTable, ServiceRoutes};
 use lockstep_domain::tcp_port::TcpPort;
 use lockstep_domain::{EnvironmentName, ServiceName, entry::Entry};
@@ -57,6 +58,9 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
     let environment = root.require("environment", "environment = \"production\"");
     let environment: Option<EnvironmentName> = environment.and_then(|field| field.parse());
     let rules = root.table("rules", "[rules]").map(|table| rules(&table));
+    let pages = root.get("maintenance", "[[maintenance]] with service = \"orders\"");
+    let pages = pages.and_then(|field| field.list()).unwrap_or_default();
+    let rules = with_maintenance(rules, &pages);
     let entry = root.table("entry", "[entry]").map(|table| entry(&table));
     let ports = root.get("tcp", "[[tcp]] with port = 5433 and service = \"pgbouncer\"");
     let ports = ports.and_then(|field| field.list()).unwrap_or_default();
@@ -97,6 +101,7 @@ fn rules(table: &Table<'_>) -> GatewayRules {
         trusted_networks: networks.map(|field| field.parse_all::<Network>()).unwrap_or_default(),
         timeout_ms: timeout.and_then(|field| duration(&field)),
         fault_injection: injection.and_then(|field| field.parse()).unwrap_or_default(),
+        via: table.get("via", "via = \"omit\"").and_then(|field| field.parse()).unwrap_or_default(),
         ..GatewayRules::usual()
     };
     if let Err(error) = rules.check() {
@@ -104,6 +109,35 @@ fn rules(table: &Table<'_>) -> GatewayRules {
     }
     table.check_asked();
     rules
+}
+
+/// Adds the pages of maintenance, where there are any.
+fn with_maintenance(rules: Option<GatewayRules>, pages: &[Field<'_>]) -> Option<GatewayRules> {
+    if pages.is_empty() {
+        return rules;
+    }
+    let one = |(index, field): (usize, &Field<'_>)| {
+        let table = field.table()?;
+        let text = |name, example| table.get(name, example).and_then(|field| Some(field.text()?.to_owned()));
+        let wait = table.get("retry_after", "retry_after = \"10m\"");
+        let respond = table.require("respond", "respond = { status = 503, body = \"back at noon\" }");
+        let page = MaintenancePage {
+            number: u32::try_from(index + 1).unwrap_or(u32::MAX),
+            service: table.get("service", "service = \"orders\"").and_then(|field| field.parse()),
+            version: table.get("version", "version = \"1.1.0\"").and_then(|field| field.parse()),
+            host: text("host", "host = \"shop.test\""),
+            path: text("path", "path = \"/orders\""),
+            respond: respond.and_then(|field| route::respond(&field))?,
+            retry_after_s: wait.and_then(|field| duration(&field)).map(|ms| ms.div_ceil(1_000)),
+        };
+        if let Err(error) = page.check() {
+            table.contradicts(error);
+        }
+        table.check_asked();
+        Some(page)
+    };
+    let maintenance = pages.iter().enumerate().filter_map(one).collect();
+    Some(GatewayRules { maintenance, ..rules.unwrap_or_else(GatewayRules::usual) })
 }
 
 fn duration(field: &Field<'_>) -> Option<u64> {

@@ -11,6 +11,7 @@ mod connections;
 mod faults;
 mod handlers;
 mod lines;
+mod maintenance;
 mod named;
 mod origin;
 mod refusals;

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
-use crate::{certificates, compat, faults, handlers, lines, resources, uploads, version_rules, watch};
+use crate::{
+    certificates, compat, faults, handlers, lines, maintenance, resources, uploads, version_rules, watch,
+};
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
@@ -72,6 +74,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),
         ("/environments/{environment}/version-rules", get(version_rules::list).post(version_rules::add)),
         ("/environments/{environment}/version-rules/remove", post(version_rules::remove)),
+        ("/environments/{environment}/maintenance", get(maintenance::list).post(maintenance::add)),
+        ("/environments/{environment}/maintenance/remove", post(maintenance::remove)),
         ("/environments/{environment}/faults", get(faults::list).post(faults::add)),
         ("/environments/{environment}/faults/remove", post(faults::remove)),
         ("/environments/{environment}/mirrors", get(version_rules::mirrors)),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
-use lockstep_domain::gateway_rules::{NamedServices, Network};
+use lockstep_domain::gateway_rules::{NamedServices, Network, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
@@ -81,6 +81,9 @@ pub struct SettingsChange {
     /// Whether faults can be injected; refusing ends all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault_injection: Option<FaultInjection>,
+    /// Whether services see the gateway in `via`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<ViaField>,
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_checks: Option<AnswerChecks>,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use lockstep_api::types::{
     CreateEnvironment, EnvironmentView, GatewayIdentityView, RemoveRequest, SettingsChange,
 };
-use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
+use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::watch::AnswerChecks;
@@ -173,6 +173,9 @@ struct SettingsOptions {
     /// Whether faults can be injected (`lockstep fault`): `allow`, or `refuse`, which also ends all there are.
     #[arg(long, value_name = "WHAT")]
     fault_injection: Option<FaultInjection>,
+    /// Whether services see the gateway in the field `via`: `add`, or `omit` for services that do less when they see it (nginx does not compress).
+    #[arg(long, value_name = "WHAT")]
+    via: Option<ViaField>,
     /// Whether a few answers of versions on trial are compared with their contracts: `sampled`, or `off`, and no body is looked at.
     #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
     check_answers: Option<AnswerChecks>,
@@ -221,6 +224,7 @@ impl SettingsOptions {
             trusted_networks: self.trusted_networks(),
             request_timeout_ms: self.request_timeout,
             fault_injection: self.fault_injection,
+            via: self.via,
             answer_checks: self.check_answers,
             entry: self.entry.change()?,
         })
@@ -293,6 +297,12 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["request timeout".into(), rules.timeout_ms.map_or_else(|| "1m".into(), exact)]);
     if !rules.fault_injection.is_refused() {
         table.row(["fault injection".into(), rules.fault_injection.to_string()]);
+    }
+    if !rules.via.is_added() {
+        table.row(["via".into(), rules.via.to_string()]);
+    }
+    for page in &rules.maintenance {
+        table.row([format!("maintenance {}", page.number), page.to_string()]);
     }
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);

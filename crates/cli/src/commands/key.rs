@@ -13,7 +13,7 @@ use crate::output::table::Table;
 /// Says which keys there are, and exchanges the one of callers.
 ///
 /// The key of callers is what the tokens in `LOCKSTEP_GATEWAY` and `LOCKSTEP_URL_NAME` come from, by which gateways tell the
-/// instances of an environment from everybody else.
+/// instances of an environment from everybody else, and what they sign visits with (`sticky = { for = "1h" }`).
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep key list\n  lockstep key rotate --reason \"the data folder was copied\""
@@ -39,7 +39,7 @@ struct ListArgs {}
 /// Exchanges the key of callers, without a gap.
 ///
 /// Gateways know the new one before an instance is given a token of it. Instances that run keep theirs, and are recognised until
-/// they end: restart them, and nothing that came from the former key is valid any more.
+/// they end: restart them, and no token of the former key is valid any more. Visits that it signed are accepted until the next exchange.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep key rotate --reason \"the data folder was copied\"")]
 struct RotateArgs {

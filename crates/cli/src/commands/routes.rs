@@ -62,11 +62,19 @@ fn listed(table: &RouteTable) -> Vec<Listed> {
         Listed {
             order: index + 1,
             route: route.clone(),
-            does: route.rule.told(),
+            does: route.rule.told().into_iter().chain(maintained(table, route)).collect(),
             versions: splits.iter().filter(|split| split.weight > 0).map(share).collect(),
         }
     };
     table.routes.iter().enumerate().map(one).collect()
+}
+
+/// Says which pages clients of a route may get instead of its service.
+fn maintained(table: &RouteTable, route: &Route) -> Vec<String> {
+    let rules = table.rules();
+    let pages = rules.maintenance_of(&route.service);
+    let said = pages.map(|page| format!("maintenance {}: {page} (lockstep maintenance list)", page.number));
+    said.collect()
 }
 
 fn render(listed: &[Listed], style: &Style) -> String {

@@ -82,6 +82,11 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     let mut text = format!("{title}  baseline {}, {}", view.baseline, style.ago(view.baseline_since));
     let _ = writeln!(text, ", gateway {}", printable(&view.gateway));
     text.push_str(&https(&view.entry, style));
+    for page in &view.settings.gateway_rules.maintenance {
+        let (number, word) = (page.number, style.warn("maintenance:"));
+        let said = printable(&page.to_string()).into_owned();
+        let _ = writeln!(text, "  {word} {said} (lockstep maintenance off {number} --env {})", view.name);
+    }
     for operation in view.operation.iter().chain(&view.beside) {
         let under_way = style.warn("under way:");
         let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());

@@ -289,7 +289,7 @@ impl Redirect {
 }
 
 impl Respond {
-    pub(super) fn check(&self) -> Result<(), ActionError> {
+    pub(crate) fn check(&self) -> Result<(), ActionError> {
         if !(200..=599).contains(&self.status) {
             return Err(ActionError::Status(self.status, "an answer: 200 to 599"));
         }

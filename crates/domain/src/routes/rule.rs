@@ -293,7 +293,8 @@ impl fmt::Display for RouteRule {
     }
 }
 
-fn takes(wanted: &str, host: &str) -> bool {
+/// Tells whether a host is the one that a rule wants.
+pub(crate) fn takes(wanted: &str, host: &str) -> bool {
     match wanted.strip_prefix(WILDCARD) {
         // The dot before the name belongs to what is compared: `*.shop.test` takes neither `shop.test` nor `myshop.test`.
         Some(name) => host.strip_suffix(name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
@@ -301,6 +302,7 @@ fn takes(wanted: &str, host: &str) -> bool {
     }
 }
 
-fn under(path: &str, prefix: &str) -> bool {
+/// Tells whether a path is a prefix, which has no slash at its end, or lies below it.
+pub(crate) fn under(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

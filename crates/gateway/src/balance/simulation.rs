@@ -145,6 +145,7 @@ impl World {
                 fallback: None,
                 mirror: None,
                 faults: Vec::new(),
+                pages: Vec::new(),
             }
         };
         Self {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use http::header::{HeaderName, HeaderValue, VIA};
 use http::uri::{PathAndQuery, Scheme};
-use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::visit::Entered;
 
 use super::{ASTERISK, Request};
@@ -24,6 +24,8 @@ use crate::tracestate::write_tracestate;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Counts the gateways that did not add themselves to `via`.
+const HOPS: &str = "lockstep-hops";
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields the gateway adds to most requests, and how long their values are.
@@ -39,6 +41,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) peer: &'a Peer,
     /// Who sent the request, as far as it is known.
     pub(crate) caller: Caller,
+    /// Whether the gateway adds itself to `via`.
+    pub(crate) via: ViaField,
     /// The key that goes into `baggage` and `tracestate`.
     pub(crate) key: &'a [u8],
     /// The rules that take it, which go there too.
@@ -150,7 +154,7 @@ impl<'b> Request<'b> {
         for (name, value) in changes.iter().flat_map(|changes| changes.gives()) {
             output.field(name, value.as_bytes());
         }
-        self.write_forwarded(output, onward.peer, trusted);
+        self.write_forwarded(output, (onward.peer, onward.via), trusted);
         output.field_by("baggage", |value| {
             write_baggage(value, (onward.key, onward.rules, onward.visit), self.values(Field::Baggage));
         });
@@ -169,7 +173,7 @@ impl<'b> Request<'b> {
     }
 
     /// Writes what the gateway saw, behind or instead of what the client says.
-    fn write_forwarded(&self, output: &mut impl Fields, peer: &Peer, trusted: bool) {
+    fn write_forwarded(&self, output: &mut impl Fields, (peer, via): (&Peer, ViaField), trusted: bool) {
         let is_first = |kind| self.values(kind).next().is_none();
         if !trusted || is_first(Field::ForwardedFor) {
             output.constant(FORWARDED_FOR, &peer.text);
@@ -180,13 +184,20 @@ impl<'b> Request<'b> {
             });
         }
         let hop = if self.minor == 2 { "2 lockstep" } else { "1.1 lockstep" };
-        if is_first(Field::Via) {
-            output.constant(VIA, &HeaderValue::from_static(hop));
-        } else {
-            output.field_by("via", |value| {
+        match (is_first(Field::Via), via) {
+            (true, ViaField::Add) => output.constant(VIA, &HeaderValue::from_static(hop)),
+            (true, ViaField::Omit) => {}
+            (false, ViaField::Add) => output.field_by("via", |value| {
                 self.write_list(value, Field::Via);
                 put(value, &[hop]);
-            });
+            }),
+            (false, ViaField::Omit) => {
+                self.values(Field::Via).for_each(|value| output.field("via", value.as_bytes()));
+            }
+        }
+        let unseen = self.seen.unseen_hops + usize::from(!via.is_added());
+        if unseen > 0 {
+            output.field(HOPS, itoa::Buffer::new().format(unseen).as_bytes());
         }
         let said = |kind| trusted && self.has(kind);
         if !said(Field::ForwardedProto) {

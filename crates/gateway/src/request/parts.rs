@@ -140,6 +140,7 @@ mod tests {
             "tracestate",
             "x-lockstep-key",
             "via",
+            "lockstep-hops",
             "forwarded",
             "lockstep-version",
             "accept",

@@ -21,6 +21,7 @@ use crate::config::Timeouts;
 use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
 use crate::injection::may_meet;
+use crate::maintenance;
 use crate::problem::Problem;
 use crate::request::{Request, fields};
 use crate::request_view::View;
@@ -111,7 +112,7 @@ pub enum Outcome {
     Answered {
         /// The status.
         status: u16,
-        /// What answers: `redirect`, `respond`, `preflight`, `https_only`.
+        /// What answers: `redirect`, `respond`, `preflight`, `https_only`, `maintenance`.
         code: &'static str,
         /// Where the client is sent.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,7 +196,12 @@ impl Account {
         }
         match found {
             Ok(routed) => self.served(&request, &routed, &notes),
-            Err(problem) if problem.is_wanted() => answered(&problem),
+            Err(problem) if problem.is_wanted() => {
+                if problem.code() == maintenance::CODE {
+                    self.say(maintenance::CODE, problem.detail());
+                }
+                answered(&problem)
+            }
             Err(problem) => refused(&problem),
         }
     }

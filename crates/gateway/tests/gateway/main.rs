@@ -17,6 +17,7 @@ mod injected;
 mod leaks;
 mod life;
 mod limits;
+mod maintenance;
 mod mirrors;
 mod named;
 mod ordinary;

@@ -370,7 +370,7 @@ fn scheme(field: &Field<'_>) -> Option<Scheme> {
     }
 }
 
-pub(super) fn respond(field: &Field<'_>) -> Option<Respond> {
+pub(crate) fn respond(field: &Field<'_>) -> Option<Respond> {
     let table = field.table()?;
     let status = table.require("status", "status = 503").and_then(|field| field.integer(200..=599));
     let body = text(&table, "body", "body = \"back at noon\"").unwrap_or_default();

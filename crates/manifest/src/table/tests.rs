@@ -420,3 +420,30 @@ fn a_mirror_is_read_and_what_is_wrong_with_it_is_said_with_its_line() {
         assert!(problems.contains(said), "{said}: {problems}");
     }
 }
+
+#[test]
+fn maintenance_and_visits_are_read_and_what_is_wrong_with_a_page_is_said() {
+    let text = FULL.replace(
+        "salt = \"spring\"",
+        "salt = \"spring\"\nrollout = { number = 3, shares = [\"1%\", \"2.5%\"] }",
+    );
+    let text = text.replace("timeout = \"30s\"", "timeout = \"30s\"\nvia = \"omit\"").replace(
+        "[[route]]\npath = \"/old\"",
+        "[[maintenance]]\nservice = \"hello\"\nversion = \"1.1.0\"\nrespond = { status = 503, body = \"soon\" }\nretry_after = \"10m\"\n\n\
+         [[route]]\npath = \"/shop\"\nservice = \"hello\"\nsticky = { for = \"1h\", cookie = \"lane\" }\n\n[[route]]\npath = \"/old\"",
+    );
+    let table = read(&text).table;
+    let growth = table.services[&"hello".parse::<ServiceName>().unwrap()].growth.clone().unwrap();
+    assert_eq!((growth.rollout, growth.before, growth.weights), (3, 0, vec![100, 250]));
+    let rules = table.rules.as_ref().unwrap();
+    assert!(!rules.via.is_added());
+    assert_eq!(rules.maintenance[0].to_string(), "hello 1.1.0: 503, retry-after 600 s");
+    let visits: Vec<_> = table.routes.iter().filter_map(|it| it.rule.then.as_ref()?.visit.clone()).collect();
+    assert_eq!((visits[0].for_s, visits[0].cookie.as_str()), (3_600, "lane"));
+    assert_eq!(table.format, lockstep_domain::routes::FORMAT_WITH_VISITS);
+    let wrong =
+        text.replace("service = \"hello\"\nversion = \"1.1.0\"\nrespond", "version = \"1.1.0\"\nrespond");
+    assert!(problems_of(&wrong)[0].contains("which is not named"), "{:?}", problems_of(&wrong));
+    let wrong = text.replace("cookie = \"lane\"", "cookie = \"a b\"");
+    assert!(problems_of(&wrong)[0].contains("no name of a cookie"), "{:?}", problems_of(&wrong));
+}
