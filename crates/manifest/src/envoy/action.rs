@@ -355,7 +355,7 @@ fn field(item: &Item<'_>, key: &str, route: &mut Table, left: &mut Vec<Left>) {
         (None | Some("APPEND_IF_EXISTS_OR_ADD"), _) => "add",
         _ => return item.leave(left, "not taken over: a field is set, or added to those there are"),
     };
-    if value.contains('%') || !value.bytes().all(|it| (b' '..=b'~').contains(&it)) {
+    if value.contains('%') || value.trim() != value || !value.bytes().all(|it| (b' '..=b'~').contains(&it)) {
         return item.leave(left, "not taken over: the value is a fixed text");
     }
     if lockstep_domain::routes::actions::check_field(&name).is_err() {

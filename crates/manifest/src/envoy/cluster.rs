@@ -32,7 +32,7 @@ pub(super) fn read(item: &Item<'_>, left: &mut Vec<Left>) -> Option<(String, Clu
     let message = item.message();
     let name = message.text("name").unwrap_or_default().to_owned();
     let kind = message.get("type");
-    match kind.as_ref().and_then(Item::text).unwrap_or("STATIC") {
+    match kind.as_ref().and_then(Item::word).as_deref().unwrap_or("STATIC") {
         "STATIC" | "STRICT_DNS" => {}
         "LOGICAL_DNS" => kind
             .iter()
@@ -263,7 +263,7 @@ fn tls(
 
 fn balance(cluster: &Message<'_>, version: &mut Table, left: &mut Vec<Left>) {
     let policy = cluster.get("lb_policy");
-    match policy.as_ref().and_then(Item::text).unwrap_or("ROUND_ROBIN") {
+    match policy.as_ref().and_then(Item::word).as_deref().unwrap_or("ROUND_ROBIN") {
         "ROUND_ROBIN" => _ = version.insert("balance".into(), Value::from("round-robin")),
         "LEAST_REQUEST" => _ = version.insert("balance".into(), Value::from("least-requests")),
         "RANDOM" => policy.iter().for_each(|it| it.leave(left, "the better of two that are drawn is asked")),

@@ -39,6 +39,11 @@ impl<'n> Item<'n> {
         self.node.text()
     }
 
+    /// Reads a word of a list of words, which Envoy takes in any case.
+    pub(super) fn word(&self) -> Option<String> {
+        self.text().map(str::to_ascii_uppercase)
+    }
+
     /// Reads a number; those of the wrapper types stand for themselves in YAML.
     pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
         self.text()?.parse().ok()
