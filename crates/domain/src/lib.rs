@@ -5,6 +5,7 @@
 
 pub mod acme;
 mod action;
+pub mod adaptive;
 pub mod approach;
 mod as_text;
 pub mod baseline;

@@ -107,9 +107,14 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 /// 19: visitors who are kept on one side of rollouts by a signed cookie, pages of maintenance, and requests without `via`, none of which a
 /// gateway of an earlier format knows. A table without them is written as before.
 ///
+/// 20: versions whose limit of requests adapts, which a gateway of an earlier format would not limit. A table without them is written as
+/// before.
+///
 /// 21: instances that are named by host, and zones of instances, which a gateway of an earlier format would not find or not prefer. A table
 /// without them is written as before.
 pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_NAMES;
+/// The format that a gateway must take where a version gets no more requests than it answers in time.
+pub const FORMAT_WITH_SHEDDING: u32 = 20;
 /// The format that a gateway must take where a route has answers compressed.
 pub const FORMAT_WITH_COMPRESSION: u32 = 18;
 /// The format that a gateway must take where a version says how its instances are chosen.
@@ -403,6 +408,8 @@ impl RouteTable {
         let rules = self.rules();
         let format = if self.needs_names() {
             FORMAT_WITH_NAMES
+        } else if self.needs_shedding() {
+            FORMAT_WITH_SHEDDING
         } else if self.keeps_visitors()
             || self.services.values().any(|it| it.growth.is_some())
             || !rules.maintenance.is_empty()
@@ -476,6 +483,13 @@ impl RouteTable {
     fn is_of_tcp(&self) -> bool {
         self.entry.as_ref().is_some_and(Entry::is_of_tcp)
             || self.services.values().any(ServiceRoutes::speaks_tcp)
+    }
+
+    /// Tells whether a gateway before [`FORMAT_WITH_SHEDDING`] would do something else.
+    fn needs_shedding(&self) -> bool {
+        let splits = self.services.values().flat_map(|routes| &routes.splits);
+        let mut policies = splits.filter_map(|split| split.policy.as_ref());
+        policies.any(|policy| policy.adaptive_limit.is_some())
     }
 
     /// Tells whether a gateway before [`FORMAT_WITH_BREAKERS`] would do something else.

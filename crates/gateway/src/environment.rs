@@ -35,6 +35,7 @@ use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
 use crate::injection::FaultCounts;
 use crate::instance::Instance;
+use crate::limiter::{LimiterSeen, Limiters};
 use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
 use crate::names::{NameBook, NameSeen, names_of};
@@ -115,6 +116,7 @@ pub(crate) struct Observation {
     pub(crate) in_flight: BTreeMap<InstanceId, u64>,
     pub(crate) ejections: Vec<Ejections>,
     pub(crate) breakers: Vec<BreakerSeen>,
+    pub(crate) limiters: Vec<LimiterSeen>,
     pub(crate) arms: Vec<(Arm, Sums)>,
     pub(crate) own: Sums,
     pub(crate) routes: BTreeMap<RouteName, Sums>,
@@ -160,6 +162,8 @@ struct State {
     states: RouteStates,
     /// Of the arms that are left alone when they fail.
     breakers: BreakerStates,
+    /// Of the arms whose limit adapts.
+    limiters: Limiters,
     /// What was counted of services of which an arm is on trial.
     ledgers: BTreeMap<ServiceName, Ledger>,
     /// What was found by copies.
@@ -351,6 +355,7 @@ impl Environment {
             in_flight,
             ejections: ejections.collect(),
             breakers: state.breakers.seen(),
+            limiters: state.limiters.seen(),
             arms: arms.collect(),
             own: add_up(&self.own),
             routes: state.routes_met.sums(),
@@ -451,6 +456,7 @@ impl Environment {
         state.meet(&table, self.tables.len(), &self.tls);
         state.states.follow(&table);
         state.breakers.follow(&table);
+        state.limiters.follow(&table);
         state.mirrors.follow(&table);
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), (&self.place, worker)))));
@@ -714,6 +720,7 @@ impl State {
             endpoints,
             leaving: split.leaving.iter().filter_map(view).collect(),
             breakers: self.breakers.of(&arm, split),
+            limiter: self.limiters.of(&arm),
             choosing: Choosing::of(split),
         }
     }

@@ -52,6 +52,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         let began = self.report.began;
         self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
         self.course.body_is_here = self.facts.body.is_done();
+        if let Some(waiting) = self.waiting.as_ref().filter(|_| self.course.body_is_here) {
+            waiting.begin();
+        }
         let (mut pick, mut asked) = (first, began);
         if let Some(delay) = self.facts.delay {
             Box::pin(self.pause(delay)).await;
@@ -112,6 +115,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             }
             if matches!(loss, Loss::Broken | Loss::Silent) {
                 attempt.failed(asked.elapsed());
+            }
+            if let (Loss::Silent, Some(waiting)) = (loss, &self.waiting) {
+                waiting.given_up(asked.elapsed());
             }
             self.course.tried.push(Arc::clone(&endpoint));
             let again = self.may_repeat(target, &failure);
@@ -210,6 +216,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     async fn switch(&mut self, held: Box<Held<C::Output>>, attempt: &Attempt<'_>) -> After {
         let Held { line, head, mut output } = *held;
         attempt.count(Seen::Status(head.status), attempt.asked.elapsed());
+        self.waiting = None;
         self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();

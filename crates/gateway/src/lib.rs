@@ -55,6 +55,7 @@ mod keeping;
 mod key;
 mod latency;
 mod leaving;
+mod limiter;
 mod listener;
 mod listening;
 mod loan;

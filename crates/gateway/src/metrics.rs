@@ -12,6 +12,7 @@ use crate::calls::{Call, classes as classes_of_calls};
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
 use crate::injection::Met;
+use crate::limiter::LimiterSeen;
 use crate::names::NameSeen;
 use crate::policy::CAUSES;
 
@@ -67,6 +68,7 @@ impl Everything {
         self.routes(&mut text);
         self.repeats(&mut text);
         self.breakers(&mut text);
+        self.limiters(&mut text);
         self.failures(&mut text);
         self.calls(&mut text);
         self.tls(&mut text);
@@ -429,6 +431,39 @@ impl Everything {
                 text.line(format_args!("{name}{{{labels},instead=\"{instead}\"}} {count}"));
             }
         });
+    }
+
+    /// Says nothing where no limit adapts.
+    fn limiters(&self, text: &mut Text) {
+        if self.environments.iter().all(|(_, seen)| seen.limiters.is_empty()) {
+            return;
+        }
+        let name = "lockstep_gateway_adaptive_limit";
+        text.family(name, "gauge", "Requests that may wait for an answer of a version at once.");
+        self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.limit)));
+        let name = "lockstep_gateway_waiting";
+        text.family(name, "gauge", "Requests that wait for an answer of a version whose limit adapts.");
+        self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.waiting)));
+        let name = "lockstep_gateway_shed_total";
+        text.family(
+            name,
+            "counter",
+            "Requests that were refused because too many others waited for the version.",
+        );
+        self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.refused)));
+    }
+
+    fn each_limiter(&self, mut write: impl FnMut(&str, &LimiterSeen)) {
+        for (environment, seen) in &self.environments {
+            for limiter in &seen.limiters {
+                let (service, version, config) =
+                    (&limiter.arm.service, &limiter.arm.version, limiter.arm.config.0);
+                let labels = format!(
+                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\""
+                );
+                write(&labels, limiter);
+            }
+        }
     }
 
     fn each_breaker(&self, mut write: impl FnMut(&str, &BreakerSeen)) {

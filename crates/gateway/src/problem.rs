@@ -7,6 +7,9 @@ use crate::framing::Recode;
 use crate::grpc::{self, GrpcStatus};
 use crate::outgoing::{HeadEnd, Pieces};
 
+/// The code of an answer to what a version has no room for.
+pub(crate) const OVERLOADED: &str = "overloaded";
+
 /// Why the gateway answers itself instead of passing an answer on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -300,6 +303,10 @@ impl Problem {
             output.field(name, value.as_bytes());
         }
         output.field("content-length", b"0");
+        // What 503 says by `retry-after`: a call is not asked again at once (gRFC A6).
+        if self.code == OVERLOADED {
+            output.field("grpc-retry-pushback-ms", b"1000");
+        }
         // What a route says of its answer is for calls as well.
         let own = self.own.iter().flat_map(|own| &own.fields);
         let marks = own.filter(|(name, _)| name.starts_with("lockstep-"));

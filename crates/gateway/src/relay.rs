@@ -21,6 +21,7 @@ use crate::deadline::Deadline;
 use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
 use crate::leaving::{Delivery, watch};
+use crate::limiter::Waiting;
 use crate::outgoing::{Frames, Outgoing, Pieces};
 use crate::reply::{AnswerSource, HearError};
 use crate::stream::{ReadHalf, WriteHalf};
@@ -185,6 +186,8 @@ pub(crate) struct Limit<'a> {
     pub(crate) upload: &'a Upload,
     pub(crate) answer: Duration,
     pub(crate) deadline: &'a mut Deadline,
+    /// Takes its place among those that wait when all of the request was sent.
+    pub(crate) waiting: Option<&'a Waiting>,
 }
 
 /// Hears the head of the answer; what comes before it is passed on.
@@ -224,7 +227,7 @@ async fn next_head<W: AnswerSink>(
         tokio::select! {
             biased;
             head = &mut head => return head,
-            end = &mut client_side => return Err(HearError::Client(end)),
+            end = side(client_side.as_mut(), limit.upload, limit.waiting) => return Err(HearError::Client(end)),
             () = forerun.gone() => return Err(HearError::Client(ClientEnd::Gone)),
             () = limit.deadline.passed() => {
                 if limit.upload.ended().is_some_and(|ended| ended.elapsed() >= limit.answer) {
@@ -236,6 +239,19 @@ async fn next_head<W: AnswerSink>(
             }
         }
     }
+}
+
+/// Goes on with the client's side, and sees when all of the request was sent.
+fn side(
+    mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
+    upload: &Upload,
+    waiting: Option<&Waiting>,
+) -> impl Future<Output = ClientEnd> {
+    std::future::poll_fn(move |cx| {
+        let polled = client_side.as_mut().poll(cx);
+        waiting.filter(|_| upload.is_whole()).into_iter().for_each(Waiting::begin);
+        polled
+    })
 }
 
 /// Why an answer was not passed on to its end.

@@ -27,6 +27,7 @@ use crate::breaker::Breakers;
 use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::limiter::Limiter;
 use crate::listening;
 use crate::mirror::Copies;
 use crate::policy::RouteState;
@@ -109,6 +110,8 @@ pub(crate) struct Target {
     pub(crate) leaving: Vec<Arc<Endpoint>>,
     /// What leaves it alone when it fails, where it asks for that.
     pub(crate) breakers: Option<Arc<Breakers>>,
+    /// How many of its requests wait for an answer at once, where it has a limit that adapts.
+    pub(crate) limiter: Option<Arc<Limiter>>,
     pub(crate) choosing: Choosing,
     /// Its instances by zone, where some stand in that of the gateway and some do not.
     pub(crate) zones: Option<Box<Zones>>,

@@ -16,7 +16,7 @@ use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::service_policy::Balance;
-use lockstep_domain::routes::{Matched, RouteRule};
+use lockstep_domain::routes::{Matched, Patience, RouteRule};
 use lockstep_domain::visit::Entered;
 
 use crate::access;
@@ -26,11 +26,12 @@ use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
 use crate::framing::Body;
 use crate::injection::{self, Met};
+use crate::limiter::{Limiter, Waiting};
 use crate::maintenance;
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::policy::{Place, Who};
-use crate::problem::{Problem, Status};
+use crate::problem::{OVERLOADED, Problem, Status};
 use crate::recent::Chosen;
 use crate::request::{Onward, Request};
 use crate::request_view::View;
@@ -107,6 +108,8 @@ pub(crate) struct Routed {
     pub(crate) delay: Option<Duration>,
     /// How it came past the breakers, where it did not simply pass.
     pub(crate) passage: Option<Box<Passage>>,
+    /// Its place among those that wait for an answer of its arm, where these have a limit that adapts.
+    pub(crate) waiting: Option<Box<Waiting>>,
     caller: Caller,
     via: ViaField,
 }
@@ -325,6 +328,10 @@ impl Desk {
             let chooses_by_key = || target.is_some_and(|arm| arm.choosing.balance == Balance::Key);
             let affinity = affinity.or_else(|| key.filter(|_| chooses_by_key()).map(Affinity::by_key));
             let affinity = affinity.map(Box::new);
+            let waiting = match target.and_then(|arm| arm.limiter.as_ref()) {
+                None => None,
+                Some(limiter) => wait_for(limiter, target, (request, matched.rule), delay)?,
+            };
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
             let found = match choice.ruled {
@@ -372,6 +379,7 @@ impl Desk {
                     held: choice.held,
                     delay,
                     passage,
+                    waiting,
                     caller,
                     via: table.routes.rules().via,
                 });
@@ -396,6 +404,25 @@ fn full(arm: &Target, most: u32) -> Problem {
     let detail =
         format!("each instance of `{}` has {most} requests under way and takes no more at once", arm.label);
     Problem::new(Status::Unavailable, "busy", detail)
+}
+
+/// Lets a request in that waits for an answer of an arm, unless too many do. What a route says is a stream, or is late on purpose, holds no place.
+fn wait_for(
+    limiter: &Arc<Limiter>,
+    arm: Option<&Target>,
+    (request, rule): (&Request<'_>, Option<&RouteRule>),
+    delay: Option<Duration>,
+) -> Result<Option<Box<Waiting>>, Problem> {
+    let waiting = limiter.enter(matches!(request.body, Body::Done)).ok_or_else(|| overloaded(arm))?;
+    let is_stream = rule.is_some_and(|rule| rule.patience == Some(Patience::Stream));
+    Ok(Some(Box::new(waiting)).filter(|_| !is_stream && delay.is_none()))
+}
+
+fn overloaded(arm: Option<&Target>) -> Problem {
+    let label = arm.map_or("", |arm| arm.label.as_str());
+    let detail = format!("as many requests wait for `{label}` as it answers in time, and no more may");
+    let problem = Problem::new(Status::Unavailable, OVERLOADED, detail);
+    problem.hint("see `lockstep gateway top`").of_version(label)
 }
 
 fn no_table() -> Problem {

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::adaptive::AdaptiveRule;
 use crate::breaker::{BreakerError, BreakerRule};
 use crate::instance::ConfigRevision;
 use crate::outliers::EjectionRule;
-use crate::routes::FORMAT_WITH_BALANCING;
+use crate::routes::{FORMAT_WITH_BALANCING, FORMAT_WITH_SHEDDING};
 use crate::version::VersionNumber;
 
 /// Most requests at once that can be said of what stands in for a version.
@@ -40,6 +41,10 @@ pub struct ServicePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_BALANCING))]
     pub max_requests: Option<u32>,
+    /// How many requests wait for an answer of it at once, found by how long answers take; as many as come when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_SHEDDING))]
+    pub adaptive_limit: Option<AdaptiveRule>,
 }
 
 /// Which instance of a version is asked.
@@ -167,6 +172,10 @@ impl ServicePolicy {
         let ejection = self.ejection.iter().flat_map(EjectionRule::out_of_bounds);
         let ejection = ejection
             .map(|(name, least, most)| ServicePolicyError::Number(format!("ejection.{name}"), least, most));
+        let adaptive = self.adaptive_limit.iter().flat_map(AdaptiveRule::out_of_bounds);
+        let adaptive = adaptive.map(|(name, least, most)| {
+            ServicePolicyError::Number(format!("adaptive_limit.{name}"), least, most)
+        });
         let others = [
             ("slow_start", self.slow_start_ms, 1_000, 3_600_000),
             ("max_requests", self.max_requests.map(u64::from), 1, 1_000_000),
@@ -176,7 +185,7 @@ impl ServicePolicy {
             .filter(|(_, it, least, most)| it.is_some_and(|it| !(*least..=*most).contains(&it)));
         let wrong =
             wrong.map(|(name, _, least, most)| ServicePolicyError::Number(name.to_owned(), least, most));
-        ejection.chain(wrong).collect()
+        ejection.chain(wrong).chain(adaptive).collect()
     }
 
     /// Tells whether a gateway before [`FORMAT_WITH_BALANCING`] would do something else.
@@ -236,14 +245,21 @@ mod tests {
         let alone = ServicePolicy { degrade, ..ServicePolicy::default() };
         assert_eq!(alone.problems(), [ServicePolicyError::NoBreaker, ServicePolicyError::Degraded]);
         let ejection = Some(EjectionRule { requests: 0, longest_ms: 1, ..EjectionRule::default() });
-        let out =
-            ServicePolicy { ejection, max_requests: Some(0), slow_start_ms: Some(1), ..Default::default() };
+        let adaptive_limit = Some(AdaptiveRule { least: 8, most: 9, ..AdaptiveRule::default() });
+        let out = ServicePolicy {
+            ejection,
+            max_requests: Some(0),
+            slow_start_ms: Some(1),
+            adaptive_limit,
+            ..Default::default()
+        };
         let told: Vec<_> = out.problems().iter().map(ToString::to_string).collect();
         let expected = [
             "`ejection.requests` is from 1 to 1000000",
             "`ejection.longest` is from 30000 to 86400000",
             "`slow_start` is from 1000 to 3600000",
             "`max_requests` is from 1 to 1000000",
+            "`adaptive_limit.start` is from 8 to 9",
         ];
         assert_eq!(told, expected);
         assert!(out.needs_balancing() && !alone.needs_balancing());

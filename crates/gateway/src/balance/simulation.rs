@@ -113,6 +113,7 @@ impl World {
             let endpoints = instances.iter().map(|it| Arc::new(Endpoint::new(Arc::clone(it)))).collect();
             let (label, tally) = ("shop@1.0.0".to_owned(), Arc::new(Tally::default()));
             let target = Target {
+                limiter: None,
                 label,
                 protocol: Default::default(),
                 role,

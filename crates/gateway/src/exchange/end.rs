@@ -35,6 +35,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             attempt.count_as(Seen::Left, attempt.asked.elapsed(), TrialEnd::Unknown);
         } else if !began || self.course.open_call.is_some() {
             let waited = since.map(|since| since.elapsed());
+            if let (Some(waiting), Some(waited)) = (&self.waiting, waited) {
+                waiting.given_up(waited);
+            }
             let took = self.course.open_call.take().or(waited).unwrap_or_default();
             // Nor is its arm left alone, unless the client waited for long: others would get nothing by the choice of one.
             let waited = !began && took >= PATIENCE;
@@ -70,6 +73,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             self.desk.environment.failures().note(label, address, Cause::Silent, &detail);
             attempt.count(Seen::Nothing, attempt.asked.elapsed());
             attempt.failed(attempt.asked.elapsed());
+            self.waiting.iter().for_each(|waiting| waiting.given_up(attempt.asked.elapsed()));
         } else {
             attempt.count(Seen::Left, attempt.asked.elapsed());
         }
@@ -115,6 +119,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         let end = if is_failed { TrialEnd::Failed } else { TrialEnd::Unknown };
         attempt.count_as(seen, after, end);
         // While the body was on its way, the time was the client's own.
+        if let (Some(waiting), Some(waited)) = (&self.waiting, waited) {
+            waiting.given_up(waited);
+        }
         if self.facts.body.is_done() {
             attempt.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
         }
@@ -153,6 +160,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     }
 
     pub(super) async fn answer(&mut self, problem: &Problem, next: Next) -> After {
+        self.waiting = None;
         self.output.give_back();
         problem.write(self.output.lend(), self.facts.asked, next);
         self.report.answers(problem);

@@ -44,7 +44,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         let _watch = delivery.watch(upload);
         let side = client_side(source, self.facts.recode, writer, delivery, patience);
         let mut side = pin!(side);
-        let limit = Limit { upload, answer: limit, deadline: self.deadline };
+        let waiting = self.waiting.as_deref();
+        let limit = Limit { upload, answer: limit, deadline: self.deadline, waiting };
         let unanswered = upload.sent().map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
         let mut head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
@@ -53,6 +54,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
         if head.is_switch() || attempt.holds(&head) {
             return Ok(Talk::Hold(head));
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.heard(&head, upload.sent().map(|sent| heard - sent), Moment::of(heard));
         }
         if let Some(total) = self.facts.total.as_ref().filter(|_| head.is_stream) {
             total.lift();
@@ -111,6 +115,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     /// Passes on a failed answer after all: there was no better one.
     pub(super) async fn release(&mut self, held: Box<Held<C::Output>>, attempt: &Attempt<'_>) -> After {
         let Held { line, head, output } = *held;
+        self.waiting = None;
         *self.output = output;
         match line {
             Line::Connection(mut loan) => self.pass_held(&mut loan, head, attempt).await,

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::http2::instance::StreamLoan;
 use crate::leaving::Delivery;
+use crate::limiter::Waiting;
 use crate::loan::Loan;
 use crate::policy::OutOfTime;
 use crate::relay::ClientEnd;
@@ -49,6 +50,8 @@ pub(crate) struct Exchange<'c, C: Client> {
     pub(crate) affinity: Option<Box<Affinity>>,
     /// How it came past the breakers, where it did not simply pass.
     pub(crate) passage: Option<Box<Passage>>,
+    /// Its place among those that wait for an answer, until that begins.
+    pub(crate) waiting: Option<Box<Waiting>>,
     pub(crate) course: Course<'c, C::Output>,
     /// What the client took of the answer, also when its time is over in the middle of it.
     pub(crate) delivery: &'c Delivery,

@@ -245,6 +245,7 @@ async fn exchange(
         service: routed.service,
         affinity: routed.affinity,
         passage: routed.passage,
+        waiting: routed.waiting,
         course: Course::default(),
         delivery: &delivery,
         report,

@@ -91,6 +91,7 @@ impl Desk {
         search: Search<'_>,
     ) -> Option<(Pick, Box<Passage>)> {
         let other = service.stands_in_for(target)?;
+        service.targets[other].limiter.as_ref().is_none_or(|it| it.has_room()).then_some(())?;
         let place = breakers.enter()?;
         let its = service.targets[other].breakers.as_ref().and_then(|all| all.of(&self.peer));
         let trying = match its.map(|its| its.ask(search.now)) {

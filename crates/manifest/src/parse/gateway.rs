@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
@@ -18,6 +19,8 @@ const DEGRADE: &str = "degrade = \"previous\", or \"nobody\"";
 
 const EJECTION: &str = "ejection = { failures = \"50%\", slower = 5 }";
 const BALANCE: &str = "balance = \"round-robin\"";
+const ADAPTIVE: &str =
+    "adaptive_limit = true, or { least = 3, start = 20, most = 1000, tolerance = \"150%\" }";
 const SLOW_START: &str = "slow_start = \"30s\"";
 
 /// Reads what the table of a process says.
@@ -44,6 +47,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
     let ejection = table.get("ejection", EJECTION);
     let balance = table.get("balance", BALANCE);
     let max_requests = table.get("max_requests", "max_requests = 100");
+    let adaptive_limit = table.get("adaptive_limit", ADAPTIVE);
     let policy = ServicePolicy {
         breaker: breaker.as_ref().and_then(self::breaker),
         degrade: degrade.as_ref().and_then(self::degrade).unwrap_or_default(),
@@ -51,6 +55,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
         balance: balance.as_ref().and_then(self::balance).unwrap_or_default(),
         slow_start_ms: duration(table, "slow_start", SLOW_START),
         max_requests: max_requests.as_ref().and_then(|field| field.integer(0..=u32::MAX)),
+        adaptive_limit: adaptive_limit.as_ref().and_then(adaptive),
     };
     let slow_start = table.get("slow_start", SLOW_START);
     let said = [
@@ -59,6 +64,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
         ("ejection", &ejection),
         ("slow_start", &slow_start),
         ("max_requests", &max_requests),
+        ("adaptive_limit", &adaptive_limit),
     ];
     for problem in policy.problems() {
         let place = said.iter().find(|(name, _)| *name == problem.place());
@@ -85,6 +91,30 @@ fn breaker(field: &Field<'_>) -> Option<BreakerRule> {
     };
     table.finish();
     Some(rule)
+}
+
+fn adaptive(field: &Field<'_>) -> Option<AdaptiveRule> {
+    let usual = AdaptiveRule::default();
+    let Some(table) = field.as_table() else { return field.boolean()?.then_some(usual) };
+    let number = |name, example| table.get(name, example).and_then(|field| field.integer(0..=u32::MAX));
+    let tolerance = table.get("tolerance", "tolerance = \"150%\"").and_then(|field| beyond_all(&field));
+    let rule = AdaptiveRule {
+        least: number("least", "least = 3").unwrap_or(usual.least),
+        start: number("start", "start = 20").unwrap_or(usual.start),
+        most: number("most", "most = 1000").unwrap_or(usual.most),
+        tolerance_percent: tolerance.unwrap_or(usual.tolerance_percent),
+    };
+    table.finish();
+    Some(rule)
+}
+
+/// Reads whole percents that may be more than all.
+fn beyond_all(field: &Field<'_>) -> Option<u32> {
+    let number = field.text()?.strip_suffix('%').and_then(|number| number.parse().ok());
+    if number.is_none() {
+        field.wrong("it is a whole number of percents, such as 150%");
+    }
+    number
 }
 
 fn ejection(field: &Field<'_>) -> Option<EjectionRule> {
@@ -181,6 +211,19 @@ mod tests {
         let ejection = EjectionRule { slower: 3, most_percent: 20, ..EjectionRule::default() };
         assert_eq!((policy.balance, policy.slow_start_ms), (Balance::RoundRobin, Some(30_000)));
         assert_eq!((policy.ejection, policy.max_requests), (Some(ejection), Some(9)));
+        let policy = read("adaptive_limit = true").unwrap().unwrap();
+        assert_eq!(policy.adaptive_limit, Some(AdaptiveRule::default()));
+        let policy = read("adaptive_limit = { most = 50, tolerance = \"200%\" }").unwrap().unwrap();
+        let adaptive = AdaptiveRule { most: 50, tolerance_percent: 200, ..AdaptiveRule::default() };
+        assert_eq!(policy.adaptive_limit, Some(adaptive));
+        assert_eq!(
+            read("adaptive_limit = { least = 30, tolerance = \"1.5\", max = 3 }").unwrap_err(),
+            [
+                "5 run.gateway.adaptive_limit: `adaptive_limit.start` is from 30 to 1000",
+                "5 run.gateway.adaptive_limit.tolerance: it is a whole number of percents, such as 150%",
+                "5 run.gateway.adaptive_limit.max: unknown field",
+            ]
+        );
         assert_eq!(
             read("balance = \"random\"\nejection = { requests = 0 }\nmax_requests = 0").unwrap_err(),
             [

@@ -1,5 +1,6 @@
 //! Writes what a version asks of gateways for all its requests.
 
+use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::routes::service_policy::{Degrade, ServicePolicy, StandIn};
@@ -8,14 +9,23 @@ use super::{Writer, duration, inline, quoted};
 
 impl Writer<'_> {
     pub(super) fn gateway(&mut self, policy: &ServicePolicy) {
-        let ServicePolicy { breaker, degrade, ejection, balance, slow_start_ms, max_requests } = policy;
+        let ServicePolicy {
+            breaker,
+            degrade,
+            ejection,
+            balance,
+            slow_start_ms,
+            max_requests,
+            adaptive_limit,
+        } = policy;
         let breaker = breaker.as_ref().map(|rule| ("breaker", self::breaker(rule)));
         let degrade = (!degrade.is_usual()).then(|| ("degrade", self::degrade(degrade)));
         let ejection = ejection.as_ref().map(|rule| ("ejection", self::ejection(rule)));
         let balance = (!balance.is_usual()).then(|| ("balance", quoted(balance.word())));
         let slow_start = slow_start_ms.map(|ms| ("slow_start", duration(ms)));
         let max_requests = max_requests.map(|most| ("max_requests", most.to_string()));
-        let fields = [breaker, degrade, ejection, balance, slow_start, max_requests];
+        let limit = adaptive_limit.as_ref().map(|rule| ("adaptive_limit", adaptive(rule)));
+        let fields = [breaker, degrade, ejection, balance, slow_start, max_requests, limit];
         self.field("gateway", inline(fields.into_iter().flatten()));
     }
 }
@@ -39,6 +49,20 @@ fn breaker(rule: &BreakerRule) -> String {
     ];
     let said: Vec<_> = fields.into_iter().flatten().collect();
     if said.is_empty() { "true".to_owned() } else { inline(said.into_iter()) }
+}
+
+fn adaptive(rule: &AdaptiveRule) -> String {
+    if *rule == AdaptiveRule::default() {
+        return "true".to_owned();
+    }
+    let AdaptiveRule { least, start, most, tolerance_percent } = *rule;
+    let fields = [
+        ("least", least.to_string()),
+        ("start", start.to_string()),
+        ("most", most.to_string()),
+        ("tolerance", quoted(&format!("{tolerance_percent}%"))),
+    ];
+    inline(fields.into_iter())
 }
 
 fn ejection(rule: &EjectionRule) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
@@ -522,8 +523,14 @@ fn gateway() -> impl Strategy<Value = ServicePolicy> {
         option::of(1_000..9_000_u64),
         option::of(1..9_u32),
     );
-    (rule, degrade, choosing).prop_map(|(rule, degrade, (ejection, balance, slow_start_ms, max_requests))| {
-        ServicePolicy { breaker: Some(rule), degrade, ejection, balance, slow_start_ms, max_requests }
+    let adaptive = (1..9_u32, 9..20_u32, 20..99_u32, 110..900_u32).prop_map(
+        |(least, start, most, tolerance_percent)| AdaptiveRule { least, start, most, tolerance_percent },
+    );
+    let adaptive = option::of(prop_oneof![Just(AdaptiveRule::default()), adaptive]);
+    (rule, degrade, choosing, adaptive).prop_map(|(rule, degrade, choosing, adaptive_limit)| {
+        let (ejection, balance, slow_start_ms, max_requests) = choosing;
+        let breaker = Some(rule);
+        ServicePolicy { breaker, degrade, ejection, balance, slow_start_ms, max_requests, adaptive_limit }
     })
 }
 

@@ -173,6 +173,13 @@ pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<Strin
     Some(format!("{}; {instead}, else the answer is {answer}", rule.told()))
 }
 
+/// Says how many requests of the version wait at once, and what becomes of more.
+pub(super) fn limit(routed: &Routed) -> Option<String> {
+    let asked = &routed.service.routes.splits[routed.pick.target];
+    let rule = asked.policy.as_ref()?.adaptive_limit?;
+    Some(format!("{}; more are answered 503 at once", rule.told()))
+}
+
 fn how_chosen(balance: Balance) -> &'static str {
     match balance {
         Balance::LeastLatency | Balance::Key => "the better of two that are drawn, of ",
