@@ -69,7 +69,7 @@ pub(crate) struct Notes {
     /// The rules that take the request.
     pub(crate) rules: Vec<u64>,
     /// What its visit sees, where it is part of one.
-    pub(crate) visit: Option<Entered>,
+    pub(crate) visit: Option<Box<Entered>>,
     /// What its route changes.
     pub(crate) changes: Option<Box<Changes>>,
     /// The one that was made; empty where the one goes on that the request came with.
@@ -79,11 +79,18 @@ pub(crate) struct Notes {
     /// What the request was, for the access log; made only where there is one.
     pub(crate) asked: Option<Box<access::Asked>>,
     /// The fault that it met.
-    fault: Option<Met>,
+    fault: Option<Box<Met>>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
     kept: u64,
+}
+
+impl Notes {
+    /// Returns the fault that it met.
+    pub(crate) fn met(&self) -> Option<Met> {
+        self.fault.as_deref().copied()
+    }
 }
 
 /// The way of a request.
@@ -169,7 +176,7 @@ impl Desk {
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             version_rules::note(&mut notes.rules, table, request, caller);
             if table.entered.is_some() {
-                notes.visit = visit::carried(request, caller);
+                notes.visit = visit::carried(request, caller).map(Box::new);
             }
         }
         (notes.changes, notes.seat, notes.fault) = (None, None, None);
@@ -197,7 +204,7 @@ impl Desk {
             via: routed.via,
             key: &notes.key,
             rules: &notes.rules,
-            visit: notes.visit.as_ref(),
+            visit: notes.visit.as_deref(),
             changes: notes.changes.as_deref(),
             random: &self.worker.random,
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
@@ -251,7 +258,7 @@ impl Desk {
         };
         notes.key.clear();
         notes.key.extend_from_slice(key.as_bytes());
-        notes.visit = Some(entered);
+        notes.visit = Some(Box::new(entered));
         cookie
     }
 
@@ -306,11 +313,11 @@ impl Desk {
             }
             if !service.faults.is_empty() {
                 let (random, counts) = (&self.worker.random, self.environment.faults());
-                notes.fault = injection::meet(&service.faults, request, random, counts);
-                notes.fault.and_then(Met::answer).map_or(Ok(()), Err)?;
+                notes.fault = injection::meet(&service.faults, request, random, counts).map(Box::new);
+                notes.met().and_then(Met::answer).map_or(Ok(()), Err)?;
             }
-            let delay = notes.fault.and_then(Met::delay);
-            let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_ref());
+            let delay = notes.met().and_then(Met::delay);
+            let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_deref());
             let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
             if !service.pages.is_empty() {
                 let place = matched.rule.map(|_| (host, path));

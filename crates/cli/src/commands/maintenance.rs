@@ -92,6 +92,8 @@ struct OnArgs {
 }
 
 /// Ends pages, by their numbers.
+///
+/// Their services and versions get requests again with the next table.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep maintenance off 1 --env production\n  lockstep maintenance off --all --env production"

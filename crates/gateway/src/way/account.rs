@@ -48,7 +48,8 @@ impl Desk {
     pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
         // One that is to wait may be refused before.
-        report.fault = notes.fault.take().filter(|met| met.delay().is_none() || report.delayed);
+        report.fault =
+            notes.fault.take().map(|met| *met).filter(|met| met.delay().is_none() || report.delayed);
         match &report.arm {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),

@@ -276,7 +276,7 @@ impl Account {
         let is_met = |fault: &&Fault| fault.service == service.service && may_meet(fault, request);
         let drawn: Vec<_> = self.faults.iter().filter(is_met).map(words::fault).collect();
         drawn.into_iter().for_each(|says| self.say("fault", says));
-        if let Some(met) = notes.fault {
+        if let Some(met) = notes.met() {
             self.say("fault", format!("each such request is {met}"));
         }
         let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
@@ -291,7 +291,7 @@ impl Account {
         let target = routed.target();
         if fixed {
             let chosen =
-                service.choose(&notes.key, &notes.rules, notes.visit.as_ref()).map(|choice| choice.target);
+                service.choose(&notes.key, &notes.rules, notes.visit.as_deref()).map(|choice| choice.target);
             self.say("instance", words::instance(service, chosen, routed));
         }
         if let Some(breaker) = words::breaker(service, routed) {
