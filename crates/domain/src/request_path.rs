@@ -10,6 +10,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::routes::CALLER_PATH_PREFIX;
+
 /// Why a path has no form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PathProblem {
@@ -45,7 +47,12 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, PathProblem> {
     if !path.starts_with('/') {
         return Err(PathProblem::NotAbsolute);
     }
-    resolve(&decode(path)?).map(Cow::Owned)
+    resolve(&decode(path)?).map(|resolved| Cow::Owned(with_plain_token(resolved)))
+}
+
+/// A token at the front is one however its `@` is written, so that it is taken off and reaches nobody.
+fn with_plain_token(path: String) -> String {
+    path.strip_prefix("/%40~").map(|rest| format!("{CALLER_PATH_PREFIX}{rest}")).unwrap_or(path)
 }
 
 /// Tells in one pass whether a path is surely in its form already; nearly every path is.
@@ -193,6 +200,9 @@ mod tests {
             ("/.well-known/x", "/.well-known/x"),
             ("/%252e%252e/x", "/%252e%252e/x"),
             ("/%40orders", "/%40orders"),
+            ("/%40~token/x", "/@~token/x"),
+            ("/%40%7Etoken", "/@~token"),
+            ("/x/%40~token", "/x/%40~token"),
             ("/a;v=1/b", "/a;v=1/b"),
             ("/;jsessionid=1", "/;jsessionid=1"),
         ];

@@ -125,11 +125,12 @@ impl Unfit {
 }
 
 /// Addresses where machines of clouds learn their secrets that are not link-local: AWS by IPv6, Google by IPv6, Alibaba, Azure.
-const METADATA: [IpAddr; 4] = [
+const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
 /// What is taken of an answer.
@@ -180,7 +181,8 @@ fn unfit(ip: IpAddr, said_by: SaidBy) -> Option<Unfit> {
     }
 }
 
-/// Returns the address of IPv4 that one of IPv6 leads to: NAT64 (RFC 6052), 6to4 (RFC 3056), and those that are IPv4 written so.
+/// Returns the address of IPv4 that one of IPv6 leads to: NAT64 (RFC 6052, RFC 8215 where its prefix is as short as an address is long), 6to4
+/// (RFC 3056), Teredo (RFC 4380), SIIT (RFC 2765), ISATAP (RFC 5214), and those that are IPv4 written so.
 fn behind(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(long) = ip.to_canonical() else { return ip.to_canonical() };
     let of = |high: u16, low: u16| {
@@ -188,7 +190,10 @@ fn behind(ip: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match long.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => of(high, low),
+        [0x64, 0xff9b, 0 | 1, 0, 0, 0, high, low] => of(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => of(high, low),
+        [0x2001, 0, _, _, _, _, high, low] => of(!high, !low),
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => of(high, low),
         [0x2002, high, low, ..] => of(high, low),
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => of(high, low),
         _ => ip,
@@ -256,7 +261,10 @@ impl Found {
             Heard::Addresses { taken, .. } => {
                 self.pause(now_ms, bounds);
                 self.missing_since_ms = None;
-                (None, Some(none_fits(&taken)))
+                // What is known to be unfit is not kept either, whenever it was taken.
+                let is_fit = |ip: &IpAddr| taken.unfit.iter().all(|(unfit, _)| unfit != ip);
+                let kept = self.ips.iter().copied().filter(is_fit).collect();
+                (Some(kept), Some(none_fits(&taken)))
             }
             Heard::Failed(why) => {
                 self.pause(now_ms, bounds);

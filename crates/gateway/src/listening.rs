@@ -87,6 +87,9 @@ impl Gateway {
     pub fn keep_listeners(&self, name: &EnvironmentName) {
         self.keep_call_points(name);
         self.keep_ports(name);
+        if let Some(names) = &self.place.names {
+            names.disown(&self.state);
+        }
     }
 
     fn keep_call_points(&self, name: &EnvironmentName) {

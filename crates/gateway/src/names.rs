@@ -114,6 +114,23 @@ impl NameBook {
         self.told.notify_one();
     }
 
+    /// Leaves addresses at which this gateway has come to listen: a name may have been looked up before.
+    pub(crate) fn disown(&self, state: &Mutex<State>) {
+        let listening = listening(state);
+        let mut left = false;
+        for ((_, port), entry) in self.known().iter_mut() {
+            let before = entry.found.ips.len();
+            entry.found.ips.retain(|ip| !is_itself(*ip, *port, &listening));
+            if entry.found.ips.len() < before {
+                (left, entry.found.next_ms) = (true, 0);
+            }
+        }
+        if left {
+            aim(state);
+            self.told.notify_one();
+        }
+    }
+
     /// Waits until all names of a table were looked up once, but not for long.
     pub(crate) async fn expect(&self, table: &RouteTable) {
         let names: BTreeSet<Target> = names_of(table).collect();
@@ -191,14 +208,12 @@ impl NameBook {
     /// Looks a name up once, and puts its addresses in place.
     async fn look(&self, (host, port): Target, state: &Mutex<State>) {
         let answer = self.names.addresses(host.as_str()).await;
-        let listening: BTreeSet<SocketAddr> =
-            lock(state).listeners.keys().map(|(_, address)| *address).collect();
+        let listening = listening(state);
         let (heard, kind) = heard(answer, self.said_by, |ip| is_itself(ip, port, &listening));
         let is_news = self.hear(&(host, port), heard, kind);
         self.heard.notify_waiters();
         if is_news {
-            let environments: Vec<_> = lock(state).environments.values().cloned().collect();
-            environments.iter().for_each(|environment| environment.aim());
+            aim(state);
         }
     }
 
@@ -223,6 +238,17 @@ impl NameBook {
 
 fn now_ms() -> u64 {
     Moment::now().0 / 1_000
+}
+
+/// Where this gateway listens.
+fn listening(state: &Mutex<State>) -> BTreeSet<SocketAddr> {
+    lock(state).listeners.keys().map(|(_, address)| *address).collect()
+}
+
+/// Puts the addresses that names have now into all tables.
+fn aim(state: &Mutex<State>) {
+    let environments: Vec<_> = lock(state).environments.values().cloned().collect();
+    environments.iter().for_each(|environment| environment.aim());
 }
 
 /// The names of the tables that are served.

@@ -335,9 +335,20 @@ impl Desk {
             let chooses_by_key = || target.is_some_and(|arm| arm.choosing.balance == Balance::Key);
             let affinity = affinity.or_else(|| key.filter(|_| chooses_by_key()).map(Affinity::by_key));
             let affinity = affinity.map(Box::new);
-            let waiting = match target.and_then(|arm| arm.limiter.as_ref()) {
+            let strip = token + matched.strip;
+            let class = || {
+                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
+                service.classify(request.method, seen.unwrap_or(&request.path[strip..]))
+            };
+            let waiting = match target.and_then(|arm| Some((arm, arm.limiter.as_ref()?))) {
                 None => None,
-                Some(limiter) => wait_for(limiter, target, (request, matched.rule), delay)?,
+                Some((arm, limiter)) => {
+                    let waiting = wait_for(limiter, arm, (request, matched.rule), delay);
+                    if waiting.is_err() && !choice.ruled && delay.is_none() {
+                        count_kept_away(arm, class(), choice.held, notes);
+                    }
+                    waiting?
+                }
             };
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
@@ -346,11 +357,6 @@ impl Desk {
                     pick(service, choice.target, search).map_or(Found::Nobody, |it| Found::Picked(it, None))
                 }
                 false => self.pass(service, choice.target, search),
-            };
-            let strip = token + matched.strip;
-            let class = || {
-                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
-                service.classify(request.method, seen.unwrap_or(&request.path[strip..]))
             };
             if let Found::Shut(wait) = found {
                 let arm = &service.targets[choice.target];
@@ -416,7 +422,7 @@ fn full(arm: &Target, most: u32) -> Problem {
 /// Lets a request in that waits for an answer of an arm, unless too many do. What a route says is a stream, or is late on purpose, holds no place.
 fn wait_for(
     limiter: &Arc<Limiter>,
-    arm: Option<&Target>,
+    arm: &Target,
     (request, rule): (&Request<'_>, Option<&RouteRule>),
     delay: Option<Duration>,
 ) -> Result<Option<Box<Waiting>>, Problem> {
@@ -425,8 +431,8 @@ fn wait_for(
     Ok(Some(Box::new(waiting)).filter(|_| !is_stream && delay.is_none()))
 }
 
-fn overloaded(arm: Option<&Target>) -> Problem {
-    let label = arm.map_or("", |arm| arm.label.as_str());
+fn overloaded(arm: &Target) -> Problem {
+    let label = arm.label.as_str();
     let detail = format!("as many requests wait for `{label}` as it answers in time, and no more may");
     let problem = Problem::new(Status::Unavailable, OVERLOADED, detail);
     problem.hint("see `lockstep gateway top`").of_version(label)

@@ -207,9 +207,10 @@ fn listener(
         "reuse_port",
         "per_connection_buffer_limit_bytes",
     ]);
-    let is_known = |it: &str| it.ends_with("tls_inspector") || it.ends_with("http_inspector");
     for filter in message.list("listener_filters") {
-        if !filter.message().text("name").is_some_and(is_known) {
+        let kinds = ["tls_inspector.v3.TlsInspector", "http_inspector.v3.HttpInspector"];
+        let plain = ["envoy.filters.listener.tls_inspector", "envoy.filters.listener.http_inspector"];
+        if !kinds.iter().any(|kind| is_kind(&filter.message(), kind, &plain)) {
             filter.leave(left, "not taken over: proxy_networks says who begins with a PROXY header");
         }
     }
@@ -273,7 +274,11 @@ fn manager(message: &Message<'_>, clusters: &BTreeMap<String, Cluster>, left: &m
     ]);
     for filter in message.list("http_filters") {
         let name = filter.message().text("name").unwrap_or_default().to_owned();
-        if !name.ends_with("router") {
+        if !is_kind(
+            &filter.message(),
+            "filters.http.router.v3.Router",
+            &["envoy.filters.http.router", "envoy.router"],
+        ) {
             filter.leave(left, format!("NOT taken over: requests pass without `{name}`"));
         }
     }
@@ -302,6 +307,14 @@ fn manager(message: &Message<'_>, clusters: &BTreeMap<String, Cluster>, left: &m
     config.pass_over(&outer);
     config.leave_others(left, "there is nothing like it");
     hosts
+}
+
+/// Tells what a filter is: its type says so, and its name only where it has no configuration.
+fn is_kind(filter: &Message<'_>, kind: &str, names: &[&str]) -> bool {
+    match filter.message("typed_config") {
+        Some(config) => config.text("@type").is_some_and(|it| it.ends_with(kind)),
+        None => filter.text("name").is_some_and(|name| names.contains(&name)),
+    }
 }
 
 fn virtual_host(
@@ -381,15 +394,10 @@ fn route(
         }
     };
     left.append(&mut said);
-    // The innermost comes first, and what it says stays.
-    let mut add = |outer: &Message<'_>| {
-        let mut fields = Table::new();
-        action::fields(outer, &mut fields, left);
-        merge(&mut does, fields);
-    };
-    add(&message);
-    add(host);
-    add(config);
+    // Envoy changes fields as the innermost says first, so what is said further out stays.
+    for level in [&message, host, config] {
+        action::fields(level, &mut does, left);
+    }
     message.pass_over(&["name", "decorator", "stat_prefix", "metadata"]);
     message.leave("typed_per_filter_config", left, "there is nothing like it");
     message.leave_others(left, "there is nothing like it");
@@ -435,18 +443,6 @@ fn below<'n>(matched: Match, redirect: &Message<'n>) -> Result<Match, (Item<'n>,
         }
         Path::Prefix(_) => Err((redirect.item.clone(), "a prefix without a slash at its end cannot be sent to one path: match the path, and the prefix with the slash".to_owned())),
         Path::Exact(_) | Path::Template(_) => Ok(matched),
-    }
-}
-
-/// Adds fields that are not said yet.
-fn merge(route: &mut Table, outer: Table) {
-    for (key, value) in outer {
-        match (route.get_mut(&key), value) {
-            (Some(Value::Table(own)), Value::Table(others)) => merge(own, others),
-            (Some(Value::Array(own)), Value::Array(others)) => own.extend(others),
-            (Some(_), _) => {}
-            (None, value) => _ = route.insert(key, value),
-        }
     }
 }
 

@@ -72,9 +72,11 @@ fn arcs_of(problem: &Problem, target: &[u32], (cause, need): (Cause, &Need)) -> 
     if consumer == provider || from == to || on == goal {
         return [None, None];
     }
-    let provider_first = !need.is_met(to, on);
     // What is broken already, no order keeps.
-    let consumer_first = need.is_met(from, on) && !need.is_met(from, goal);
+    if !need.is_met(from, on) {
+        return [None, None];
+    }
+    let (provider_first, consumer_first) = (!need.is_met(to, on), !need.is_met(from, goal));
     let arc = |before, after, side| Arc { before, after, cause, side };
     [
         provider_first.then(|| arc(provider, consumer, Side::NewConsumer)),

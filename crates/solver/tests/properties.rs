@@ -140,6 +140,16 @@ proptest! {
     }
 
     #[test]
+    fn what_is_broken_at_the_start_orders_nothing(problem in problem()) {
+        let Some(solution) = solve(&problem, 1) else { return Ok(()) };
+        let start = problem.start();
+        let holds = |cause: &Cause| {
+            problem.needs().filter(|(of, _)| of == cause).any(|(_, it)| it.is_met(start[it.consumer], start[it.provider]))
+        };
+        prop_assert!(order(&problem, &solution.targets[0]).arcs.iter().all(|arc| holds(&arc.cause)));
+    }
+
+    #[test]
     fn what_is_not_right_is_told(problem in problem(), left_out in any::<prop::sample::Index>()) {
         let Some(solution) = solve(&problem, 1) else { return Ok(()) };
         let target = &solution.targets[0];

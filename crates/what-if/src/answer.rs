@@ -1,6 +1,6 @@
 //! What is said of a fleet and a wish.
 
-use lockstep_solver::{Cause, Fault, Problem, check, core, order, solve};
+use lockstep_solver::{Cause, Fault, check, core, order, solve};
 use serde::Serialize;
 
 use crate::derivation::derive;
@@ -203,22 +203,23 @@ impl Numbered<'_> {
         }
     }
 
-    /// Pins and wishes of a contradiction without which there is a way, each by itself.
+    /// Pins and wishes of a contradiction without which there is a way, each by itself. A service whose only wish is gone is pinned again.
     fn remedies(&self, core: &[Cause]) -> Vec<Remedy> {
-        let without = |cause: Cause| {
-            let rules = self.problem.rules.iter().filter(|(it, _)| *it != cause).cloned().collect();
-            solve(&Problem { services: self.problem.services.clone(), rules }, 1)
-        };
         let remedy = |cause: &Cause| {
+            let mut fleet = self.fleet.clone();
             let what = match self.origin(*cause) {
                 Origin::Wish(at) => {
-                    let wish = &self.fleet.intent[at];
-                    format!("give up that {} is wanted {}", wish.service, Self::wanted(wish))
+                    let wish = fleet.intent.remove(at);
+                    format!("give up that {} is wanted {}", wish.service, Self::wanted(&wish))
                 }
-                Origin::Pin(at) => format!("lift the pin of {}", self.name(at)),
+                Origin::Pin(at) => {
+                    fleet.services[at].pinned = false;
+                    format!("lift the pin of {}", self.name(at))
+                }
                 Origin::Feature(_) => return None,
             };
-            Some(Remedy { what, cost: without(*cause)?.cost })
+            let cost = solve(&number(&fleet).ok()?.problem, 1)?.cost;
+            Some(Remedy { what, cost })
         };
         core.iter().filter_map(remedy).collect()
     }

@@ -12,10 +12,12 @@ const MOST: usize = 60;
 /// Tells step by step why no versions keep the rules of all these causes.
 pub(crate) fn derive(numbered: &Numbered<'_>, core: &[Cause]) -> Vec<String> {
     let rules = numbered.problem.rules.iter().filter(|(cause, _)| core.contains(cause)).collect();
-    let left =
+    let mut left: Left =
         numbered.problem.services.iter().map(|service| vec![true; service.versions as usize]).collect();
     let mut derivation = Derivation { numbered, rules, told: Vec::new() };
-    derivation.follow(left, 0);
+    if core.iter().all(|cause| derivation.begin(*cause, &mut left)) {
+        derivation.follow(left, 0);
+    }
     derivation.told
 }
 
@@ -37,6 +39,27 @@ impl Derivation<'_> {
         }
     }
 
+    /// Takes away what a wish or a pin excludes, and tells that once; returns whether every service has something left.
+    fn begin(&mut self, cause: Cause, left: &mut Left) -> bool {
+        let bars = self.rules.iter().filter(|(of, _)| *of == cause).filter_map(|(_, rule)| match rule {
+            Rule::Bar(bar) => Some(bar),
+            Rule::Need(_) => None,
+        });
+        let bars: Vec<_> = bars.collect();
+        let Some(service) = bars.first().map(|bar| bar.service) else { return true };
+        for (at, is_left) in (0_u32..).zip(&mut left[service]) {
+            *is_left &= bars.iter().all(|bar| !bar.versions.contains(&at));
+        }
+        let is_left = left[service].contains(&true);
+        let end = if is_left {
+            String::new()
+        } else {
+            format!(": no version of {} is left", self.numbered.name(service))
+        };
+        self.tell(0, &format!("{}{end}.", self.numbered.told(cause)));
+        is_left
+    }
+
     /// Narrows what is left by one rule after the other until a service has nothing left, or nothing follows any more.
     fn follow(&mut self, mut left: Left, depth: usize) {
         loop {
@@ -49,7 +72,7 @@ impl Derivation<'_> {
                 if kept != left[service] {
                     left[service] = kept;
                     narrowed = true;
-                    let told = self.step(*cause, rule, service, &left);
+                    let told = self.step(*cause, service, &left);
                     self.tell(depth, &told);
                     if !left[service].contains(&true) {
                         return;
@@ -62,16 +85,14 @@ impl Derivation<'_> {
         }
     }
 
-    /// A rule, and what it leaves.
-    fn step(&self, cause: Cause, rule: &Rule, service: usize, left: &Left) -> String {
+    /// A need, and what it leaves.
+    fn step(&self, cause: Cause, service: usize, left: &Left) -> String {
         let (name, told) = (self.numbered.name(service), self.numbered.told(cause));
         let rest = self.rest(service, &left[service]);
-        match rule {
-            Rule::Bar(_) if left[service].contains(&true) => format!("{told}."),
-            Rule::Bar(_) => format!("{told}: no version of {name} is left."),
-            Rule::Need(_) if rest.is_empty() => format!("{told}: no version of {name} is left."),
-            Rule::Need(_) => format!("{told}: so {name} has to be {rest}."),
+        if rest.is_empty() {
+            return format!("{told}: no version of {name} is left.");
         }
+        format!("{told}: so {name} has to be {rest}.")
     }
 
     /// "at 1.0.0", "from 1.0.0 to 1.3.0", "at 1.0.0 or from 2.0.0 to 2.2.0".
@@ -125,21 +146,16 @@ impl Derivation<'_> {
     }
 }
 
-/// What a rule leaves of a service: nothing but some versions, or all but some.
+/// What a need leaves of a service: nothing but some versions, or all but some.
 struct Narrowing<'a> {
     service: usize,
     versions: &'a Range<u32>,
     inside: bool,
 }
 
-/// What follows from a rule; `None` when nothing does yet.
+/// What follows from a need; `None` when nothing does yet.
 fn narrowing<'a>(rule: &'a Rule, left: &Left) -> Option<Narrowing<'a>> {
-    let need = match rule {
-        Rule::Bar(bar) => {
-            return Some(Narrowing { service: bar.service, versions: &bar.versions, inside: false });
-        }
-        Rule::Need(need) => need,
-    };
+    let Rule::Need(need) = rule else { return None };
     let all = |service: usize, versions: &Range<u32>, inside: bool| {
         (0_u32..).zip(&left[service]).all(|(at, is)| !is || versions.contains(&at) == inside)
     };

@@ -103,11 +103,16 @@ impl<'a> Reader<'a> {
         let mut reader =
             Self { fleet, services: BTreeMap::new(), versions: Vec::new(), mistakes: Vec::new() };
         for (at, service) in fleet.services.iter().enumerate() {
+            reader.word(&service.name, || format!("services[{at}].name"));
             if reader.services.insert(&service.name, at).is_some() {
                 reader.wrong(format!("services[{at}].name"), format!("`{}` is there twice", service.name));
             }
             let versions = reader.versions_of(at, service);
             reader.versions.push(versions);
+        }
+        let all = fleet.services.iter().try_fold(0_u64, |sum, service| sum.checked_add(service.criticality));
+        if all.is_none() {
+            reader.wrong("services".into(), format!("their criticalities add up to more than {}", u64::MAX));
         }
         reader
     }
@@ -116,12 +121,20 @@ impl<'a> Reader<'a> {
         self.mistakes.push(Mistake { place, why });
     }
 
+    /// Names and versions stand in sentences, each on a line.
+    fn word(&mut self, word: &str, place: impl Fn() -> String) {
+        if word.is_empty() || word.contains(char::is_control) {
+            self.wrong(place(), "it is empty, or has a control character".into());
+        }
+    }
+
     fn versions_of(&mut self, at: usize, service: &'a FleetService) -> BTreeMap<&'a str, u32> {
         let mut found = BTreeMap::new();
         if service.versions.is_empty() {
             self.wrong(format!("services[{at}].versions"), format!("`{}` has none", service.name));
         }
         for (place, version) in service.versions.iter().enumerate() {
+            self.word(version, || format!("services[{at}].versions[{place}]"));
             if found.insert(version.as_str(), u32::try_from(place).unwrap_or(u32::MAX)).is_some() {
                 let why = format!("`{}` has {version} twice", service.name);
                 self.wrong(format!("services[{at}].versions[{place}]"), why);

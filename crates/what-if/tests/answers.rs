@@ -106,6 +106,46 @@ fn cases_are_told_where_nothing_follows_by_itself() {
 }
 
 #[test]
+fn a_wish_that_is_given_up_leaves_its_service_pinned() {
+    let told = ask(json!({
+        "services": [
+            {"name": "b", "versions": ["1", "2"], "current": "1", "pinned": true},
+            {"name": "a", "versions": ["1"], "current": "1"},
+        ],
+        "features": [
+            {"name": "f", "provider": "b", "offered": ["2", null], "consumer": "a", "used": [null, null]},
+        ],
+        "intent": [{"service": "b", "at_most": "1"}],
+    }));
+    assert!(!told.solvable && told.remedies.is_empty(), "{:?}", told.remedies);
+}
+
+#[test]
+fn a_wish_in_the_middle_is_told_once() {
+    let told = ask(json!({
+        "services": [{"name": "a", "versions": ["1", "2", "3"], "current": "1"}],
+        "intent": [{"service": "a", "to": "2"}, {"service": "a", "not": "2"}],
+    }));
+    let lines: Vec<&str> = told.explanation.lines().take(3).collect();
+    assert_eq!(
+        lines,
+        ["There is no way:", "a is wanted at 2.", "a is wanted not at 2: no version of a is left."]
+    );
+}
+
+#[test]
+fn costs_that_no_number_holds_are_a_mistake() {
+    let service =
+        |name: &str| json!({"name": name, "versions": ["1"], "current": "1", "criticality": u64::MAX});
+    let fleet = json!({"services": [service("a"), service("b\n")]});
+    let Err(Unanswered::Mistakes(mistakes)) = answer(&serde_json::from_value(fleet).unwrap()) else {
+        panic!()
+    };
+    let places: Vec<&str> = mistakes.iter().map(|it| &*it.place).collect();
+    assert_eq!(places, ["services[1].name", "services"]);
+}
+
+#[test]
 fn every_mistake_is_named_with_its_place() {
     let mut fleet = shop(
         &json!([{"service": "nobody", "to": "1.0.0"}, {"service": "orders"}, {"service": "orders", "not": "7"}]),

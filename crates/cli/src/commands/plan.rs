@@ -94,8 +94,9 @@ fn render(answer: &Answer, style: &Style) -> String {
     let together = answer.steps.iter().any(|step| step.len() > 1);
     let _ = writeln!(
         text,
-        "cost {cost}, in {} steps{}",
+        "cost {cost}, in {} step{}{}",
         answer.steps.len(),
+        if answer.steps.len() == 1 { "" } else { "s" },
         if together { "; services of one step switch together" } else { "" }
     );
     for it in &answer.order_reasons {

@@ -26,6 +26,11 @@ fn no_answer_leads_to_what_only_this_machine_may_reach() {
         ("::127.0.0.1", Unfit::Loopback),
         ("64:ff9b::7f00:1", Unfit::Loopback),
         ("2002:7f00:1::", Unfit::Loopback),
+        ("64:ff9b:1::7f00:1", Unfit::Loopback),
+        ("::ffff:0:7f00:1", Unfit::Loopback),
+        ("2001:0:4136:e378:8000:63bf:80ff:fffe", Unfit::Loopback),
+        ("2001:db8::5efe:7f00:1", Unfit::Loopback),
+        ("192.0.0.192", Unfit::Metadata),
         ("169.254.169.254", Unfit::LinkLocal),
         ("64:ff9b::a9fe:a9fe", Unfit::LinkLocal),
         ("::ffff:169.254.169.254", Unfit::LinkLocal),
@@ -59,6 +64,15 @@ fn the_machine_may_say_loopback_and_nobody_may_say_the_gateway_itself() {
     let taken = take(&all, SaidBy::Machine, |ip| ip.is_loopback());
     assert_eq!(taken.ips, set(&["10.0.0.7"]));
     assert!(taken.unfit.contains(&(all[0], Unfit::Itself)));
+}
+
+#[test]
+fn what_turns_out_to_be_unfit_is_not_kept() {
+    let mut name = Found::default();
+    assert!(name.hear(found(&["10.0.0.1", "10.0.0.2"], 0), 0, BOUNDS));
+    let own = take(&ips(&["10.0.0.1"]), SaidBy::Names, |_| true);
+    assert!(name.hear(Heard::Addresses { taken: own, ttl_ms: 0 }, 0, BOUNDS));
+    assert_eq!(name.ips, set(&["10.0.0.2"]));
 }
 
 #[test]

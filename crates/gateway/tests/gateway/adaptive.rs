@@ -67,7 +67,7 @@ fn metric(running: &Running, name: &str) -> Option<u64> {
 }
 
 #[test]
-fn what_is_over_it_is_refused_at_once_and_is_no_failure_of_the_version() {
+fn what_is_over_it_is_refused_at_once_and_opens_no_breaker() {
     let held = held();
     let arms = [stable(0, &[("one", held.instance.address)])];
     let breaker = json!({ "breaker": { "requests": 1, "consecutive": 0 } });
@@ -80,7 +80,7 @@ fn what_is_over_it_is_refused_at_once_and_is_no_failure_of_the_version() {
         assert_eq!((refused.status(), code(&refused).as_str()), (503, "overloaded"));
         assert_eq!((refused.header("retry-after"), refused.version()), (Some("1"), "1.0.0"));
     }
-    assert_eq!((held.instance.served(), running.traffic(0).requests), (2, 0), "nobody else was asked");
+    assert_eq!((held.instance.served(), running.traffic(0).failures), (2, 30), "nobody else was asked");
     // The next table changes nothing of what waits.
     apply(&running, 3, &arms, &policy);
     assert_eq!(ask(&running).status(), 503);
@@ -89,13 +89,13 @@ fn what_is_over_it_is_refused_at_once_and_is_no_failure_of_the_version() {
     (0..2).for_each(|_| held.go.send(()).unwrap());
     waiting.iter_mut().for_each(|client| assert_eq!(client.read().unwrap().status(), 200));
     assert_eq!(ask(&running).status(), 200);
-    assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (3, 0));
+    assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (34, 31));
     assert_eq!(metric(&running, "lockstep_gateway_waiting"), Some(0));
     assert_eq!(metric(&running, "lockstep_gateway_breaker_opened_total"), Some(0));
 }
 
 #[test]
-fn a_version_on_trial_that_is_full_is_not_judged_by_what_it_did_not_get_and_nobody_else_is_asked() {
+fn a_version_on_trial_that_is_full_fails_whom_it_refuses_and_nobody_else_is_asked() {
     let held = held();
     let old = Instance::named("old");
     let running = start(&canary(9_999, ("new", held.instance.address), ("old", old.address)), &at_most(1));
@@ -105,7 +105,7 @@ fn a_version_on_trial_that_is_full_is_not_judged_by_what_it_did_not_get_and_nobo
     }
     held.go.send(()).unwrap();
     assert_eq!(waiting.read().unwrap().version(), "1.1.0");
-    assert_eq!((running.traffic(1).requests, running.traffic(1).failures), (1, 0));
+    assert_eq!((running.traffic(1).requests, running.traffic(1).failures), (6, 5));
 }
 
 #[test]

@@ -185,6 +185,21 @@ async fn the_gateway_itself_is_no_instance_by_any_name() {
 }
 
 #[tokio::test]
+async fn an_address_at_which_the_gateway_comes_to_listen_is_left_at_once() {
+    let names = NameServer::start();
+    names.addresses(NAME, &["127.0.0.1"], 60);
+    let running = gateway(&names, true);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    put(&running, to(1, address.port(), &Approach::default())).await;
+    drop(free);
+    assert_ne!(ask(&running).0, 503, "it is asked while somebody else may listen there");
+    running.gateway.listen(&environment(), address).unwrap();
+    let (status, text) = ask(&running);
+    assert!(status == 503 && text.contains("no_instance"), "{status} {text}");
+}
+
+#[tokio::test]
 async fn within_tls_the_certificate_is_for_the_name_and_not_for_the_address() {
     let (names, authority) = (NameServer::start(), Authority::new());
     let [right, wrong] = listeners(["127.0.0.1", "127.0.0.2"]);

@@ -350,9 +350,10 @@ fn field(item: &Item<'_>, key: &str, route: &mut Table, left: &mut Vec<Left>) {
         header.text("key").unwrap_or_default().to_ascii_lowercase(),
         header.text("value").unwrap_or_default(),
     );
-    let how = match (message.text("append_action"), message.text("append")) {
-        (Some("OVERWRITE_IF_EXISTS_OR_ADD"), _) | (None, Some("false")) => "set",
-        (None | Some("APPEND_IF_EXISTS_OR_ADD"), _) => "add",
+    let append = message.get("append").map(|it| it.flag());
+    let how = match (message.text("append_action"), append) {
+        (Some("OVERWRITE_IF_EXISTS_OR_ADD"), _) | (None, Some(Some(false))) => "set",
+        (None, None | Some(Some(true))) | (Some("APPEND_IF_EXISTS_OR_ADD"), _) => "add",
         _ => return item.leave(left, "not taken over: a field is set, or added to those there are"),
     };
     if value.contains('%') || value.trim() != value || !value.bytes().all(|it| (b' '..=b'~').contains(&it)) {
@@ -363,10 +364,21 @@ fn field(item: &Item<'_>, key: &str, route: &mut Table, left: &mut Vec<Left>) {
     }
     message.pass_over(&["keep_empty_value"]);
     message.leave_others(left, "there is nothing like it");
-    let table = inner(inner(route, key), how);
+    let all = inner(route, key);
+    let has = |other: &str| other != how && all.get(other).is_some_and(|it| names(it, &name));
+    if ["set", "add", "remove"].into_iter().any(has) {
+        item.leave(left, "taken over beside another change of the same field; here it is removed first, then set, then added to");
+    }
+    let table = inner(all, how);
     if table.insert(name, Value::from(value)).is_some() {
         item.leave(left, "it takes the place of another one for the same field");
     }
+}
+
+/// Tells whether fields of a table or a list have one of this name.
+fn names(fields: &Value, name: &str) -> bool {
+    let in_list = |list: &Vec<Value>| list.iter().any(|it| it.as_str() == Some(name));
+    fields.as_table().is_some_and(|table| table.contains_key(name)) || fields.as_array().is_some_and(in_list)
 }
 
 fn list<'t>(route: &'t mut Table, key: &str) -> &'t mut Vec<Value> {

@@ -50,7 +50,16 @@ impl<'n> Item<'n> {
     }
 
     pub(super) fn is_true(&self) -> bool {
-        self.text() == Some("true")
+        self.flag() == Some(true)
+    }
+
+    /// Reads yes or no in the words that Envoy's YAML has for it.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self.text()?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "y" => Some(true),
+            "false" | "no" | "off" | "n" => Some(false),
+            _ => None,
+        }
     }
 
     /// Reads a duration such as `0.25s`, in milliseconds; what is not whole is rounded up, so that nothing becomes none.

@@ -7,7 +7,7 @@ use super::matching::{Match, Path};
 use super::{Left, Route};
 
 /// Most routes that are made, so that no configuration makes a table without end.
-const MAX_MADE: usize = 2_000;
+const MAX_MADE: usize = 100;
 
 /// Brings routes of the same hosts into an order that holds here.
 pub(super) fn settle(mut routes: Vec<Route>, left: &mut Vec<Left>) -> Vec<Route> {
