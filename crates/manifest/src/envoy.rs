@@ -395,9 +395,9 @@ fn route(
     };
     left.append(&mut said);
     // Envoy changes fields as the innermost says first, so what is said further out stays.
-    for level in [&message, host, config] {
-        action::fields(level, &mut does, left);
-    }
+    action::fields(&message, &mut does, left);
+    action::fields(host, &mut does, left);
+    action::fields(config, &mut does, left);
     message.pass_over(&["name", "decorator", "stat_prefix", "metadata"]);
     message.leave("typed_per_filter_config", left, "there is nothing like it");
     message.leave_others(left, "there is nothing like it");
