@@ -49,7 +49,7 @@ pub struct Gateway {
     access: Option<Arc<AccessLog>>,
     spans: Option<Arc<Spans>>,
     pub(crate) handover: Handover,
-    place: Place,
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Default)]
