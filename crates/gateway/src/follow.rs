@@ -5,6 +5,7 @@
 
 mod certificates;
 mod client;
+mod looking;
 mod parse;
 mod store;
 mod visit_keys;

@@ -8,22 +8,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lockstep_domain::certificate::TableCertificate;
 use lockstep_domain::{Digest, EnvironmentName};
 
 use super::client::Server;
+use super::looking::Looking;
 use super::store::TableStore;
 use crate::certificate::{MAX_PEM_BYTES, ServerCertificate};
 use crate::gateway::Gateway;
 
-/// How often is looked whether the table names others.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The pause after certificates that were not to be had; doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest stored certificate: chain, key and what is known of its revocation.
 const MAX_BUNDLE: u64 = 3 * MAX_PEM_BYTES;
 /// Mode of a stored certificate.
@@ -41,21 +35,10 @@ pub(super) struct Tending<'a> {
 impl Tending<'_> {
     /// Looks again and again, and gets what is missing.
     pub(super) async fn run(&self) {
-        let (mut pause, mut said) = (FIRST_PAUSE, String::new());
+        let mut looking = Looking::new(self.environment, "not all certificates are shown");
         loop {
             let faults = self.look().await;
-            if faults.is_empty() {
-                (pause, said) = (FIRST_PAUSE, String::new());
-                tokio::time::sleep(LOOK_EVERY).await;
-                continue;
-            }
-            let why = faults.join("; ");
-            if said != why {
-                tracing::error!(environment = %self.environment, why, "not all certificates are shown");
-            }
-            said = why;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            looking.rest(if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }).await;
         }
     }
 

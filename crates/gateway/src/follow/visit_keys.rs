@@ -2,21 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use lockstep_domain::EnvironmentName;
 
 use super::client::Server;
+use super::looking::Looking;
 use super::store::TableStore;
 use crate::gateway::Gateway;
 use crate::visit::VisitKey;
 
-/// How often is looked whether the table names others.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The pause after keys that were not to be had; doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest stored file: more keys than there are at once.
 const MAX_FILE_BYTES: u64 = 4_096;
 
@@ -32,19 +26,9 @@ pub(super) struct Tending<'a> {
 impl Tending<'_> {
     /// Looks again and again, and gets what is missing.
     pub(super) async fn run(&self) {
-        let (mut pause, mut said) = (FIRST_PAUSE, String::new());
+        let mut looking = Looking::new(self.environment, "visitors are not kept");
         loop {
-            let Err(why) = self.look().await else {
-                (pause, said) = (FIRST_PAUSE, String::new());
-                tokio::time::sleep(LOOK_EVERY).await;
-                continue;
-            };
-            if said != why {
-                tracing::error!(environment = %self.environment, why, "visitors are not kept");
-            }
-            said = why;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            looking.rest(self.look().await).await;
         }
     }
 
