@@ -18,7 +18,7 @@ pub mod service_policy;
 pub mod template;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -526,6 +526,17 @@ impl RouteTable {
     pub fn entered_now(&self) -> Option<Entered> {
         let growing = || self.services.values().filter_map(|routes| routes.growth.as_ref());
         self.keeps_visitors().then(|| Entered::now(growing()))
+    }
+
+    /// Returns for how many seconds routes keep visitors, by the cookie that carries it: routes that share one may say different times.
+    #[must_use]
+    pub fn visit_times(&self) -> BTreeMap<String, BTreeSet<u64>> {
+        let visits = self.routes.iter().filter_map(|route| route.rule.then.as_ref()?.visit.as_ref());
+        let mut times = BTreeMap::<_, BTreeSet<_>>::new();
+        for visit in visits {
+            times.entry(visit.cookie.clone()).or_default().insert(visit.for_s);
+        }
+        times
     }
 
     /// Tells whether a route of a service keeps clients at instances.

@@ -4,6 +4,8 @@
 //! is good for reaching what only this machine may reach. Invariant: addresses that were good are kept until others are known to be good, or
 //! the name is known to be gone.
 
+pub mod lanes;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -15,6 +15,7 @@ use lockstep_manifest::table::WrittenTable;
 pub(crate) use lines::Lines;
 
 use crate::fields::unknown_keys;
+use crate::references;
 use crate::table::TableProblem;
 use node::{Content, Node, NodeError};
 
@@ -68,6 +69,7 @@ pub(crate) fn read_toml(text: &str, file: &str) -> Result<Written, Refused> {
         written.map_err(|problems| Refused::Wrong(problems.into_iter().map(of_toml).collect()))?;
     let lines = Lines::of_toml(places);
     let problems = crate::table::problems(&table).into_iter().chain(authorities(&table));
+    let problems = problems.chain(references::problems(&table));
     let problems: Vec<_> = problems.map(|problem| lines.place(problem)).collect();
     if problems.is_empty() { Ok(Written { table, lines }) } else { Err(Refused::Wrong(problems)) }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::RouteRule;
-use lockstep_domain::routes::actions::{Actions, Redirect, Respond, Rewrite, Scheme, replaced};
+use lockstep_domain::routes::actions::{Actions, Redirect, Respond, Rewrite, Scheme, replaced, stands_once};
 use lockstep_domain::routes::cors::Cors;
 
 use crate::compress::Packing;
@@ -32,6 +32,8 @@ pub(crate) struct AnswerEdit {
     /// Whether what the instance says of other origins is dropped.
     drops_cors: bool,
     gives: Vec<(String, String)>,
+    /// What comes beside what the instance says.
+    adds: Vec<(String, String)>,
     packing: Option<Packing>,
 }
 
@@ -66,10 +68,11 @@ impl Changes {
             ..AnswerEdit::of(actions, asked, origin)
         };
         if let Some(redirect) = &actions.redirect {
-            return Err(redirected(redirect, rule, asked)?.with_fields(answer.gives));
+            return Err(redirected(redirect, rule, asked)?.with_fields(answer.gives().cloned()));
         }
         if let Some(respond) = &actions.respond {
-            return Err(responded(respond, "respond").with_fields(answer.gives));
+            return Err(responded(respond, "respond", answer.sets("content-type"))
+                .with_fields(answer.gives().cloned()));
         }
         let replacement = actions.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_deref());
         let path = replacement.map(|new| replaced(rule, new, asked.path).ok_or_else(no_form)).transpose()?;
@@ -91,9 +94,11 @@ impl Changes {
         self.actions.request_headers.drops(name)
     }
 
-    /// Goes through the fields that the instance sees beside those of the client.
-    pub(crate) fn gives(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.actions.request_headers.gives()
+    /// Goes through the fields that the instance sees beside those of the client; `has` tells whether the client sent one.
+    pub(crate) fn gives(&self, has: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
+        let changes = &self.actions.request_headers;
+        let stays = move |name: &str| changes.set.contains_key(name) || (has(name) && !changes.drops(name));
+        changes.sets().chain(changes.adds().filter(move |(name, _)| !stands_once(name) || !stays(name)))
     }
 
     /// Returns what is changed of the answer.
@@ -105,11 +110,13 @@ impl Changes {
 impl AnswerEdit {
     fn of(actions: &Actions, asked: &Asked<'_>, origin: Option<&str>) -> Self {
         let changes = &actions.response_headers;
-        let mut gives: Vec<(String, String)> =
-            changes.gives().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut gives: Vec<(String, String)> = changes.sets().map(owned).collect();
         if let Some(cors) = &actions.cors {
             let allowed = origin.filter(|origin| cors.allows(origin));
             let fields = allowed.map(|origin| cors.answer_fields(origin)).unwrap_or_default();
+            // What is decided for this origin takes the place of what is said for all.
+            gives.retain(|(name, _)| !stands_once(name) || fields.iter().all(|(given, _)| given != name));
             gives.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
             gives.push(("vary".to_owned(), "Origin".to_owned()));
         }
@@ -118,12 +125,18 @@ impl AnswerEdit {
         }
         gives.extend(asked.visit.into_iter().flat_map(|cookie| given_to_one(cookie.to_owned())));
         let drops = changes.remove.iter().chain(changes.set.keys()).cloned().collect();
-        Self { drops, drops_cors: actions.cors.is_some(), gives, packing: None }
+        let adds = changes.adds().map(owned).collect();
+        Self { drops, drops_cors: actions.cors.is_some(), gives, adds, packing: None }
     }
 
     /// Goes through the fields that the client sees beside those of the instance.
     pub(crate) fn gives(&self) -> impl Iterator<Item = &(String, String)> {
-        self.gives.iter()
+        self.gives.iter().chain(&self.adds)
+    }
+
+    /// Returns what takes the place of what there was of a field.
+    pub(crate) fn sets(&self, name: &str) -> Option<&str> {
+        self.gives.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// Tells whether the client does not see a field of the instance.
@@ -143,6 +156,11 @@ impl AnswerEdit {
         head.drop_fields(&|name| self.drops(name));
         for (name, value) in &self.gives {
             head.field(name, value.as_bytes());
+        }
+        for (name, value) in &self.adds {
+            if !stands_once(name) || head.values_of(name).is_empty() {
+                head.field(name, value.as_bytes());
+            }
         }
     }
 }
@@ -183,11 +201,11 @@ fn redirected(redirect: &Redirect, rule: &RouteRule, asked: &Asked<'_>) -> Resul
     Ok(Own::empty(redirect.status, "redirect").into_problem().with_fields([field]))
 }
 
-/// Makes the answer that a route says; `code` says why it is given.
-pub(crate) fn responded(respond: &Respond, code: &'static str) -> Problem {
+/// Makes the answer that a route says; `code` says why it is given, and `kind` what its body is where that is said beside it.
+pub(crate) fn responded(respond: &Respond, code: &'static str, kind: Option<&str>) -> Problem {
     let Respond { status, body, content_type } = respond;
-    Own { status: *status, code, body: body.clone(), content_type: content_type.clone(), fields: Vec::new() }
-        .into_problem()
+    let content_type = kind.unwrap_or(content_type).to_owned();
+    Own { status: *status, code, body: body.clone(), content_type, fields: Vec::new() }.into_problem()
 }
 
 fn no_form() -> Problem {

@@ -11,6 +11,7 @@ use crate::by_hand::{Lines, Written};
 use crate::environment::Environment;
 use crate::error::ApplyError;
 use crate::follow::{StoreError, read_written};
+use crate::references;
 pub use crate::table::TableProblem;
 
 /// What is to be said of a table.
@@ -64,11 +65,8 @@ fn doubts(table: &RouteTable, lines: &Lines) -> Vec<TableProblem> {
         if first != index {
             add(index, format!("takes nothing: routes[{first}] takes the very same requests"));
         }
-        let answers = rule.then.as_ref().is_some_and(|then| then.answers());
-        if !answers && !table.services.contains_key(&route.service) {
-            add(index, "leads to a service that is not in the table: its requests get 503".to_owned());
-        }
     }
+    doubts.extend(references::problems(table).into_iter().map(|it| lines.place(it)));
     doubts.extend(
         table.services.iter().flat_map(|(name, routes)| of_service(name, routes)).map(|it| lines.place(it)),
     );

@@ -674,8 +674,20 @@ impl State {
         let mirrors = mirrors(table).map(|(_, mirror)| mirror.id).collect();
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
         let has_tcp = services.values().any(|service| service.speaks_tcp);
-        let entered = routes.entered_now();
-        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp, mirrors, entered }
+        let (entered, visit_times) = (routes.entered_now(), routes.visit_times());
+        WorkerTable {
+            routes,
+            index,
+            states,
+            services,
+            seats,
+            asked,
+            ruled,
+            has_tcp,
+            mirrors,
+            entered,
+            visit_times,
+        }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, at: (&Place, usize)) -> ServiceTargets {

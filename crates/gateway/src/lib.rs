@@ -73,6 +73,7 @@ mod proxy_header;
 mod proxy_out;
 mod random;
 pub mod recent;
+mod references;
 mod relay;
 mod repeat;
 mod reply;

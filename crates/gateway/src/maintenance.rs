@@ -25,6 +25,7 @@ pub(crate) fn look(
     let given = changes.into_iter().flat_map(|changes| changes.answer().gives()).cloned();
     let version = version.map(|version| format!(" {version}")).unwrap_or_default();
     let told = format!("page {} of maintenance answers for {}{version}", page.number, service.service);
-    let problem = changes::responded(&page.respond, CODE).with_fields(given.chain(wait));
+    // What the page says of itself comes before what the route says of all its answers.
+    let problem = changes::responded(&page.respond, CODE, None).with_fields(wait.into_iter().chain(given));
     Err(problem.says(told))
 }

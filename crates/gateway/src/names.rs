@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockstep_domain::HostName;
 use lockstep_domain::routes::{Endpoint, NamedEndpoint, RouteTable};
+use lockstep_domain::targets::lanes::{Lanes, Pace, QUICK_MS};
 use lockstep_domain::targets::{Found, Heard, LookupBounds, MAX_NAMES, SaidBy, take};
 use lockstep_reach::{Addresses, Names, NamesError};
 use tokio::sync::Notify;
@@ -21,8 +23,6 @@ use crate::config::Lookups;
 use crate::gateway::{State, lock};
 use crate::moment::Moment;
 
-/// Names that are looked up at once: each takes a socket or two.
-const AT_ONCE: usize = 16;
 /// How long a table waits for the first addresses of its names.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How long a name is remembered that no table has yet, or any more.
@@ -40,7 +40,7 @@ pub(crate) struct NameBook {
     /// What answers of name servers count for.
     said_by: SaidBy,
     bounds: LookupBounds,
-    known: Mutex<BTreeMap<Target, Entry>>,
+    known: Mutex<Known>,
     /// Something may be due.
     told: Notify,
     /// Something was heard.
@@ -48,7 +48,16 @@ pub(crate) struct NameBook {
 }
 
 #[derive(Debug, Default)]
+struct Known {
+    entries: BTreeMap<Target, Entry>,
+    /// Looks that are under way.
+    lanes: Lanes,
+}
+
+#[derive(Debug, Default)]
 struct Entry {
+    /// Whether the last look took long.
+    pace: Pace,
     found: Found,
     /// Whether anything was heard of it.
     is_heard: bool,
@@ -88,7 +97,7 @@ impl NameBook {
     /// Returns the instances that a name stands for.
     pub(crate) fn endpoints(&self, named: &NamedEndpoint) -> Vec<Endpoint> {
         let known = self.known();
-        let entry = known.get(&(named.host.clone(), named.port));
+        let entry = known.entries.get(&(named.host.clone(), named.port));
         entry.iter().flat_map(|entry| &entry.found.ips).map(|ip| named.at(*ip)).collect()
     }
 
@@ -97,7 +106,7 @@ impl NameBook {
         let (known, now_ms) = (self.known(), now_ms());
         let names: BTreeSet<Target> = table.into_iter().flat_map(names_of).collect();
         let seen = |(host, port): Target| {
-            let entry = known.get(&(host.clone(), port))?;
+            let entry = known.entries.get(&(host.clone(), port))?;
             let for_s = now_ms.saturating_sub(entry.found.since_ms) / 1_000;
             Some(NameSeen {
                 name: format!("{host}:{port}"),
@@ -118,7 +127,7 @@ impl NameBook {
     pub(crate) fn disown(&self, state: &Mutex<State>) {
         let listening = listening(state);
         let mut left = false;
-        for ((_, port), entry) in self.known().iter_mut() {
+        for ((_, port), entry) in &mut self.known().entries {
             let before = entry.found.ips.len();
             entry.found.ips.retain(|ip| !is_itself(*ip, *port, &listening));
             if entry.found.ips.len() < before {
@@ -139,13 +148,13 @@ impl NameBook {
         }
         let until_ms = now_ms() + REMEMBERED_MS;
         for name in names.iter().take(MAX_NAMES) {
-            self.known().entry(name.clone()).or_default().until_ms = until_ms;
+            self.known().entries.entry(name.clone()).or_default().until_ms = until_ms;
         }
         self.told.notify_one();
         let all_heard = async {
             loop {
                 let heard = self.heard.notified();
-                if names.iter().all(|name| self.known().get(name).is_none_or(|entry| entry.is_heard)) {
+                if names.iter().all(|name| self.known().entries.get(name).is_none_or(|it| it.is_heard)) {
                     return;
                 }
                 heard.await;
@@ -163,11 +172,11 @@ impl NameBook {
         let mut under_way = JoinSet::new();
         loop {
             let wanted = wanted(&state);
-            let rest = self.rest(&wanted);
-            for name in self.due(&wanted, AT_ONCE - under_way.len()) {
+            for (name, lane) in self.due(&wanted) {
                 let (book, state) = (Arc::clone(&self), Arc::clone(&state));
-                under_way.spawn(async move { book.look(name, &state).await });
+                under_way.spawn(async move { book.look(name, lane, &state).await });
             }
+            let rest = self.rest(&wanted);
             tokio::select! {
                 _ = under_way.join_next(), if !under_way.is_empty() => {}
                 () = self.told.notified() => {}
@@ -176,50 +185,77 @@ impl NameBook {
         }
     }
 
-    /// Forgets names that nobody wants, and returns how long nothing is due.
+    /// Forgets names that nobody wants, and returns how long nothing is due whose lane has room: the end of a look says so itself.
     fn rest(&self, wanted: &BTreeSet<Target>) -> Duration {
         let (mut known, now_ms) = (self.known(), now_ms());
-        known.retain(|name, entry| wanted.contains(name) || entry.until_ms > now_ms || entry.is_under_way);
-        let next = known.values().filter(|entry| !entry.is_under_way).map(|entry| entry.found.next_ms).min();
+        let Known { entries, lanes } = &mut *known;
+        entries.retain(|name, entry| wanted.contains(name) || entry.until_ms > now_ms || entry.is_under_way);
+        let waits = |entry: &&Entry| !entry.is_under_way && lanes.room(entry.pace) > 0;
+        let next = entries.values().filter(waits).map(|entry| entry.found.next_ms).min();
         let rest = next.map_or(LONGEST_REST, |next| Duration::from_millis(next.saturating_sub(now_ms)));
         rest.clamp(Duration::from_millis(1), LONGEST_REST)
     }
 
-    /// Takes names that are due, at most so many.
-    fn due(&self, wanted: &BTreeSet<Target>, most: usize) -> Vec<Target> {
+    /// Takes names that are due and whose turn it is.
+    fn due(&self, wanted: &BTreeSet<Target>) -> Vec<(Target, Pace)> {
         let (mut known, now_ms) = (self.known(), now_ms());
+        let Known { entries, lanes } = &mut *known;
         for name in wanted.iter().take(MAX_NAMES) {
-            if !known.contains_key(name) {
-                known.insert(name.clone(), Entry::default());
+            if !entries.contains_key(name) {
+                entries.insert(name.clone(), Entry::default());
             }
         }
-        let due = known.iter_mut().filter(|(_, entry)| !entry.is_under_way && entry.found.next_ms <= now_ms);
-        let mut due: Vec<_> = due.collect();
-        due.sort_by_key(|(_, entry)| entry.found.next_ms);
-        due.into_iter()
-            .take(most)
-            .map(|(name, entry)| {
-                entry.is_under_way = true;
-                name.clone()
-            })
-            .collect()
+        let due = entries.iter().filter(|(_, entry)| !entry.is_under_way && entry.found.next_ms <= now_ms);
+        let due = due.map(|(name, entry)| (name.clone(), entry.found.next_ms, entry.pace)).collect();
+        let begun = lanes.begin(due);
+        for (name, _) in &begun {
+            entries.entry(name.clone()).and_modify(|entry| entry.is_under_way = true);
+        }
+        begun
     }
 
-    /// Looks a name up once, and puts its addresses in place.
-    async fn look(&self, (host, port): Target, state: &Mutex<State>) {
-        let answer = self.names.addresses(host.as_str()).await;
+    /// Looks a name up once, and puts its addresses in place. Among quick ones it has little time: then it goes on among those that take long, or
+    /// its turn comes there.
+    async fn look(&self, name: Target, lane: Pace, state: &Mutex<State>) {
+        let (mut lane, began_ms, port) = (lane, now_ms(), name.1);
+        let mut answer = pin!(self.names.addresses(name.0.as_str()));
+        let answer = match lane {
+            Pace::Slow => answer.await,
+            Pace::Quick => match timeout(Duration::from_millis(QUICK_MS), &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) if self.outstays(&name) => {
+                    lane = Pace::Slow;
+                    answer.await
+                }
+                Err(_) => return,
+            },
+        };
+        let took = Pace::of(now_ms().saturating_sub(began_ms));
         let listening = listening(state);
         let (heard, kind) = heard(answer, self.said_by, |ip| is_itself(ip, port, &listening));
-        let is_news = self.hear(&(host, port), heard, kind);
+        let is_news = self.hear(&name, (heard, kind), (lane, took));
         self.heard.notify_waiters();
         if is_news {
             aim(state);
         }
     }
 
-    fn hear(&self, name: &Target, heard: Heard, kind: usize) -> bool {
+    /// Gives the place of a look among quick ones back that is not answered yet; returns whether it goes on.
+    fn outstays(&self, name: &Target) -> bool {
         let mut known = self.known();
-        let Some(entry) = known.get_mut(name) else { return false };
+        let goes_on = known.lanes.outstays();
+        if let Some(entry) = known.entries.get_mut(name) {
+            (entry.pace, entry.is_under_way) = (Pace::Slow, goes_on);
+        }
+        self.told.notify_one();
+        goes_on
+    }
+
+    fn hear(&self, name: &Target, (heard, kind): (Heard, usize), (lane, took): (Pace, Pace)) -> bool {
+        let mut known = self.known();
+        known.lanes.end(lane);
+        let Some(entry) = known.entries.get_mut(name) else { return false };
+        entry.pace = took;
         let before = entry.found.clone();
         entry.lookups[kind].fetch_add(1, Ordering::Relaxed);
         if let Heard::Addresses { taken, .. } = &heard {
@@ -231,7 +267,7 @@ impl NameBook {
         is_news
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<Target, Entry>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

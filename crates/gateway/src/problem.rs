@@ -1,5 +1,6 @@
 //! Answers the gateway gives itself, as `application/problem+json` (RFC 9457).
 
+use lockstep_domain::routes::actions::stands_once;
 use serde::Serialize;
 
 use crate::answer::Asked;
@@ -76,6 +77,14 @@ impl Own {
     pub(crate) fn into_problem(self) -> Problem {
         let code = self.code;
         Problem { own: Some(Box::new(self)), ..Problem::new(Status::BadRequest, code, "a route answers it") }
+    }
+
+    fn add(&mut self, name: String, value: String) {
+        let says_kind = name == "content-type" && !self.body.is_empty();
+        let is_said = || stands_once(&name) && self.fields.iter().any(|(known, _)| *known == name);
+        if !says_kind && !is_said() {
+            self.fields.push((name, value));
+        }
     }
 
     fn write(&self, output: &mut impl Pieces, ending: HeadEnd) {
@@ -209,10 +218,10 @@ impl Problem {
         Self { detail, ..self }
     }
 
-    /// Adds fields to what a route answers.
+    /// Adds fields to what a route answers. What can stand once stays as it was said first, and the body is what it says itself.
     pub(crate) fn with_fields(mut self, more: impl IntoIterator<Item = (String, String)>) -> Self {
         if let Some(own) = &mut self.own {
-            own.fields.extend(more);
+            more.into_iter().for_each(|(name, value)| own.add(name, value));
         }
         self
     }

@@ -432,11 +432,13 @@ impl<'b> Request<'b> {
         carried || self.own_key.as_ref().is_some_and(|(source, _)| *source != KeySource::Trace)
     }
 
-    /// Tells whether it comes from somebody whom a visit can keep: not from a program that says its key, nor for a client of an earlier hop.
+    /// Tells whether it comes from somebody whom a visit can keep: not from a program that says its key or calls by gRPC, which keeps no cookies, as
+    /// browsers do that call by gRPC-Web; nor for a client of an earlier hop.
     pub(crate) fn is_of_visitor(&self, caller: Caller) -> bool {
         let carried = caller.is_trusted() && (self.carried_key.is_some() || self.traced_key.is_some());
         let says = self.own_key.as_ref().is_some_and(|(source, _)| *source == KeySource::Header);
-        caller != Caller::Instance && self.call.is_none() && !carried && !says
+        let is_program = self.call.is_some_and(|call| call.web.is_none());
+        caller != Caller::Instance && !is_program && !carried && !says
     }
 
     /// Tells whether the client sends its body only when it is told to.

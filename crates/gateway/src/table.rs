@@ -57,6 +57,8 @@ pub(crate) struct WorkerTable {
     pub(crate) mirrors: Vec<u64>,
     /// What a visit sees that begins now, where routes keep visitors.
     pub(crate) entered: Option<Entered>,
+    /// For how many seconds routes keep visitors, by cookie.
+    pub(crate) visit_times: BTreeMap<String, BTreeSet<u64>>,
 }
 
 /// The arm that was chosen for a request.
@@ -201,6 +203,28 @@ impl ServiceTargets {
             SplitRole::Stable if Some(target) == stable => self.fallback,
             SplitRole::Stable | SplitRole::Pinned => None,
         }
+    }
+
+    /// Finds the page of maintenance by which nothing is asked of an arm, wherever that comes from.
+    pub(crate) fn page_of(&self, target: usize) -> Option<&MaintenancePage> {
+        let version = &self.routes.splits.get(target)?.version;
+        self.pages.iter().find(|page| page.closes(version))
+    }
+
+    /// Goes through the arms that something may be drawn to.
+    pub(crate) fn drawn(&self) -> impl Iterator<Item = usize> + '_ {
+        let splits = self.routes.splits.iter().enumerate();
+        let is_drawn = |split: &Split| {
+            split.weight > 0 || self.routes.version_rules.iter().any(|rule| rule.leads_to(split))
+        };
+        splits.filter(move |(_, split)| is_drawn(split)).map(|(index, _)| index)
+    }
+
+    /// Tells whether what is drawn to an arm finds an instance of it, or of one that takes its place, as long as all are healthy.
+    pub(crate) fn finds_instance(&self, target: usize) -> bool {
+        let is_open = |arm: &&Target| arm.role != SplitRole::Pinned;
+        let others = self.targets.iter().filter(is_open);
+        self.targets.get(target).into_iter().chain(others).any(|arm| !arm.endpoints.is_empty())
     }
 
     /// Returns the arm that serves without conditions.

@@ -1,9 +1,11 @@
 //! Visits: keeping a visitor on one side of rollouts by a signed cookie, also while shares grow, and carrying that to the next hop.
 //!
 //! The cookie has a key as every client has one, when the visit began, and how far rollouts had come then; never a version. So what the arm is
-//! follows from the table as ever, and a cookie can ask for no more than a visitor of that time would get. Invariant: what is not signed
-//! with a key of the environment, for this cookie of it, or began too long ago, is as good as no cookie.
+//! follows from the table as ever, and a cookie can ask for no more than a visitor of that time would get. Routes that share a cookie may keep
+//! visitors for different times: it then says of each beginning that one of them still goes by, and none ends what another keeps. Invariant:
+//! what is not signed with a key of the environment, for this cookie of it, or began too long ago, is as good as no cookie.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,6 +34,8 @@ const SIGNATURE_BYTES: usize = 16;
 const KEY_DIGITS: usize = 32;
 /// Longest cookie that is looked at: more than one with as many rollouts as there can be.
 const MAX_COOKIE_BYTES: usize = 640;
+/// Of them what is signed; the rest is its signature, with the point before it.
+const MAX_TEXT_BYTES: usize = MAX_COOKIE_BYTES - 1 - 2 * SIGNATURE_BYTES;
 /// Cookies of the name that are looked at: neighbours on hosts above may have set some.
 const MAX_COOKIES: usize = 8;
 /// Bytes of a key that visits are signed with.
@@ -118,16 +122,32 @@ pub(crate) struct VisitKeys {
     pub(crate) accepted: Vec<VisitKey>,
 }
 
-/// A visit that goes on.
+/// What a cookie says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Going {
+pub(crate) struct Kept {
     pub(crate) key: String,
-    pub(crate) entered: Entered,
+    /// When a visit began, in seconds since 1970, and what it sees; the oldest first.
+    begun: Vec<(u64, Entered)>,
+}
+
+impl Kept {
+    /// Makes what a visitor has that comes for the first time.
+    pub(crate) const fn new(key: String) -> Self {
+        Self { key, begun: Vec::new() }
+    }
+
+    /// Finds the visit that goes on where visits last for so long. One that begins later was given by a gateway whose clock is ahead; it lasts
+    /// no longer than it would have there.
+    fn going(&self, for_s: u64, now_s: u64) -> Option<&(u64, Entered)> {
+        self.begun.iter().find(|(begun_s, _)| begun_s.saturating_add(for_s) > now_s)
+    }
 }
 
 /// What a route asks about a visitor.
 pub(crate) struct Door<'a> {
     pub(crate) visit: &'a Visit,
+    /// For how long routes with this cookie keep visitors, in seconds.
+    pub(crate) times: &'a BTreeSet<u64>,
     pub(crate) environment: &'a EnvironmentName,
     pub(crate) keys: &'a VisitKeys,
     /// Seconds since 1970.
@@ -139,13 +159,18 @@ impl Door<'_> {
         Place { environment: self.environment, cookie: &self.visit.cookie }
     }
 
-    /// Finds the visit that a request goes on with: the first of its cookies that is one.
-    pub(crate) fn going(&self, request: &Request<'_>) -> Option<Going> {
+    /// Finds what a request says of its visitor: the first of its cookies by which a visit goes on, here or on another route.
+    pub(crate) fn kept(&self, request: &Request<'_>) -> Option<Kept> {
         let cookies = request.raw_cookies(self.visit.cookie.as_bytes()).take(MAX_COOKIES);
         cookies.filter_map(|cookie| std::str::from_utf8(cookie).ok()).find_map(|cookie| self.read(cookie))
     }
 
-    fn read(&self, cookie: &str) -> Option<Going> {
+    /// Finds what the visit sees that goes on here.
+    pub(crate) fn going<'k>(&self, kept: &'k Kept) -> Option<&'k Entered> {
+        kept.going(self.visit.for_s, self.now_s).map(|(_, entered)| entered)
+    }
+
+    fn read(&self, cookie: &str) -> Option<Kept> {
         if cookie.len() > MAX_COOKIE_BYTES {
             return None;
         }
@@ -153,24 +178,43 @@ impl Door<'_> {
         let signature = unhex(signature)?;
         let is_signed = self.keys.accepted.iter().any(|key| key.signed(self.place(), text, &signature));
         let mut parts = text.split('.').filter(|_| is_signed);
-        let (FORM, key, begun, entered) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?) else {
-            return None;
-        };
-        let begun_s: u64 = begun.parse().ok()?;
-        // One that begins later was given by a gateway whose clock is ahead; it lasts no longer than it would have there.
-        let is_over = begun_s.saturating_add(self.visit.for_s) <= self.now_s;
-        let is_whole = parts.next().is_none() && key.len() == KEY_DIGITS && !is_over;
-        is_whole.then(|| Some(Going { key: key.to_owned(), entered: entered.parse().ok()? }))?
+        let (FORM, key) = (parts.next()?, parts.next()?) else { return None };
+        let mut kept = Kept::new(key.to_owned());
+        while let Some(begun) = parts.next() {
+            kept.begun.push((begun.parse().ok()?, parts.next()?.parse().ok()?));
+        }
+        let goes_on = self.times.iter().any(|for_s| kept.going(*for_s, self.now_s).is_some());
+        Some(kept).filter(|_| key.len() == KEY_DIGITS && goes_on)
     }
 
-    /// Begins a visit that sees what is; returns the value of `set-cookie`. `None` while there is no key to sign with.
-    pub(crate) fn begin(&self, key: &str, entered: &Entered, https: bool) -> Option<String> {
-        let text = format!("{FORM}.{key}.{}.{entered}", self.now_s);
+    /// Begins a visit that sees what is, beside those that go on elsewhere; returns the value of `set-cookie`. `None` while there is no key to
+    /// sign with.
+    pub(crate) fn begin(&self, kept: &mut Kept, entered: Entered, https: bool) -> Option<String> {
+        let goes_on = self.times.iter().filter_map(|for_s| kept.going(*for_s, self.now_s));
+        let goes_on: BTreeSet<u64> = goes_on.map(|(begun_s, _)| *begun_s).collect();
+        kept.begun.retain(|(begun_s, _)| goes_on.contains(begun_s));
+        kept.begun.push((self.now_s, entered));
+        kept.begun.sort_by_key(|(begun_s, _)| *begun_s);
+        let mut text = said(kept);
+        while text.len() > MAX_TEXT_BYTES && kept.begun.len() > 1 {
+            kept.begun.remove(0);
+            text = said(kept);
+        }
         let signature = self.keys.signing.as_ref()?.sign(self.place(), &text);
-        let Visit { for_s, cookie } = self.visit;
+        // Another route may go by what begins now.
+        let lasts = self.times.last()?;
+        let cookie = &self.visit.cookie;
         let secure = if https { "; Secure" } else { "" };
-        Some(format!("{cookie}={text}.{signature}; Max-Age={for_s}; Path=/; HttpOnly; SameSite=Lax{secure}"))
+        Some(format!("{cookie}={text}.{signature}; Max-Age={lasts}; Path=/; HttpOnly; SameSite=Lax{secure}"))
     }
+}
+
+/// Writes what is signed.
+fn said(Kept { key, begun }: &Kept) -> String {
+    begun.iter().fold(format!("{FORM}.{key}"), |mut text, (begun_s, entered)| {
+        let _ = write!(text, ".{begun_s}.{entered}");
+        text
+    })
 }
 
 /// Makes the key of a visitor.
@@ -229,15 +273,70 @@ mod tests {
 
     fn given(keys: &VisitKeys, now_s: u64) -> String {
         let (visit, environment) = (visit("a"), environment());
-        let door = Door { visit: &visit, environment: &environment, keys, now_s };
-        let key = "0123456789abcdef0123456789abcdef";
-        let set = door.begin(key, &"41_3-40_1".parse().unwrap(), false).unwrap();
+        let times = BTreeSet::from([visit.for_s]);
+        let door = Door { visit: &visit, times: &times, environment: &environment, keys, now_s };
+        let mut kept = Kept::new("0123456789abcdef0123456789abcdef".to_owned());
+        value(&door.begin(&mut kept, "41_3-40_1".parse().unwrap(), false).unwrap())
+    }
+
+    fn value(set: &str) -> String {
         set.strip_prefix("a=").unwrap().split_once(';').unwrap().0.to_owned()
     }
 
-    fn read(cookie: &str, name: &str, keys: &VisitKeys, now_s: u64) -> Option<Going> {
+    fn read(cookie: &str, name: &str, keys: &VisitKeys, now_s: u64) -> Option<Kept> {
         let (visit, environment) = (visit(name), environment());
-        Door { visit: &visit, environment: &environment, keys, now_s }.read(cookie)
+        let times = BTreeSet::from([visit.for_s]);
+        Door { visit: &visit, times: &times, environment: &environment, keys, now_s }.read(cookie)
+    }
+
+    /// What a visitor sees that asks a route which keeps visitors for so long, at a time at which so many steps were taken; and its cookie.
+    fn comes(cookie: &mut Option<String>, times: &BTreeSet<u64>, for_s: u64, now_s: u64) -> String {
+        let (keys, environment) = (keys(&[SECRET]), environment());
+        let visit = Visit { for_s, ..visit("a") };
+        let door = Door { visit: &visit, times, environment: &environment, keys: &keys, now_s };
+        let kept = cookie.as_deref().and_then(|cookie| door.read(cookie));
+        let mut kept = kept.unwrap_or_else(|| Kept::new(format!("{now_s:032x}")));
+        if door.going(&kept).is_none() {
+            let now = format!("7_{now_s}").parse().unwrap();
+            *cookie = Some(value(&door.begin(&mut kept, now, false).unwrap()));
+        }
+        door.going(&kept).unwrap().to_string()
+    }
+
+    #[test]
+    fn routes_that_share_a_cookie_keep_a_visitor_each_for_its_own_time() {
+        let times = BTreeSet::from([100, 1_000]);
+        let mut cookie = None;
+        for (now_s, for_s, seen) in [
+            (10, 1_000, "7_10"),
+            (50, 100, "7_10"),
+            (109, 100, "7_10"),
+            (110, 100, "7_110"),
+            (111, 1_000, "7_10"),
+            (209, 100, "7_110"),
+            (500, 100, "7_500"),
+            (1_009, 1_000, "7_10"),
+            (1_010, 1_000, "7_500"),
+            (1_020, 100, "7_1020"),
+            (1_500, 1_000, "7_1020"),
+        ] {
+            assert_eq!(comes(&mut cookie, &times, for_s, now_s), seen, "{now_s} {for_s}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_several_routes_share_is_kept_for_as_long_as_one_of_them_goes_by_it() {
+        let (visit, times, environment) = (visit("a"), BTreeSet::from([100, 1_000]), environment());
+        let keys = keys(&[SECRET]);
+        let set = |now_s, kept: &mut Kept| {
+            let door = Door { visit: &visit, times: &times, environment: &environment, keys: &keys, now_s };
+            door.begin(kept, Entered::default(), false).unwrap()
+        };
+        let mut kept = Kept::new("0".repeat(32));
+        for (now_s, begun) in [(10, 1), (300, 2), (500, 2), (1_200, 2)] {
+            assert!(set(now_s, &mut kept).contains("; Max-Age=1000;"), "the other one may go by it");
+            assert_eq!(kept.begun.len(), begun, "what nobody goes by any more is left out");
+        }
     }
 
     #[test]
@@ -280,6 +379,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_route_sees_what_it_saw_until_its_own_time_is_over(
+            times in prop::collection::btree_set(1_u64..500, 1..5),
+            asks in prop::collection::vec((0_u64..60, any::<prop::sample::Index>()), 1..60),
+        ) {
+            let (mut cookie, mut now_s) = (None, 1);
+            let mut seen = std::collections::BTreeMap::<u64, (u64, String)>::new();
+            for (later, which) in asks {
+                now_s += later;
+                let for_s = *times.iter().nth(which.index(times.len())).unwrap();
+                let sees = comes(&mut cookie, &times, for_s, now_s);
+                let begun: u64 = sees[2..].parse().unwrap();
+                prop_assert!(begun <= now_s && begun + for_s > now_s, "no longer than its time");
+                if let Some((until, before)) = seen.get(&for_s).filter(|(until, _)| *until > now_s) {
+                    prop_assert_eq!(&sees, before, "until {}", until);
+                }
+                seen.insert(for_s, (begun + for_s, sees));
+                prop_assert!(cookie.as_ref().unwrap().len() <= MAX_COOKIE_BYTES);
+            }
+        }
+
         #[test]
         fn a_cookie_that_was_changed_anywhere_is_none(at in 0_usize..80, to in "[ -~]") {
             let keys = keys(&[SECRET]);

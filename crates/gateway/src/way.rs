@@ -41,7 +41,7 @@ use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
 use crate::version_rules;
-use crate::visit::{self, Door, Going};
+use crate::visit::{self, Door, Kept};
 use crate::waits::Waits;
 use crate::worker::Worker;
 
@@ -245,17 +245,19 @@ impl Desk {
         let visit = rule.then.as_ref()?.visit.as_ref().filter(|_| request.is_of_visitor(caller))?;
         let keys = self.environment.visit_keys(table.routes.visits.as_ref());
         let environment = self.environment.name();
-        let door = Door { visit, environment, keys: &keys, now_s: visit::now_s() };
-        let going = door.going(request);
-        notes.key_is_new = going.is_none();
-        let (key, entered, cookie) = match going {
-            Some(Going { key, entered }) => (key, entered, None),
+        let times = table.visit_times.get(&visit.cookie)?;
+        let door = Door { visit, times, environment, keys: &keys, now_s: visit::now_s() };
+        let kept = door.kept(request);
+        notes.key_is_new = kept.is_none();
+        let mut kept = kept.unwrap_or_else(|| Kept::new(visit::made_key(&self.worker.random)));
+        let (entered, cookie) = match door.going(&kept) {
+            Some(entered) => (entered.clone(), None),
             None => {
-                let (key, entered) = (visit::made_key(&self.worker.random), table.entered.clone()?);
-                let cookie = door.begin(&key, &entered, self.is_https(request, caller));
-                (key, entered, cookie)
+                let entered = table.entered.clone()?;
+                (entered.clone(), door.begin(&mut kept, entered, self.is_https(request, caller)))
             }
         };
+        let key = kept.key;
         notes.key.clear();
         notes.key.extend_from_slice(key.as_bytes());
         notes.visit = Some(Box::new(entered));

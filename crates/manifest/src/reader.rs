@@ -216,6 +216,11 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// Returns where the value begins, in bytes.
+    pub(crate) const fn offset(&self) -> usize {
+        self.span.start
+    }
+
     /// Reports that the value is wrong, with the field's example as the hint.
     pub(crate) fn wrong(&self, message: impl Display) {
         let hint = (!self.example.is_empty()).then(|| format!("for example {}", self.example));

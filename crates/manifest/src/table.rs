@@ -60,11 +60,13 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
     let rules = root.table("rules", "[rules]").map(|table| rules(&table));
     let pages = root.get("maintenance", "[[maintenance]] with service = \"orders\"");
     let pages = pages.and_then(|field| field.list()).unwrap_or_default();
+    let mut places = Vec::new();
     let rules = with_maintenance(rules, &pages);
+    places.extend(elements_of(("rules.maintenance", "maintenance"), &pages));
     let entry = root.table("entry", "[entry]").map(|table| entry(&table));
     let ports = root.get("tcp", "[[tcp]] with port = 5433 and service = \"pgbouncer\"");
     let ports = ports.and_then(|field| field.list()).unwrap_or_default();
-    let mut places = Vec::new();
+    places.extend(elements_of(("entry.tcp", "tcp"), &ports));
     let services = root.table("service", "[service.orders] with instances = [\"127.0.0.1:9000\"]");
     let services = services.map(|table| service::services(&table, &mut places)).unwrap_or_default();
     let list = root.get("route", "[[route]] with path = \"/\" and service = \"orders\"");
@@ -236,6 +238,16 @@ fn routes(
         }
     }
     routes
+}
+
+/// Says where the elements of a list stand that are a list of the table as well.
+fn elements_of((table, file): (&str, &str), elements: &[Field<'_>]) -> Vec<Place> {
+    let place = |(index, field): (usize, &Field<'_>)| Place {
+        table: format!("{table}[{index}]"),
+        file: format!("{file}[{index}]"),
+        offset: field.offset(),
+    };
+    elements.iter().enumerate().map(place).collect()
 }
 
 fn place(index: usize, number: usize, offset: usize) -> Place {

@@ -153,7 +153,7 @@ pub struct FieldChanges {
     /// In the place of what there was of that name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
-    /// Beside what there was of that name.
+    /// Beside what there was of that name; of a name that can stand only once, only if there was none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub add: BTreeMap<String, String>,
     /// Names of those that go.
@@ -369,9 +369,19 @@ impl FieldChanges {
         self.remove.iter().any(is) || self.set.keys().any(is)
     }
 
+    /// Goes through what takes the place of what there was.
+    pub fn sets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.set.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Goes through what comes beside what there was.
+    pub fn adds(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.add.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Goes through what comes.
     pub fn gives(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.set.iter().chain(&self.add).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.sets().chain(self.adds())
     }
 
     fn problems(&self) -> Vec<ActionError> {
@@ -411,6 +421,39 @@ fn check_value(name: &str, value: &str) -> Result<(), ActionError> {
         return wrong("has a value with a control character, or with a space at an end");
     }
     Ok(())
+}
+
+/// Tells whether a field, in lower case, can stand once in a message: its value is no list (RFC 9110, 5.3), and who reads two lines of it takes
+/// whichever it likes.
+#[must_use]
+pub fn stands_once(name: &str) -> bool {
+    const NAMES: [&str; 24] = [
+        "access-control-allow-credentials",
+        "access-control-allow-origin",
+        "access-control-max-age",
+        "authorization",
+        "content-disposition",
+        "content-location",
+        "content-type",
+        "etag",
+        "expires",
+        "from",
+        "if-modified-since",
+        "if-range",
+        "if-unmodified-since",
+        "last-modified",
+        "location",
+        "max-forwards",
+        "origin",
+        "range",
+        "referer",
+        "referrer-policy",
+        "retry-after",
+        "strict-transport-security",
+        "user-agent",
+        "x-frame-options",
+    ];
+    NAMES.contains(&name)
 }
 
 /// Tells whether a field, in lower case, belongs to a connection or to the framing, or says something that only the gateway may say.

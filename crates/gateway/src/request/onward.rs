@@ -151,7 +151,8 @@ impl<'b> Request<'b> {
                 }
             }),
         }
-        for (name, value) in changes.iter().flat_map(|changes| changes.gives()) {
+        let has = |name: &str| self.fields_named(name).next().is_some();
+        for (name, value) in changes.iter().flat_map(|changes| changes.gives(has)) {
             output.field(name, value.as_bytes());
         }
         self.write_forwarded(output, (onward.peer, onward.via), trusted);

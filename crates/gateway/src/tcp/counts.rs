@@ -23,10 +23,12 @@ pub(crate) enum TcpEnd {
     NoService,
     /// The client is not the instance whose listener it came to.
     Stranger,
+    /// Somebody said that clients get something else instead of an instance.
+    Maintenance,
 }
 
 /// All of them, in the order of their counters.
-const ENDS: [TcpEnd; 9] = [
+const ENDS: [TcpEnd; 10] = [
     TcpEnd::Client,
     TcpEnd::Instance,
     TcpEnd::ClientReset,
@@ -36,6 +38,7 @@ const ENDS: [TcpEnd; 9] = [
     TcpEnd::Unreachable,
     TcpEnd::NoService,
     TcpEnd::Stranger,
+    TcpEnd::Maintenance,
 ];
 
 impl TcpEnd {
@@ -56,6 +59,7 @@ impl TcpEnd {
             Self::Unreachable => "unreachable",
             Self::NoService => "no_service",
             Self::Stranger => "stranger",
+            Self::Maintenance => "maintenance",
         }
     }
 }

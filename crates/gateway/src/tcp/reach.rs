@@ -54,6 +54,10 @@ pub(super) async fn reach<'a>(
 ) -> Result<Reached<'a>, TcpEnd> {
     let service = worker_service(environment, worker, name).ok_or(TcpEnd::NoService)?;
     let choice = service.choose(key.bytes, &[], None).ok_or(TcpEnd::NoService)?;
+    // Whoever is drawn to a version that is maintained gets no other one, and nothing is counted.
+    if service.page_of(choice.target).is_some() {
+        return Err(TcpEnd::Maintenance);
+    }
     let (began, mut tried, mut is_failed) = (Instant::now(), Vec::new(), false);
     loop {
         let search = Search { tried: &tried, affinity: None, random: &worker.random, now: Moment::now() };

@@ -13,7 +13,7 @@ use lockstep_domain::routes::RouteRule;
 use super::{Desk, Notes};
 use crate::balance::{Pick, Search, pick, pick_in};
 use crate::breaker::{Answer, Breaker, Breakers, Place, Trying};
-use crate::changes;
+use crate::changes::{self, AnswerEdit, Changes};
 use crate::problem::{Problem, Status};
 use crate::table::{Outcome, ServiceTargets, Target};
 use crate::trial::{Class, Key, Seen};
@@ -120,12 +120,14 @@ impl Desk {
         let own = rule.and_then(|rule| rule.policy.as_ref()?.fallback.as_ref());
         match own {
             Some(respond) => {
-                let given = notes.changes.iter().flat_map(|changes| changes.answer().gives());
+                let edit = notes.changes.as_deref().map(Changes::answer);
+                let given = edit.into_iter().flat_map(AnswerEdit::gives).cloned();
+                let kind = edit.and_then(|edit| edit.sets("content-type"));
                 let degraded = ("lockstep-degraded".to_owned(), arm.label.clone());
                 let wait = ("retry-after".to_owned(), wait_s.to_string());
-                let fields = std::iter::once(degraded).chain((respond.status == 503).then_some(wait));
-                let fields = fields.chain(given.cloned());
-                changes::responded(respond, "breaker_open").with_fields(fields)
+                let fields = std::iter::once(degraded).chain(given);
+                let fields = fields.chain((respond.status == 503).then_some(wait));
+                changes::responded(respond, "breaker_open", kind).with_fields(fields)
             }
             None => {
                 let detail = format!("`{}` fails its requests and gets none for now", arm.label);

@@ -159,6 +159,32 @@ async fn what_cannot_be_looked_up_keeps_its_addresses_and_is_said() {
 }
 
 #[tokio::test]
+async fn names_of_which_nobody_says_anything_do_not_delay_one_that_is_answered() {
+    let names = NameServer::start();
+    let [one, _two] = instances(["127.0.0.1", "127.0.0.2"]);
+    let running = gateway(&names, true);
+    let mut table = to(1, one.address.port(), &Approach::default());
+    for named in table.services.values_mut().flat_map(|it| &mut it.splits).map(|it| &mut it.named) {
+        let silent = (0..130).map(|n| {
+            let host = format!("a{n}.silent.internal");
+            names.say(&host, Say::Nothing);
+            NamedEndpoint { host: host.parse().unwrap(), ..named[0].clone() }
+        });
+        let silent: Vec<_> = silent.collect();
+        named.extend(silent);
+    }
+    names.addresses(NAME, &["127.0.0.1"], 0);
+    put(&running, table).await;
+    wait_until("it is found", || ask(&running) == (200, "127.0.0.1".into()));
+    names.addresses(NAME, &["127.0.0.2"], 0);
+    wait_until("it is followed", || ask(&running) == (200, "127.0.0.2".into()));
+    let traffic = running.gateway.admin().traffic();
+    let seen = &traffic.environments["production"].names;
+    let heard = seen.iter().filter(|(name, it)| name.contains("silent") && it.trouble.is_some()).count();
+    assert!(heard < 130, "the others are asked meanwhile: {heard}");
+}
+
+#[tokio::test]
 async fn a_hostile_answer_is_bounded_and_leads_neither_here_nor_to_secrets() {
     let names = NameServer::start();
     let [local] = instances(["127.0.0.1"]);

@@ -1,6 +1,9 @@
 //! Routes with conditions, and what they do with requests.
 
+use std::collections::BTreeMap;
+
 use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::routes::actions::stands_once;
 use lockstep_domain::routes::{Route, RouteTable};
 use lockstep_gateway::Applied;
 use serde_json::{Value, json};
@@ -197,6 +200,77 @@ fn fields_are_changed_on_both_ways() {
     };
     assert_eq!((got("server"), got("x-kept"), got("set-cookie")), (vec!["shop"], vec!["1", "2"], vec![]));
     assert_eq!(answer.header("lockstep-version"), Some("shop@1.0.0"));
+}
+
+/// Names of fields that an answer has twice, of those that can stand once.
+fn twice(answer: &Message) -> Vec<&str> {
+    let names = answer.headers.iter().map(|(name, _)| name.as_str());
+    let mut names: Vec<&str> = names
+        .filter(|name| stands_once(&name.to_ascii_lowercase()) || name.starts_with("content-"))
+        .collect();
+    names.sort_unstable();
+    names.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case(pair[1])).map(|pair| pair[0]).collect()
+}
+
+#[test]
+fn what_can_stand_once_stands_once_whoever_says_it() {
+    let service = Instance::start(|request, stream| {
+        let head =
+            "content-type: text/html\r\nlocation: /there\r\netag: \"1\"\r\naccess-control-allow-origin: *";
+        let kinds = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let kinds: String = kinds.map(|(_, value)| format!("{value};")).collect();
+        let length = kinds.len();
+        raw(
+            stream,
+            format!("HTTP/1.1 200 OK\r\n{head}\r\ncontent-length: {length}\r\n\r\n{kinds}").as_bytes(),
+        )
+    });
+    let every = ["content-type", "location", "retry-after", "etag", "access-control-allow-origin"];
+    let fields: BTreeMap<&str, &str> = every.into_iter().map(|name| (name, "x")).collect();
+    let cors = json!({ "origins": ["https://a.test"], "credentials": true });
+    let acts = [
+        (
+            "respond",
+            json!({ "respond": { "status": 503, "body": "{}", "content_type": "application/json" } }),
+        ),
+        ("redirect", json!({ "redirect": { "path": "/new" } })),
+        ("pass", json!({})),
+        ("cors", json!({ "cors": cors })),
+    ];
+    let ways = [
+        ("set", json!({ "set": fields })),
+        ("add", json!({ "add": fields })),
+        ("both", json!({ "set": fields, "add": fields })),
+    ];
+    let mut routes = Vec::new();
+    for (act, then) in &acts {
+        for (way, changes) in &ways {
+            let mut then = then.clone();
+            then["response_headers"] = changes.clone();
+            then["request_headers"] = json!({ "add": { "content-type": "y" } });
+            routes.push(json!({ "path": format!("/{act}/{way}"), "then": then }));
+        }
+    }
+    let running = open(&service, &routes);
+    let asked = |act: &str, way: &str| {
+        ask(&running, &format!("GET /{act}/{way}"), "origin: https://a.test\r\ncontent-type: z\r\n")
+    };
+    for (act, _) in &acts {
+        for (way, _) in &ways {
+            assert_eq!(twice(&asked(act, way)), Vec::<&str>::new(), "{act} {way}");
+        }
+    }
+    let kind = |act, way| asked(act, way).header("content-type").map(str::to_owned);
+    assert_eq!(kind("respond", "set").as_deref(), Some("x"), "what is set takes the place");
+    assert_eq!(kind("respond", "add").as_deref(), Some("application/json"));
+    assert_eq!(
+        (kind("pass", "set").as_deref(), kind("pass", "add").as_deref()),
+        (Some("x"), Some("text/html"))
+    );
+    assert_eq!(asked("pass", "add").text(), "z;", "also on the way to the service");
+    assert_eq!(asked("redirect", "set").header("location"), Some("/new"));
+    assert_eq!(asked("cors", "set").header("access-control-allow-origin"), Some("https://a.test"));
+    assert_eq!(asked("respond", "add").header("retry-after"), Some("x"));
 }
 
 #[test]

@@ -220,6 +220,53 @@ fn a_visit_holds_for_calls_that_it_causes() {
 }
 
 #[test]
+fn a_browser_that_calls_by_grpc_web_is_a_visitor_as_any() {
+    let mut shop = Shop::open();
+    shop.grows(&[5_000]);
+    let call = |shop: &Shop, kind: &str, fields: &str| {
+        let request = format!(
+            "POST /a/B HTTP/1.1\r\nhost: shop.test\r\ncontent-type: {kind}\r\nx-grpc-web: 1\r\n{fields}\r\n"
+        );
+        shop.running.client().ask(request).unwrap()
+    };
+    for kind in ["application/grpc-web+proto", "application/grpc-web-text"] {
+        let (cookie, version) = shop.visitor();
+        for _ in 0..8 {
+            let answer = call(&shop, kind, &format!("cookie: {cookie}\r\n"));
+            assert_eq!((answer.version(), set(&answer)), (version.as_str(), None), "{kind}");
+        }
+        let first = call(&shop, kind, "");
+        let cookie = set(&first).expect("a visit begins with a call as well");
+        assert_eq!(shop.comes_again(cookie.split_once(';').unwrap().0), first.version());
+    }
+}
+
+#[test]
+fn two_routes_with_one_cookie_do_not_end_each_others_visits() {
+    let mut shop = Shop::open();
+    let mut table = shop.table(&[5_000]);
+    let mut short = table.routes[0].clone();
+    short.rule.path = "/short".into();
+    short.rule.then = serde_json::from_value(json!({ "visit": { "for_s": 1 } })).unwrap();
+    table.routes.push(short);
+    shop.running.gateway.apply(table).unwrap();
+    let first = shop.get("/", "");
+    let mut cookie = set(&first).expect("a cookie");
+    let pair = |cookie: &str| cookie.split_once(';').unwrap().0.to_owned();
+    assert!(cookie.contains("; Max-Age=3600;"), "{cookie}");
+    // The visit of the short route ends, and another one begins: the clock is that of the machine.
+    wait_until("a visit of the short route ends", || {
+        let answer = shop.get("/short", &format!("cookie: {}\r\n", pair(&cookie)));
+        assert_eq!(answer.version(), first.version(), "the visitor has its key");
+        set(&answer).inspect(|set| cookie.clone_from(set)).is_some()
+    });
+    assert!(cookie.contains("; Max-Age=3600;"), "{cookie}");
+    let value = pair(&cookie);
+    assert_eq!(value.split('.').count(), 7, "two beginnings: {value}");
+    assert_eq!(shop.comes_again(&value), first.version(), "the long one goes on");
+}
+
+#[test]
 fn a_verdict_counts_only_who_came_with_the_shares_of_now() {
     let mut shop = Shop::open();
     shop.grows(&[5_000]);

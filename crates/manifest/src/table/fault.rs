@@ -10,10 +10,10 @@ use super::service::{pair, share};
 use crate::reader::{Field, Table};
 
 /// Reads the faults of a service behind those of the services before it.
-pub(super) fn read(field: Option<&Field<'_>>, service: &ServiceName, faults: &mut Vec<Fault>) {
-    for element in field.and_then(Field::list).unwrap_or_default() {
+pub(super) fn read(elements: &[Field<'_>], service: &ServiceName, faults: &mut Vec<Fault>) {
+    for element in elements {
         let number = u32::try_from(faults.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let read = element.table().and_then(|table| fault(&element, &table, (number, service)));
+        let read = element.table().and_then(|table| fault(element, &table, (number, service)));
         faults.extend(read);
     }
 }

@@ -54,13 +54,44 @@ pub(super) fn services(table: &Table<'_>, places: &mut Vec<Place>) -> Services {
         let faults =
             table.get("fault", "[[service.orders.fault]] with abort = 503 and until = 2026-12-01T10:00:00Z");
         let routes = service(key, &table, &mut rules);
+        places.extend(within(key, &table));
         if let Some(name) = name {
-            fault::read(faults.as_ref(), &name, &mut services.faults);
-            services.aliases.extend(aliases.into_iter().map(|alias| (alias, name.clone())));
+            let faults = faults.and_then(|field| field.list()).unwrap_or_default();
+            places.extend(faults.iter().enumerate().map(|(index, field)| Place {
+                table: format!("rules.faults[{}]", services.faults.len() + index),
+                file: format!("service.{key}.fault[{index}]"),
+                offset: field.offset(),
+            }));
+            fault::read(&faults, &name, &mut services.faults);
+            for alias in aliases {
+                places.push(Place {
+                    table: format!("aliases.{alias}"),
+                    file: format!("service.{key}.aliases"),
+                    offset: table.offset(),
+                });
+                if let Some(first) = services.aliases.insert(alias.clone(), name.clone()) {
+                    table.contradicts(format_args!("`{alias}` is a former name of `{first}` already"));
+                }
+            }
             services.routes.insert(name, routes);
         }
     }
     services
+}
+
+/// Says where parts of a service stand that are called otherwise in a table.
+fn within(key: &str, table: &Table<'_>) -> Vec<Place> {
+    let place = |of: String, file: String, field: &Field<'_>| Place {
+        table: format!("services.{key}.{of}"),
+        file: format!("service.{key}.{file}"),
+        offset: field.offset(),
+    };
+    let rules = table.get("rule", "").and_then(|field| field.as_list()).unwrap_or_default();
+    let rules = rules.iter().enumerate();
+    let rules =
+        rules.map(|(index, field)| place(format!("version_rules[{index}]"), format!("rule[{index}]"), field));
+    let rollout = table.get("rollout", "").map(|field| place("growth".into(), "rollout".into(), &field));
+    rules.chain(rollout).collect()
 }
 
 /// How a rollout is written.

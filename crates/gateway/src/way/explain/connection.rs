@@ -9,6 +9,7 @@ use lockstep_domain::tcp_port::{TcpPort, asks_for_names, find};
 
 use super::{ExplainError, Explanation, Outcome, QuestionError, Step, words};
 use crate::environment::Environment;
+use crate::maintenance;
 use crate::table::ServiceTargets;
 
 /// A connection that is asked about.
@@ -80,7 +81,65 @@ fn outcome(environment: &Environment, question: &ConnectionQuestion, steps: &mut
     say("key", "none: each connection is drawn anew, and stays where it is".to_owned());
     let is_one = super::has_one(&service);
     say("version", words::version(&service, None, None, is_one));
-    served(&service, is_one, question)
+    let ends: Vec<_> = service.drawn().map(|target| (target, end(&service, target))).collect();
+    ends.iter().for_each(|(_, end)| say(end.about(), end.says()));
+    // Where one of them takes connections, it is a matter of what is drawn.
+    let closes = match ends.iter().find(|(_, end)| matches!(end, End::Asks(_))) {
+        Some(_) => None,
+        None => {
+            Some(ends.first().map_or(("no_instance", "it has no version".to_owned()), |(_, end)| end.code()))
+        }
+    };
+    closes.map_or_else(|| served(&service, is_one, question), |(code, detail)| refused(code, detail))
+}
+
+/// What becomes of a connection that is drawn to a version.
+enum End {
+    /// An instance of some is asked.
+    Asks(String),
+    Maintained(String),
+    NoInstance(String),
+}
+
+impl End {
+    const fn about(&self) -> &'static str {
+        match self {
+            Self::Asks(_) | Self::NoInstance(_) => "instance",
+            Self::Maintained(_) => maintenance::CODE,
+        }
+    }
+
+    fn says(&self) -> String {
+        let (Self::Asks(says) | Self::Maintained(says) | Self::NoInstance(says)) = self;
+        says.clone()
+    }
+
+    fn code(&self) -> (&'static str, String) {
+        match self {
+            Self::Maintained(_) => (maintenance::CODE, self.says()),
+            Self::Asks(_) | Self::NoInstance(_) => ("no_instance", self.says()),
+        }
+    }
+}
+
+fn end(service: &ServiceTargets, target: usize) -> End {
+    let label = &service.targets[target].label;
+    if let Some(page) = service.page_of(target) {
+        let number = page.number;
+        return End::Maintained(format!(
+            "page {number} of maintenance is for {label}: a connection that is drawn to it is closed"
+        ));
+    }
+    let names = words::instances(&service.routes.splits[target]);
+    match (names.is_empty(), service.finds_instance(target)) {
+        (false, _) => End::Asks(format!("of {label} one of {}", names.join(", "))),
+        (true, true) => {
+            End::Asks(format!("{label} has no instance: one of another version is asked in its place"))
+        }
+        (true, false) => End::NoInstance(format!(
+            "{label} has no instance, and no other version that could be asked has one"
+        )),
+    }
 }
 
 /// Finds the service by the port, or by the listener of an instance.

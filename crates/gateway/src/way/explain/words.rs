@@ -91,9 +91,14 @@ pub(super) fn shares(service: &ServiceTargets) -> Vec<Share> {
         version: version_of(&target.label).to_owned(),
         weight: split.weight,
         protocol: split.protocol.as_str(),
-        instances: split.endpoints.iter().map(instance_name).collect(),
+        instances: instances(split),
     };
     service.routes.splits.iter().zip(&service.targets).map(share).collect()
+}
+
+/// Names the instances of a version.
+pub(super) fn instances(split: &Split) -> Vec<String> {
+    split.endpoints.iter().map(instance_name).collect()
 }
 
 pub(super) fn version(

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use lockstep_domain::entry::EntrySettings;
+use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::explain::{ConnectionQuestion, Explanation, Outcome, explain_connection};
 
@@ -66,4 +67,40 @@ fn what_would_happen_to_a_connection_is_told_by_port_and_by_name() {
     assert_eq!(service(&named), ("shop", None), "it is drawn for each connection");
     assert_eq!(service(&explained(&running, &format!("tcp://{port}"))).0, "no_service", "without its name");
     assert_eq!(service(&explained(&running, &format!("tcp://other.test:{}", port.port()))).0, "no_service");
+}
+
+#[test]
+fn a_connection_that_finds_nobody_is_told_to_be_closed_and_is() {
+    let Opened { running, port } = open(&[stable(0, &[])]);
+    let told = explained(&running, &format!("tcp://{port}"));
+    assert_eq!(service(&told).0, "no_instance", "{told:?}");
+    assert!(told.steps.iter().any(|step| step.about == "instance" && step.says.contains("has no instance")));
+    assert_eq!(TcpStream::connect(port).unwrap().read(&mut [0]).unwrap_or(0), 0, "it is closed");
+}
+
+#[test]
+fn a_connection_to_what_is_maintained_is_closed_and_goes_to_no_other_version() {
+    let (new, old) = (Instance::echo(), Instance::echo());
+    let config = || GatewayConfig { recent: 10, ..GatewayConfig::new("test") };
+    for (version, closed) in [(None, "maintenance"), (Some("1.1.0"), "maintenance"), (Some("1.0.0"), "shop")]
+    {
+        let arms = canary(10_000, ("new", new.address), ("old", old.address));
+        let Opened { running, port } = open_on(config(), &arms, &EntrySettings::default());
+        let mut table = (*running.gateway.serving(&environment()).unwrap()).clone();
+        let page =
+            serde_json::from_value(serde_json::json!({ "number": 3, "service": "shop", "version": version,
+            "respond": { "status": 503 } }));
+        table.rules = Some(GatewayRules { maintenance: vec![page.unwrap()], ..GatewayRules::default() });
+        table.revision += 1;
+        running.gateway.apply(table.in_its_format()).unwrap();
+        let told = explained(&running, &format!("tcp://{port}"));
+        assert_eq!(service(&told).0, closed, "{version:?} {told:?}");
+        if closed == "maintenance" {
+            assert_eq!(TcpStream::connect(port).unwrap().read(&mut [0]).unwrap_or(0), 0, "{version:?}");
+            let recent = || running.gateway.admin().recent(1, None).requests.pop();
+            wait_until("it is told why", || {
+                recent().and_then(|it| it.ended).is_some_and(|it| it.end == closed)
+            });
+        }
+    }
 }
