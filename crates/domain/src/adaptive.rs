@@ -11,9 +11,13 @@
 //! slower is told from one that has too many requests: for the first halving changes nothing, and it has its limit again. A window in which
 //! less than half of the limit was used says the same and costs nothing, so nobody is refused to find `base` while there is room.
 //!
+//! A burst fills the limit for a moment and says little: a version that has nothing to do before and after it is calm. So what is looked at is
+//! how many waited in the mean over the time of the window, too. While that is less than half of the limit nothing is probed, and the limit is at
+//! least `start`; and whoever is about to be refused after a pause in which nothing was seen is let in up to `start` again.
+//!
 //! Only requests count that began in the window: what waited behind those that an earlier limit let in says nothing of this one.
-//! Invariants: the limit stays from `least` to `most`; it does not change while less than half of it is used; a clock that goes back only
-//! begins a window anew.
+//! Invariants: the limit stays from `least` to `most`; it does not fall while less than half of it is used; it does not stay below `start` while
+//! the version is calm; a clock that goes back only begins a window anew.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +42,8 @@ const SOONER: f64 = 0.8;
 const STEEP: f64 = 0.8;
 /// What one window weighs beside what was known.
 const WEIGHT: f64 = 0.3;
+/// So many times as long as answers took last nothing is seen of a version that rests; one that is slow is not seen for some time either.
+const REST: f64 = 4.0;
 
 /// The bounds of a limit that adapts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +119,8 @@ pub struct AdaptiveLimit {
     seen_us: Option<u64>,
     phase: Phase,
     window: Window,
+    /// How long answers took in the last window, in microseconds.
+    last_us: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -137,7 +145,11 @@ struct Window {
     /// Of them those that nobody waited for any more.
     given_up: u32,
     peak: u32,
+    /// How many waited when each of them began, added up.
+    under_way: u64,
     total_us: u64,
+    /// How long all that ended in it waited in it, those that began before it too, in microseconds.
+    busy_us: u64,
 }
 
 impl Window {
@@ -150,6 +162,7 @@ impl Window {
         self.seen = self.seen.saturating_add(1);
         self.given_up += u32::from(!sample.answered);
         self.peak = self.peak.max(sample.under_way);
+        self.under_way = self.under_way.saturating_add(u64::from(sample.under_way));
     }
 
     fn is_full(&self, now_us: u64) -> bool {
@@ -163,7 +176,21 @@ impl Window {
     }
 
     fn mean_us(&self) -> f64 {
-        (self.total_us as f64 / f64::from(self.seen)).max(1.0)
+        (self.total_us as f64 / f64::from(self.seen.max(1))).max(1.0)
+    }
+
+    /// Tells whether less than half of a limit was used in the mean over its time.
+    fn is_idle(&self, limit: f64, now_us: u64) -> bool {
+        let age_us = now_us.saturating_sub(self.begun_us) as f64;
+        // Those that still wait have done so for half of the time that it takes, in the mean, and are not seen.
+        let busy = self.busy_us as f64 / (age_us - self.mean_us() / 2.0).max(1.0);
+        busy * 2.0 < limit
+    }
+
+    /// Tells whether it was idle, and those that began did not find most of a limit used: of those that come at once half find half of it.
+    fn is_calm(&self, limit: f64, now_us: u64) -> bool {
+        let found = self.under_way as f64 / f64::from(self.seen.max(1));
+        self.is_idle(limit, now_us) && found <= limit.mul_add(0.75, 0.25)
     }
 }
 
@@ -173,7 +200,7 @@ impl AdaptiveLimit {
     pub fn new(rule: AdaptiveRule, known: Option<u32>) -> Self {
         let limit = rule.clamp(f64::from(known.unwrap_or(rule.start).max(rule.start)));
         let (base_us, seen_us, window) = (None, None, Window::default());
-        Self { rule, limit, high: limit, base_us, seen_us, phase: Phase::Steady, window }
+        Self { rule, limit, high: limit, base_us, seen_us, phase: Phase::Steady, window, last_us: 0.0 }
     }
 
     /// Returns how many requests may wait at once.
@@ -183,12 +210,27 @@ impl AdaptiveLimit {
         self.limit as u32
     }
 
+    /// Looks at a version that is about to refuse a request: after a pause as many may wait as before anything is known.
+    pub fn look(&mut self, now_us: u64) {
+        let pause_us = (LONG_WINDOW_US as f64).max(self.last_us * REST);
+        let age_us = now_us.saturating_sub(self.window.begun_us) as f64;
+        // A window that is begun anew for nothing would never end where answers take long.
+        let is_low = self.limit < f64::from(self.rule.start) || self.phase != Phase::Steady;
+        if is_low && age_us >= pause_us && self.window.is_idle(self.limit, now_us) {
+            self.window.begin(now_us);
+            self.rest();
+        }
+    }
+
     /// Takes in what was seen of a request that is over now, in microseconds of a clock.
     pub fn see(&mut self, sample: Sample, now_us: u64) {
-        if now_us < self.window.begun_us {
+        // The first one begins the first window.
+        if now_us < self.window.begun_us || self.window.begun_us == 0 {
             self.window.begin(now_us);
         }
-        let began_before = now_us.saturating_sub(self.window.begun_us) < sample.took_us;
+        let age_us = now_us.saturating_sub(self.window.begun_us);
+        self.window.busy_us = self.window.busy_us.saturating_add(sample.took_us.min(age_us));
+        let began_before = age_us < sample.took_us;
         // Who gave up sooner than answers come says nothing of them.
         let is_early = !sample.answered && sample.took_us as f64 <= self.base_us.unwrap_or(UNKNOWN_US);
         if began_before || is_early {
@@ -206,7 +248,10 @@ impl AdaptiveLimit {
     fn turn(&mut self, window: Window, now_us: u64) {
         let mean_us = window.mean_us();
         let is_quiet = f64::from(window.peak) * 2.0 < self.limit;
+        let is_calm = window.is_calm(self.limit, now_us);
+        self.last_us = mean_us;
         match self.phase {
+            Phase::Probing { .. } if is_calm => {}
             Phase::Probing { from, first_us, last_us } => {
                 // How long answers would have taken nobody knows, but it was too long.
                 let is_sooner = mean_us <= last_us * SOONER || window.is_given_up();
@@ -216,14 +261,32 @@ impl AdaptiveLimit {
                 self.base_us = Some(self.base_us.map_or(mean_us, |base| mixed(base, mean_us)));
                 self.seen_us = Some(now_us);
             }
+            // What came at once filled it for a moment.
+            Phase::Steady if is_calm => self.limit = self.next(mean_us),
             Phase::Steady => self.adapt(mean_us, window.is_given_up() || self.is_due(now_us)),
+        }
+        if is_calm {
+            self.rest();
         }
     }
 
-    fn adapt(&mut self, mean_us: f64, looks: bool) {
+    /// Lets as many wait as before a probe, and before anything was known.
+    fn rest(&mut self) {
+        let before = if let Phase::Probing { from, .. } = self.phase { from } else { self.limit };
+        self.phase = Phase::Steady;
+        self.limit = self.rule.clamp(before.max(f64::from(self.rule.start)));
+        self.high = self.high.max(self.limit);
+    }
+
+    /// Returns the limit that a window leads to.
+    fn next(&mut self, mean_us: f64) -> f64 {
         let base = self.base_us.map_or(mean_us, |base| base.min(mixed(base, mean_us)));
         self.base_us = Some(base);
-        let next = self.rule.clamp(self.step(self.limit, mean_us, 0.5));
+        self.rule.clamp(self.step(self.limit, mean_us, 0.5))
+    }
+
+    fn adapt(&mut self, mean_us: f64, looks: bool) {
+        let next = self.next(mean_us);
         let lower = self.rule.clamp(self.limit / 2.0);
         if (looks || next < self.high * STEEP) && lower < self.limit {
             self.phase = Phase::Probing { from: self.limit, first_us: mean_us, last_us: mean_us };

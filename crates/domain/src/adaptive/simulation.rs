@@ -71,13 +71,27 @@ impl Model {
 
     fn run(&self, rule: AdaptiveRule, seed: u64) -> Seen {
         let mut luck = Luck(seed.wrapping_mul(2) + 1);
+        let (end, mut at) = (HOUR + self.seconds * SECOND, HOUR);
+        let arrivals = |luck: &mut Luck| {
+            at += (-(1.0 - luck.next()).ln() * 1e6 / self.rate) as u64 + 1;
+            Some(at).filter(|at| *at < end)
+        };
+        self.run_with(rule, &mut luck, arrivals)
+    }
+
+    /// Runs it with requests that come at these times, in their order; the first one comes at the beginning.
+    fn run_with(
+        &self,
+        rule: AdaptiveRule,
+        luck: &mut Luck,
+        mut arrivals: impl FnMut(&mut Luck) -> Option<u64>,
+    ) -> Seen {
         let mut limit = AdaptiveLimit::new(rule, None);
         let (mut seen, mut limits) = (Seen::default(), 0);
         let (mut queue, mut ends) = (VecDeque::new(), BinaryHeap::<Reverse<(u64, u64, u32)>>::new());
-        let (mut next, mut looked) = (HOUR, HOUR);
-        let mut under_way = 0_u32;
-        let end = HOUR + self.seconds * SECOND;
-        while next < end {
+        let (mut looked, mut under_way) = (HOUR, 0_u32);
+        let mut arriving = Some(HOUR);
+        while let Some(next) = arriving {
             let half = HOUR + self.seconds * SECOND / 2;
             let over = ends.peek().is_some_and(|Reverse((at, ..))| *at <= next);
             let now = if over { ends.peek().map_or(next, |Reverse((at, ..))| *at) } else { next };
@@ -98,8 +112,11 @@ impl Model {
                     seen.waited_us += took_us as f64;
                 }
             } else {
-                next += (-(1.0 - luck.next()).ln() * 1e6 / self.rate) as u64 + 1;
+                arriving = arrivals(luck);
                 seen.asked += u32::from(now >= half);
+                if under_way >= limit.limit() {
+                    limit.look(now);
+                }
                 if under_way < limit.limit() {
                     under_way += 1;
                     queue.push_back((now, under_way));
@@ -194,6 +211,57 @@ fn a_version_with_room_refuses_nobody() {
     }
 }
 
+/// So many at once each time.
+fn bursts(of: usize, each_us: u64, from: u64, to: u64) -> impl Iterator<Item = u64> {
+    (from..to).step_by(each_us as usize).flat_map(move |at| std::iter::repeat_n(at, of))
+}
+
+#[test]
+fn who_is_calm_refuses_no_burst_of_as_many_as_may_wait_before_anything_is_known() {
+    for works_on in [1, 8, 40] {
+        for each_us in [SECOND / 2, SECOND, 7 * SECOND, 100 * SECOND] {
+            for work in [even as Work, differing, mixed_work] {
+                let seconds = 60.max(each_us * 20 / SECOND);
+                let model = Model { seconds, ..Model::new(works_on, work, 0.0) };
+                let mut arrivals = bursts(20, each_us, HOUR, HOUR + seconds * SECOND).skip(1);
+                let luck = &mut Luck(works_on as u64);
+                let seen = model.run_with(AdaptiveRule::default(), luck, |_| arrivals.next());
+                assert_eq!(seen.refused, 0, "{works_on} {each_us}: {seen:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_an_overload_it_refuses_no_such_burst_either() {
+    for (works_on, pause) in [(1, 2), (8, 2), (1, 3_000), (40, 3_000)] {
+        let until = HOUR + 30 * SECOND;
+        let (from, to) = (until + pause * SECOND, until + (pause + 20) * SECOND);
+        let overload = (HOUR..until).step_by((3_333 / works_on).max(1)).skip(1);
+        let mut arrivals = overload.chain(bursts(20, SECOND, from, to));
+        // What is looked at is what came in the last half of the time.
+        let model = Model { seconds: 62, ..Model::new(works_on, differing, 0.0) };
+        let seen = model.run_with(AdaptiveRule::default(), &mut Luck(3), |_| arrivals.next());
+        assert_eq!((seen.asked, seen.refused), (20 * 20, 0), "{works_on} {pause}: {seen:?}");
+    }
+}
+
+/// Some seconds: longer than a window.
+fn long(_: u64, luck: f64) -> f64 {
+    2_000_000.0 * (0.5 + luck)
+}
+
+#[test]
+fn of_what_takes_longer_than_a_window_too_many_are_seen_although_many_are_refused() {
+    for works_on in [1, 4] {
+        let seconds = 1_200;
+        let model = Model { seconds, ..Model::new(works_on, long, works_on as f64 * 1.5) };
+        let seen = model.run(AdaptiveRule::default(), 1);
+        let can = works_on as f64 * seconds as f64 / 4.0;
+        assert!(f64::from(seen.answered) > 0.8 * can && seen.limit < 18.0, "{works_on}: {seen:?}");
+    }
+}
+
 #[test]
 fn after_a_slow_time_it_is_as_before() {
     let slow = Model { seconds: 120, ..overloaded(0.6, 40, slow_for_a_while) };
@@ -252,6 +320,26 @@ proptest! {
             now += gap;
             limit.see(Sample { took_us, under_way: 19, answered: true }, now);
             prop_assert_eq!(limit.limit(), 40);
+        }
+    }
+
+    /// Bursts of up to `start`, and time enough between them that less than a third of it is used in the mean.
+    #[test]
+    fn whatever_bursts_come_a_calm_version_never_has_a_limit_below_its_start(
+        (least, start) in (1_u32..20, 1_u32..60),
+        bursts in prop::collection::vec((1_u32..60, 1_u64..2_000_000, 3_u64..100), 1..60),
+    ) {
+        let rule = AdaptiveRule { least: least.min(start), start, ..AdaptiveRule::default() };
+        let (mut limit, mut now) = (AdaptiveLimit::new(rule, None), HOUR);
+        for (count, took_us, times) in bursts {
+            let count = count.min(start);
+            for place in 1..=count {
+                // One after the other is worked on.
+                now += took_us / u64::from(count);
+                limit.see(Sample { took_us: took_us * u64::from(place) / u64::from(count), under_way: place, answered: true }, now);
+                prop_assert!(limit.limit() >= start, "{:?}", limit);
+            }
+            now += took_us * times;
         }
     }
 
