@@ -95,7 +95,8 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
             };
             found.or_else(|| last_resort(arm, search.tried, search.now))
         }
-    })?;
+    });
+    let lease = lease.or_else(|| instead(arm, search.tried))?;
     Some(Pick { target, lease })
 }
 
@@ -227,6 +228,13 @@ fn last_resort(arm: &Target, tried: &[Arc<Endpoint>], now: Moment) -> Option<Lea
     let mut rest: Vec<_> = arm.endpoints.iter().filter(|it| !is_tried(it, tried)).collect();
     rest.sort_by_key(|it| (it.instance.is_avoided(now), it.instance.in_flight()));
     rest.into_iter().find_map(|it| arm.lease(it))
+}
+
+/// None takes one more, and somebody who may have left gives a place up.
+fn instead(arm: &Target, tried: &[Arc<Endpoint>]) -> Option<Lease> {
+    arm.choosing.most?;
+    let mut rest = arm.endpoints.iter().filter(|it| !is_tried(it, tried));
+    rest.find(|it| it.instance.doubtful.end_one()).and_then(|it| it.lease(None))
 }
 
 fn is_tried(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {

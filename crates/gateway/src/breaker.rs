@@ -14,6 +14,7 @@ use lockstep_domain::{Arm, ServiceName};
 
 use crate::moment::Moment;
 use crate::peer::Peer;
+use crate::room::{Place, Room};
 
 /// One breaker.
 #[derive(Debug)]
@@ -53,17 +54,7 @@ pub(crate) struct Breakers {
     callers: Vec<(Arm, Arc<Breaker>)>,
     degrade: Degrade,
     /// Requests that are under way in the place of the arm.
-    under_way: Arc<AtomicU32>,
-}
-
-/// A request that is under way in the place of another arm.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicU32>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    under_way: Arc<Room>,
 }
 
 /// A request that is a trial of an arm. Nothing is known of one that is dropped before its end was noted.
@@ -266,9 +257,7 @@ impl Breakers {
 
     /// Takes one more request in the place of the arm, unless there are too many.
     pub(crate) fn enter(&self) -> Option<Place> {
-        let one_more = |count: u32| (count < self.degrade.requests).then_some(count + 1);
-        self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Place(Arc::clone(&self.under_way)))
+        self.under_way.enter(self.degrade.requests)
     }
 }
 
@@ -279,7 +268,7 @@ type Key = (Arm, Option<Arm>);
 #[derive(Debug, Default)]
 pub(crate) struct BreakerStates {
     breakers: BTreeMap<Key, Arc<Breaker>>,
-    under_way: BTreeMap<Arm, Arc<AtomicU32>>,
+    under_way: BTreeMap<Arm, Arc<Room>>,
 }
 
 /// A breaker as it is seen.

@@ -19,7 +19,6 @@ use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts, Head};
 use crate::framing::{Body, Recode};
 use crate::http2::{self, PREFACE};
-use crate::leaving::Delivery;
 use crate::mirror;
 use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
@@ -277,8 +276,8 @@ impl Connection {
     fn exchange_in_place(&mut self, prepared: Box<Prepared>) -> impl Future<Output = After> {
         async move {
             let Prepared { facts, routed } = *prepared;
+            let (mut report, delivery) = (Report::begin(), routed.delivery());
             let _place = routed.place;
-            let (mut report, delivery) = (Report::begin(), Delivery::default());
             let exchange = Exchange {
                 client: &mut self.client,
                 deadline: &mut self.deadline,

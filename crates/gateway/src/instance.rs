@@ -25,6 +25,7 @@ use crate::keeping::Keeping;
 use crate::latency::{Latency, Load, Sample};
 use crate::moment::Moment;
 use crate::proxy_out::Told;
+use crate::room::Doubtful;
 use crate::tls::Tls;
 use crate::wire::Wire;
 
@@ -46,6 +47,8 @@ pub(crate) struct Instance {
     /// Whether a connection to it serves the client that it was opened for alone.
     is_for_one: AtomicBool,
     in_flight: AtomicU64,
+    /// Those under way whose clients may have left, where it takes only so many at once.
+    pub(crate) doubtful: Arc<Doubtful>,
     retired: AtomicBool,
     refusals: AtomicU32,
     avoid_until: AtomicU64,
@@ -86,6 +89,7 @@ impl Instance {
             dialling: ArcSwapOption::empty(),
             is_for_one: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
+            doubtful: Arc::default(),
             retired: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
             avoid_until: AtomicU64::new(0),

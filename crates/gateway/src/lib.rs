@@ -80,6 +80,7 @@ mod reply;
 mod report;
 mod request;
 mod request_view;
+mod room;
 mod seat;
 mod served;
 pub mod spans;

@@ -4,11 +4,11 @@
 //! a body or to take an answer, a stream and a WebSocket hold no place. Counting is exact; what is learned from is not all: who finds another
 //! worker at it leaves its sample out, so nobody waits for anybody.
 //!
-//! Invariant: who is let in with all of a request finds fewer waiting than the limit.
+//! Invariant: who is let in with all of a request finds fewer waiting than the limit, or one is ended for it whose client may have left.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::adaptive::{AdaptiveLimit, AdaptiveRule, Sample};
@@ -17,6 +17,7 @@ use lockstep_domain::{Arm, ServiceName};
 
 use crate::answer::AnswerHead;
 use crate::moment::{Moment, micros};
+use crate::room::{Doubt, Doubtful, HalfClosed};
 
 /// How many requests of a version wait at once, for all workers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Limiter {
     waiting: AtomicU32,
     limit: AtomicU32,
     refused: AtomicU64,
+    /// Those that wait and whose clients may have left.
+    doubtful: Arc<Doubtful>,
     state: Mutex<AdaptiveLimit>,
     /// What the clock of the host was ahead of that of this process when the limiter was made, in microseconds.
     ahead_us: u64,
@@ -39,6 +42,7 @@ impl Limiter {
             waiting: AtomicU32::new(0),
             limit: AtomicU32::new(state.limit()),
             refused: AtomicU64::new(0),
+            doubtful: Arc::default(),
             state: Mutex::new(state),
             ahead_us: micros(since).saturating_sub(Moment::now().0),
         }
@@ -46,23 +50,38 @@ impl Limiter {
 
     /// Lets a request in, unless too many wait; one that is not here as a whole takes its place when it is.
     pub(crate) fn enter(self: &Arc<Self>, is_whole: bool) -> Option<Waiting> {
+        let more = u32::from(is_whole);
+        let instead = || self.doubtful.end_one().then(|| self.waiting.fetch_add(more, Ordering::Relaxed));
+        let entered = self.take(more).or_else(|| self.take_after_a_look(more)).or_else(instead);
+        let Some(before) = entered else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let place = AtomicU32::new(if is_whole { before + 1 } else { 0 });
+        Some(Waiting { limiter: Arc::clone(self), place, doubt: OnceLock::new() })
+    }
+
+    /// Counts `more` as waiting where fewer do than may; returns how many did before.
+    fn take(&self, more: u32) -> Option<u32> {
         let limit = self.limit.load(Ordering::Relaxed);
-        let one_more = |waiting: u32| (waiting < limit).then_some(waiting + u32::from(is_whole));
-        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(before) => {
-                let place = AtomicU32::new(if is_whole { before + 1 } else { 0 });
-                Some(Waiting { limiter: Arc::clone(self), place })
-            }
-            Err(_) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        let one_more = |waiting: u32| (waiting < limit).then_some(waiting + more);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()
+    }
+
+    /// After a pause more may wait than before it.
+    fn take_after_a_look(&self, more: u32) -> Option<u32> {
+        {
+            let mut state = self.state.try_lock().ok()?;
+            state.look(Moment::now().0.saturating_add(self.ahead_us));
+            self.limit.store(state.limit(), Ordering::Relaxed);
         }
+        self.take(more)
     }
 
     /// Tells whether one more would be let in.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed)
+        let fits = self.waiting.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed);
+        fits || self.doubtful.is_some()
     }
 
     /// Learns from a request that is over now.
@@ -79,9 +98,18 @@ pub(crate) struct Waiting {
     limiter: Arc<Limiter>,
     /// How many waited with it when it began to, itself included; 0 while it does not.
     place: AtomicU32,
+    /// Keeps it among those that give their place up.
+    doubt: OnceLock<Doubt>,
 }
 
 impl Waiting {
+    /// Gives its place up for another from now on: its client may have left.
+    pub(crate) fn doubt(&self, who: &Arc<HalfClosed>) {
+        if self.place().is_some() {
+            self.doubt.get_or_init(|| self.limiter.doubtful.add(who));
+        }
+    }
+
     /// Takes its place, where it has none yet: all of the request was sent.
     pub(crate) fn begin(&self) {
         if self.place().is_none() {
@@ -116,6 +144,8 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        // Whoever finds it among them finds a place that is still taken.
+        self.doubt.take();
         if self.place().is_some() {
             self.limiter.waiting.fetch_sub(1, Ordering::Relaxed);
         }

@@ -9,9 +9,16 @@ use std::time::Duration;
 
 use crate::problem::{Problem, Status};
 
-pub(crate) use admit::{Place, RouteState, RouteStates, Who, bad_body};
+pub(crate) use admit::{RouteState, RouteStates, Who, bad_body};
 pub(crate) use retry::{CAUSES, Retry, RetryCause};
 pub(crate) use total::{OutOfTime, Total, in_time};
+
+/// Returns what a client is told that had ended its sending, and whose place another request needed.
+pub(crate) fn gave_way() -> Problem {
+    let detail = "all places are taken, and that of a client which has ended its sending is the first to be given to another";
+    Problem::new(Status::Unavailable, "gave_way", detail)
+        .hint("keep the connection open in both directions until the answer is here")
+}
 
 /// Returns what a client is told whose request took longer than its route gives it; `is_sent` tells whether it had sent all of it.
 pub(crate) fn out_of_time(limit: Duration, is_sent: bool) -> Problem {

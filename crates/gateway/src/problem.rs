@@ -10,6 +10,8 @@ use crate::outgoing::{HeadEnd, Pieces};
 
 /// The code of an answer to what a version has no room for.
 pub(crate) const OVERLOADED: &str = "overloaded";
+/// The code of an answer to what is too much at once.
+pub(crate) const BUSY: &str = "busy";
 
 /// Why the gateway answers itself instead of passing an answer on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,7 +315,7 @@ impl Problem {
         }
         output.field("content-length", b"0");
         // What 503 says by `retry-after`: a call is not asked again at once (gRFC A6).
-        if self.code == OVERLOADED {
+        if matches!(self.code, OVERLOADED | BUSY) {
             output.field("grpc-retry-pushback-ms", b"1000");
         }
         // What a route says of its answer is for calls as well.

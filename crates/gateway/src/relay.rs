@@ -39,6 +39,8 @@ const MAX_READ_AHEAD: usize = 16 * 1_024;
 pub(crate) enum ClientEnd {
     #[error("the client closed the connection")]
     Gone,
+    #[error("the client had ended its sending, and another request needs its place")]
+    GaveWay,
     #[error("the body of the request is not valid")]
     Body(#[source] ChunkError),
     #[error("the body of the request did not arrive in time")]
@@ -118,7 +120,7 @@ pub(crate) async fn client_side<S: RequestSource, K: RequestSink>(
     }
     let sent = upstream.upload().ended().unwrap_or_else(Instant::now);
     client.watch(sent, delivery).await;
-    ClientEnd::Gone
+    if delivery.gave_way() { ClientEnd::GaveWay } else { ClientEnd::Gone }
 }
 
 /// How long a side may take nothing, and a client say nothing.
@@ -188,6 +190,7 @@ pub(crate) struct Limit<'a> {
     pub(crate) deadline: &'a mut Deadline,
     /// Takes its place among those that wait when all of the request was sent.
     pub(crate) waiting: Option<&'a Waiting>,
+    pub(crate) delivery: &'a Delivery,
 }
 
 /// Hears the head of the answer; what comes before it is passed on.
@@ -227,7 +230,7 @@ async fn next_head<W: AnswerSink>(
         tokio::select! {
             biased;
             head = &mut head => return head,
-            end = side(client_side.as_mut(), limit.upload, limit.waiting) => return Err(HearError::Client(end)),
+            end = side(client_side.as_mut(), limit.upload, (limit.waiting, limit.delivery)) => return Err(HearError::Client(end)),
             () = forerun.gone() => return Err(HearError::Client(ClientEnd::Gone)),
             () = limit.deadline.passed() => {
                 if limit.upload.ended().is_some_and(|ended| ended.elapsed() >= limit.answer) {
@@ -241,15 +244,18 @@ async fn next_head<W: AnswerSink>(
     }
 }
 
-/// Goes on with the client's side, and sees when all of the request was sent.
+/// Goes on with the client's side, and sees when all of the request was sent, and when its client has ended its sending.
 fn side(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
     upload: &Upload,
-    waiting: Option<&Waiting>,
+    (waiting, delivery): (Option<&Waiting>, &Delivery),
 ) -> impl Future<Output = ClientEnd> {
     std::future::poll_fn(move |cx| {
         let polled = client_side.as_mut().poll(cx);
-        waiting.filter(|_| upload.is_whole()).into_iter().for_each(Waiting::begin);
+        if let Some(waiting) = waiting.filter(|_| upload.is_whole()) {
+            waiting.begin();
+            delivery.half_closed().into_iter().for_each(|who| waiting.doubt(who));
+        }
         polled
     })
 }

@@ -2,39 +2,40 @@
 //! wire on which a request can come.
 
 mod account;
+mod arrive;
 mod entry;
 pub mod explain;
 mod keep;
 mod passage;
 mod span;
+mod turned;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::{Caller, ViaField};
-use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
-use lockstep_domain::routes::service_policy::Balance;
-use lockstep_domain::routes::{Matched, Patience, RouteRule};
+use lockstep_domain::routes::{Matched, RouteRule};
 use lockstep_domain::visit::Entered;
 
 use crate::access;
 use crate::affinity::Affinity;
-use crate::balance::{Pick, Search, pick};
+use crate::balance::Pick;
 use crate::changes::{Asked, Changes};
+use crate::counts::Counts;
 use crate::environment::Environment;
 use crate::framing::Body;
 use crate::injection::{self, Met};
-use crate::limiter::{Limiter, Waiting};
+use crate::leaving::Delivery;
+use crate::limiter::Waiting;
 use crate::maintenance;
-use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
-use crate::policy::{Place, Who};
-use crate::problem::{OVERLOADED, Problem, Status};
+use crate::problem::{Problem, Status};
 use crate::recent::Chosen;
 use crate::request::{Onward, Request};
 use crate::request_view::View;
+use crate::room::Place;
 use crate::seat::Seat;
 use crate::spans::Noted;
 use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
@@ -45,7 +46,8 @@ use crate::visit::{self, Door, Kept};
 use crate::waits::Waits;
 use crate::worker::Worker;
 
-use passage::{Found, count_kept_away};
+use arrive::Arrival;
+use turned::{Turned, Why};
 
 pub(crate) use passage::Passage;
 
@@ -78,18 +80,43 @@ pub(crate) struct Notes {
     pub(crate) span: Option<Box<Noted>>,
     /// What the request was, for the access log; made only where there is one.
     pub(crate) asked: Option<Box<access::Asked>>,
-    /// The fault that it met.
-    fault: Option<Box<Met>>,
+    /// What only few requests have.
+    rare: Option<Box<Rare>>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
     kept: u64,
 }
 
+/// What is noted of few requests: a connection that is idle has no place for it.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The fault that it met.
+    met: Option<Met>,
+    /// The arm that turned it away, and what had chosen that.
+    turned_by: Option<(Arc<Counts>, Chosen)>,
+}
+
 impl Notes {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Notes which fault it met, or that it met none after all.
+    fn meets(&mut self, met: Option<Met>) {
+        if met.is_some() || self.rare.is_some() {
+            self.rare().met = met;
+        }
+    }
+
+    /// Returns the key that the request came with.
+    fn given_key(&self) -> Option<&[u8]> {
+        Some(self.key.as_slice()).filter(|_| !self.key_is_new)
+    }
+
     /// Returns the fault that it met.
     pub(crate) fn met(&self) -> Option<Met> {
-        self.fault.as_deref().copied()
+        self.rare.as_ref()?.met
     }
 }
 
@@ -144,6 +171,12 @@ impl Routed {
         }
     }
 
+    /// Begins to note how much of its answer the client takes, and which places it takes meanwhile.
+    pub(crate) fn delivery(&self) -> Delivery {
+        let degraded = self.passage.as_ref().and_then(|passage| passage.degraded.as_ref());
+        Delivery::with(self.place.iter().chain(degraded.map(|degraded| &degraded.place)))
+    }
+
     /// Returns the arm whose instance is asked first.
     pub(crate) fn target(&self) -> &Target {
         &self.service.targets[self.pick.target]
@@ -179,7 +212,7 @@ impl Desk {
                 notes.visit = visit::carried(request, caller).map(Box::new);
             }
         }
-        (notes.changes, notes.seat, notes.fault) = (None, None, None);
+        (notes.changes, notes.seat, notes.rare) = (None, None, None);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
             self.let_in(request, *origin)?;
             self.route(request, *origin, notes)
@@ -264,21 +297,6 @@ impl Desk {
         cookie
     }
 
-    /// Asks the route whether it takes one more.
-    fn admit(
-        &self,
-        (table, place): (&WorkerTable, Option<usize>),
-        policy: &Policy,
-        request: &Request<'_>,
-        caller: Caller,
-        key: Option<&[u8]>,
-    ) -> Result<Option<Place>, Problem> {
-        let Some(Some(state)) = place.and_then(|place| table.states.get(place)) else { return Ok(None) };
-        let view = View { request, peer: &self.peer, caller, rules: table.routes.rules() };
-        let address = view.client().unwrap_or_else(|| self.peer.address());
-        state.admit(&policy.limits, &request.body, Who { caller, address, key })
-    }
-
     fn route(
         &self,
         request: &Request<'_>,
@@ -288,8 +306,9 @@ impl Desk {
         let (host, path) = (request.authority.host(), &request.path[token..]);
         let path = if path.is_empty() { "/" } else { path };
         let slot = self.environment.table(self.worker.index);
-        let mut service_name = None;
-        for _ in 0..MAX_TABLE_CHANGES {
+        let mut turn = 0;
+        loop {
+            turn += 1;
             let table = slot.load();
             let Some(table) = table.as_ref() else { return Err(no_table()) };
             let matched = match self.peer.calls() {
@@ -307,137 +326,43 @@ impl Desk {
                 notes.changes = Changes::of(rule, &asked)?;
             }
             let Some(service) = table.services.get(matched.service) else {
-                service_name = Some(matched.service.clone());
-                break;
+                return Err(turned::no_instance(matched.service));
             };
             if service.speaks_tcp {
                 return Err(speaks_tcp(&service.service));
             }
             if !service.faults.is_empty() {
                 let (random, counts) = (&self.worker.random, self.environment.faults());
-                notes.fault = injection::meet(&service.faults, request, random, counts).map(Box::new);
+                notes.meets(injection::meet(&service.faults, request, random, counts));
                 notes.met().and_then(Met::answer).map_or(Ok(()), Err)?;
             }
-            let delay = notes.met().and_then(Met::delay);
             let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_deref());
             let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
             if !service.pages.is_empty() {
                 let place = matched.rule.map(|_| (host, path));
                 maintenance::look(service, place, choice.target, notes.changes.as_deref())?;
             }
-            let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
-            let affinity = match matched.rule {
-                Some(rule) => rule.affinity.map(|_| {
-                    let https = self.is_https(request, caller);
-                    Affinity::by_cookie(request, (caller, https), rule.base_path(), key)
-                }),
-                None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
+            let arrival = Arrival {
+                table,
+                service,
+                matched: &matched,
+                choice,
+                request,
+                caller,
+                strip: token + matched.strip,
+                delay: notes.met().and_then(Met::delay),
             };
-            let target = service.targets.get(choice.target);
-            let chooses_by_key = || target.is_some_and(|arm| arm.choosing.balance == Balance::Key);
-            let affinity = affinity.or_else(|| key.filter(|_| chooses_by_key()).map(Affinity::by_key));
-            let affinity = affinity.map(Box::new);
-            let strip = token + matched.strip;
-            let class = || {
-                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
-                service.classify(request.method, seen.unwrap_or(&request.path[strip..]))
-            };
-            let waiting = match target.and_then(|arm| Some((arm, arm.limiter.as_ref()?))) {
-                None => None,
-                Some((arm, limiter)) => {
-                    let waiting = wait_for(limiter, arm, (request, matched.rule), delay);
-                    if waiting.is_err() && !choice.ruled && delay.is_none() {
-                        count_kept_away(arm, class(), choice.held, notes);
-                    }
-                    waiting?
+            match self.arrive(&arrival, notes) {
+                Ok(Some(routed)) => return Ok(routed),
+                // Those there were have just left the table, where there were any.
+                Ok(None) if turn < MAX_TABLE_CHANGES => {}
+                Ok(None) => {
+                    return Err(self.turn_away(Turned::ByVersion(Why::NoInstance), &arrival, notes));
                 }
-            };
-            let random = &self.worker.random;
-            let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
-            let found = match choice.ruled {
-                true => {
-                    pick(service, choice.target, search).map_or(Found::Nobody, |it| Found::Picked(it, None))
-                }
-                false => self.pass(service, choice.target, search),
-            };
-            if let Found::Shut(wait) = found {
-                let arm = &service.targets[choice.target];
-                count_kept_away(arm, class(), choice.held, notes);
-                return Err(self.shut(arm, wait, matched.rule, notes));
+                Err(turned) => return Err(self.turn_away(turned, &arrival, notes)),
             }
-            if let Found::Picked(pick, passage) = found {
-                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.rule);
-                let policy = matched.rule.and_then(|rule| rule.policy.clone());
-                let place = match &policy {
-                    Some(policy) => self.admit((table, matched.place), policy, request, caller, key)?,
-                    None => None,
-                };
-                let class = class();
-                let is_degraded = passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
-                if is_degraded {
-                    count_kept_away(&service.targets[choice.target], class, choice.held, notes);
-                }
-                // What is asked because of a copy is as little drawn as what a rule sends, and says nothing about a split.
-                let is_of_copy = table.mirrors.iter().any(|id| notes.rules.contains(id));
-                // Nor is what was slow on purpose.
-                let ruled = choice.ruled || is_degraded || is_of_copy || delay.is_some();
-                return Ok(Routed {
-                    service: Arc::clone(service),
-                    affinity,
-                    pick,
-                    strip,
-                    waits,
-                    policy,
-                    place,
-                    class,
-                    ruled,
-                    held: choice.held,
-                    delay,
-                    passage,
-                    waiting,
-                    caller,
-                    via: table.routes.rules().via,
-                });
-            }
-            if let Some(arm) = service.targets.get(choice.target)
-                && let Some(most) = arm.choosing.most
-                && arm.is_full()
-            {
-                return Err(full(arm, most));
-            }
-            // Either there is none, or those there were have just left the table.
-            service_name = Some(matched.service.clone());
         }
-        let name = service_name.map(|it| it.to_string()).unwrap_or_default();
-        let detail = format!("no instance of `{name}` takes requests");
-        Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
     }
-}
-
-/// What a client is told of whose version no instance takes one more.
-fn full(arm: &Target, most: u32) -> Problem {
-    let detail =
-        format!("each instance of `{}` has {most} requests under way and takes no more at once", arm.label);
-    Problem::new(Status::Unavailable, "busy", detail)
-}
-
-/// Lets a request in that waits for an answer of an arm, unless too many do. What a route says is a stream, or is late on purpose, holds no place.
-fn wait_for(
-    limiter: &Arc<Limiter>,
-    arm: &Target,
-    (request, rule): (&Request<'_>, Option<&RouteRule>),
-    delay: Option<Duration>,
-) -> Result<Option<Box<Waiting>>, Problem> {
-    let waiting = limiter.enter(matches!(request.body, Body::Done)).ok_or_else(|| overloaded(arm))?;
-    let is_stream = rule.is_some_and(|rule| rule.patience == Some(Patience::Stream));
-    Ok(Some(Box::new(waiting)).filter(|_| !is_stream && delay.is_none()))
-}
-
-fn overloaded(arm: &Target) -> Problem {
-    let label = arm.label.as_str();
-    let detail = format!("as many requests wait for `{label}` as it answers in time, and no more may");
-    let problem = Problem::new(Status::Unavailable, OVERLOADED, detail);
-    problem.hint("see `lockstep gateway top`").of_version(label)
 }
 
 fn no_table() -> Problem {

@@ -95,6 +95,10 @@ impl<'c, C: Client> Exchange<'c, C> {
                 self.report.end = End::ClientLeft;
                 return After::Close;
             }
+            ClientEnd::GaveWay => {
+                self.gone(attempt, began);
+                policy::gave_way().of_version(&attempt.target.label)
+            }
             ClientEnd::Body(error) => policy::bad_body(*error, self.facts.body_limit),
             ClientEnd::Stalled => Problem::new(Status::RequestTimeout, "body_stalled", end.to_string()),
         };

@@ -42,10 +42,14 @@ impl<'c, C: Client> Exchange<'c, C> {
         let delivery = self.delivery;
         delivery.begin();
         let _watch = delivery.watch(upload);
+        let is_limited = attempt.target.choosing.most.is_some();
+        if is_limited || !self.course.tried.is_empty() {
+            delivery.asks(Some(&attempt.endpoint.instance.doubtful).filter(|_| is_limited));
+        }
         let side = client_side(source, self.facts.recode, writer, delivery, patience);
         let mut side = pin!(side);
         let waiting = self.waiting.as_deref();
-        let limit = Limit { upload, answer: limit, deadline: self.deadline, waiting };
+        let limit = Limit { upload, answer: limit, deadline: self.deadline, waiting, delivery };
         let unanswered = upload.sent().map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
         let mut head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use lockstep_domain::ServiceName;
@@ -16,12 +15,13 @@ use super::buckets::{Buckets, Taken};
 use crate::chunked::ChunkError;
 use crate::framing::Body;
 use crate::moment::Moment;
-use crate::problem::{Problem, Quota, Status};
+use crate::problem::{BUSY, Problem, Quota, Status};
+use crate::room::{Place, Room};
 
 /// What is counted of a route.
 #[derive(Debug, Default)]
 pub(crate) struct RouteState {
-    under_way: AtomicU32,
+    under_way: Arc<Room>,
     /// Made with the first request that is counted.
     buckets: OnceLock<Buckets>,
 }
@@ -29,16 +29,6 @@ pub(crate) struct RouteState {
 /// What is counted of all routes that limit something.
 #[derive(Debug, Default)]
 pub(crate) struct RouteStates(BTreeMap<(ServiceName, String), Arc<RouteState>>);
-
-/// A request that is under way on a route that limits how many are.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<RouteState>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +74,7 @@ impl RouteState {
     /// # Errors
     /// The answer of the gateway where one more is too much.
     pub(crate) fn admit(
-        self: &Arc<Self>,
+        &self,
         limits: &RouteLimits,
         body: &Body,
         who: Who<'_>,
@@ -95,7 +85,8 @@ impl RouteState {
             return Err(too_large(limit));
         }
         // Who finds no place has used nothing up.
-        let place = limits.concurrency.map(|most| self.enter(most)).transpose()?;
+        let enter = |most| self.under_way.enter(most).ok_or_else(|| busy(most));
+        let place = limits.concurrency.map(enter).transpose()?;
         // What services of the environment ask each other is theirs to bound.
         if let Some(rate) = limits.rate.filter(|_| who.caller != Caller::Instance) {
             self.count(&rate, who)?;
@@ -117,12 +108,6 @@ impl RouteState {
             Taken::Token { .. } => Ok(()),
             Taken::Wait(wait) => Err(too_many(rate, wait)),
         }
-    }
-
-    fn enter(self: &Arc<Self>, most: u32) -> Result<Place, Problem> {
-        let one_more = |count: u32| (count < most).then_some(count + 1);
-        let entered = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        entered.map(|_| Place(Arc::clone(self))).map_err(|_| busy(most))
     }
 }
 
@@ -156,7 +141,7 @@ fn too_large(limit: u64) -> Problem {
 
 fn busy(most: u32) -> Problem {
     let detail = format!("{most} requests are under way on this route, and it takes no more at once");
-    Problem::new(Status::Unavailable, "busy", detail)
+    Problem::new(Status::Unavailable, BUSY, detail)
 }
 
 fn too_many(rate: &RateLimit, wait_ns: u64) -> Problem {

@@ -3,7 +3,7 @@
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::CALLER_PATH_PREFIX;
 
-use super::{Desk, Notes};
+use super::{Desk, Notes, Rare};
 use crate::access::{Asked, Parties};
 use crate::peer::Origin;
 use crate::problem::Problem;
@@ -47,9 +47,12 @@ impl Desk {
     /// Counts a request that is over, and logs it.
     pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
+        let Rare { met, turned_by } = notes.rare.take().map(|rare| *rare).unwrap_or_default();
         // One that is to wait may be refused before.
-        report.fault =
-            notes.fault.take().map(|met| *met).filter(|met| met.delay().is_none() || report.delayed);
+        report.fault = met.filter(|met| met.delay().is_none() || report.delayed);
+        if report.arm.is_none() {
+            report.arm = turned_by.map(|(counts, _)| counts);
+        }
         match &report.arm {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),

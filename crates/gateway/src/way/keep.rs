@@ -43,6 +43,8 @@ impl Desk {
         // The address behind a proxy is only looked for where somebody asks for it.
         let behind = || view.client().filter(|_| table.asked.clients);
         let place = |routed: &Routed| slot(&routed.service.routes.salt, &notes.key);
+        let went =
+            routed.map(|routed| (Arc::clone(&routed.target().counts), routed.chosen(notes.key_is_new)));
         Way {
             environment: self.environment.name().clone(),
             client: Some(view.caller)
@@ -52,7 +54,7 @@ impl Desk {
             caller: view.caller,
             https: self.is_https(request, view.caller),
             seat: notes.seat.clone(),
-            arm: routed.map(|routed| (Arc::clone(&routed.target().counts), routed.chosen(notes.key_is_new))),
+            arm: went.or_else(|| notes.rare.as_ref()?.turned_by.clone()),
             place: routed.and_then(|routed| u16::try_from(place(routed)).ok()).unwrap_or(0),
         }
     }

@@ -1,22 +1,21 @@
 //! Past the breaker of the arm that was chosen: to an instance of it, to one of the arm that stands in for it, or to no instance.
 //!
 //! Invariant: an arm that stands in for another gets nothing in its place while the breaker of that is closed. A request that is
-//! kept from its arm counts there as one that failed: a version on trial must not look better because it is asked less.
+//! kept from its arm counts there as one that failed ([`super::turned`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use lockstep_domain::breaker::TrialEnd;
 use lockstep_domain::routes::RouteRule;
 
 use super::{Desk, Notes};
 use crate::balance::{Pick, Search, pick, pick_in};
-use crate::breaker::{Answer, Breaker, Breakers, Place, Trying};
+use crate::breaker::{Answer, Breaker, Breakers, Trying};
 use crate::changes::{self, AnswerEdit, Changes};
 use crate::problem::{Problem, Status};
-use crate::table::{Outcome, ServiceTargets, Target};
-use crate::trial::{Class, Key, Seen};
+use crate::room::Place;
+use crate::table::{ServiceTargets, Target};
 
 /// How a request came past the breakers, where it did not simply pass.
 #[derive(Debug, Default)]
@@ -32,7 +31,7 @@ pub(crate) struct Passage {
 pub(crate) struct Degraded {
     /// The version that was chosen.
     pub(crate) of: String,
-    _place: Place,
+    pub(crate) place: Place,
 }
 
 /// Where a request goes.
@@ -101,7 +100,7 @@ impl Desk {
         };
         let pick = pick_in(service, other, search).filter(|pick| pick.is_good(search.now))?;
         breaker.instead.degraded.fetch_add(1, Ordering::Relaxed);
-        let degraded = Degraded { of: service.targets[target].label.clone(), _place: place };
+        let degraded = Degraded { of: service.targets[target].label.clone(), place };
         Some((pick, Box::new(Passage { trying, degraded: Some(degraded) })))
     }
 
@@ -135,14 +134,5 @@ impl Desk {
                 problem.hint("see `lockstep status`").degraded(&arm.label, wait_s)
             }
         }
-    }
-}
-
-/// Counts a request for the arm that it was kept from.
-pub(super) fn count_kept_away(arm: &Target, class: Class, held: bool, notes: &Notes) {
-    arm.tally.count(Outcome::Failed);
-    if let Some(meter) = arm.meter.as_ref().filter(|_| !held) {
-        let key = Key { bytes: &notes.key, is_new: notes.key_is_new };
-        meter.count(class, key, Seen::Nothing, Duration::ZERO);
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use lockstep_gateway::Applied;
+use lockstep_gateway::recent::RecentList;
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, Applied, GatewayConfig};
 use serde_json::{Value, json};
 
 use crate::policies::code;
+use crate::seeing::{Asked, lines};
 use crate::support::{
     ArmSpec, Client, Instance, Message, PATIENCE, Running, answer, canary, raw, stable, table, wait_until,
 };
@@ -15,7 +17,7 @@ fn at_most(count: u32) -> Value {
     json!({ "adaptive_limit": { "least": count, "start": count, "most": count } })
 }
 
-fn start(arms: &[ArmSpec<'_>], policy: &Value) -> Running {
+pub(crate) fn start(arms: &[ArmSpec<'_>], policy: &Value) -> Running {
     let running = Running::start(arms);
     apply(&running, 2, arms, policy);
     running
@@ -30,13 +32,13 @@ fn apply(running: &Running, revision: u64, arms: &[ArmSpec<'_>], policy: &Value)
 }
 
 /// An instance that answers what it is asked for `/wait` once it is told to.
-struct Held {
-    instance: Instance,
-    arrived: Receiver<()>,
-    go: Sender<()>,
+pub(crate) struct Held {
+    pub(crate) instance: Instance,
+    pub(crate) arrived: Receiver<()>,
+    pub(crate) go: Sender<()>,
 }
 
-fn held() -> Held {
+pub(crate) fn held() -> Held {
     let ((arrives, arrived), (go, wait)) = (channel(), channel());
     let (arrives, wait) = (Mutex::new(arrives), Arc::new(Mutex::new(wait)));
     let instance = Instance::start(move |request, stream| {
@@ -49,18 +51,18 @@ fn held() -> Held {
     Held { instance, arrived, go }
 }
 
-fn begin(running: &Running, held: &Held) -> Client {
+pub(crate) fn begin(running: &Running, held: &Held) -> Client {
     let mut client = running.client();
     client.send("GET /wait HTTP/1.1\r\nhost: shop.test\r\nx-lockstep-key: k\r\n\r\n").unwrap();
     held.arrived.recv_timeout(PATIENCE).unwrap();
     client
 }
 
-fn ask(running: &Running) -> Message {
+pub(crate) fn ask(running: &Running) -> Message {
     running.client().get("/", "k").unwrap()
 }
 
-fn metric(running: &Running, name: &str) -> Option<u64> {
+pub(crate) fn metric(running: &Running, name: &str) -> Option<u64> {
     let text = running.gateway.admin().metrics();
     let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")))?;
     line.rsplit(' ').next()?.parse().ok()
@@ -94,18 +96,62 @@ fn what_is_over_it_is_refused_at_once_and_opens_no_breaker() {
     assert_eq!(metric(&running, "lockstep_gateway_breaker_opened_total"), Some(0));
 }
 
+/// The two limits of a version, both of one request at once.
+pub(crate) fn limits_of_one() -> [(Value, &'static str); 2] {
+    [(at_most(1), "overloaded"), (json!({ "max_requests": 1 }), "busy")]
+}
+
 #[test]
 fn a_version_on_trial_that_is_full_fails_whom_it_refuses_and_nobody_else_is_asked() {
-    let held = held();
-    let old = Instance::named("old");
-    let running = start(&canary(9_999, ("new", held.instance.address), ("old", old.address)), &at_most(1));
-    let mut waiting = begin(&running, &held);
-    for _ in 0..5 {
-        assert_eq!((ask(&running).status(), old.served()), (503, 0));
+    for (policy, why) in limits_of_one() {
+        let held = held();
+        let old = Instance::named("old");
+        let running = start(&canary(9_999, ("new", held.instance.address), ("old", old.address)), &policy);
+        let mut waiting = begin(&running, &held);
+        for _ in 0..5 {
+            let refused = ask(&running);
+            assert_eq!((refused.status(), code(&refused).as_str(), old.served()), (503, why, 0));
+            assert_eq!((refused.header("retry-after"), refused.version()), (Some("1"), "1.1.0"));
+        }
+        held.go.send(()).unwrap();
+        assert_eq!(waiting.read().unwrap().version(), "1.1.0");
+        assert_eq!((running.traffic(1).requests, running.traffic(1).failures), (6, 5), "{why}");
     }
-    held.go.send(()).unwrap();
-    assert_eq!(waiting.read().unwrap().version(), "1.1.0");
-    assert_eq!((running.traffic(1).requests, running.traffic(1).failures), (6, 5));
+}
+
+#[test]
+fn whom_a_version_turns_away_is_logged_with_it() {
+    for (policy, why) in limits_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let to = AccessLogTarget::File(path.clone());
+        let access_log = Some(AccessLogConfig { to, queries: false });
+        let held = held();
+        let arms = [stable(0, &[("one", held.instance.address)])];
+        let config = GatewayConfig { access_log, recent: 10, ..GatewayConfig::new("test") };
+        let running = Running::of(config, &arms);
+        apply(&running, 2, &arms, &policy);
+        let waiting = begin(&running, &held);
+        assert_eq!(ask(&running).status(), 503);
+        let lines = lines(&path, 1);
+        assert_eq!(
+            (&lines[0]["code"], &lines[0]["version"], &lines[0]["tries"]),
+            (&json!(why), &json!("shop@1.0.0"), &json!(0))
+        );
+        let asked = Asked::serve(running.gateway.admin());
+        let list: RecentList = serde_json::from_str(&asked.ask("/-/recent").1).unwrap();
+        let refused = list.requests.iter().find(|it| it.path == "/").unwrap();
+        assert_eq!((refused.service.as_deref(), refused.version.as_deref()), (Some("shop"), Some("1.0.0")));
+        assert_eq!(refused.ended.as_ref().unwrap().code.as_deref(), Some(why));
+        let metrics = running.gateway.admin().metrics();
+        let counted = metrics.lines().find(|line| line.contains("requests_total") && line.contains("5xx"));
+        assert!(
+            counted.is_some_and(|line| line.contains("version=\"1.0.0\"") && line.ends_with(" 1")),
+            "{metrics}"
+        );
+        held.go.send(()).unwrap();
+        drop(waiting);
+    }
 }
 
 #[test]

@@ -198,8 +198,12 @@ fn a_service_that_runs_nowhere_answers_with_the_reason() {
     assert!(answer.text().contains("no instance of `stock` takes requests"), "{}", answer.text());
     apply(&running, calling(3, &arms, &[], vec![caller("web-1", 0, ip)]));
     assert_eq!(client.get("/", "k").unwrap().status(), 503, "it is not even in the table");
-    let counted = "caller_config=\"0\",service=\"stock\",version=\"\",config=\"\",class=\"5xx\"} 2";
-    wait_for_metric(&running, counted);
+    for (version, config) in [("1.0.0", "0"), ("", "")] {
+        let counted = format!(
+            "caller_config=\"0\",service=\"stock\",version=\"{version}\",config=\"{config}\",class=\"5xx\"}} 1"
+        );
+        wait_for_metric(&running, &counted);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::support::{
 
 const DAY_MS: u64 = 86_400_000;
 
-fn limits(limits: &Value) -> Value {
+pub(crate) fn limits(limits: &Value) -> Value {
     json!({ "limits": limits })
 }
 

@@ -12,6 +12,7 @@ mod compress;
 mod explain;
 mod failures;
 mod faults;
+mod half_closed;
 mod health;
 mod hygiene;
 mod injected;

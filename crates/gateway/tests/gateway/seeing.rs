@@ -189,7 +189,7 @@ fn logged(path: &Path, queries: bool) -> (Gateway, SocketAddr) {
     (gateway, address)
 }
 
-fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
+pub(crate) fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
     let read = || std::fs::read_to_string(path).unwrap_or_default();
     wait_until("the lines are written", || read().lines().count() >= count);
     read().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
