@@ -61,6 +61,7 @@ pub mod operation;
 pub mod outliers;
 mod over;
 pub mod plan;
+pub mod priority;
 pub mod process;
 pub mod protocol;
 pub mod reconcile;

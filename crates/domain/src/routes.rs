@@ -48,6 +48,7 @@ pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
+pub use crate::priority::FORMAT_WITH_PRIORITIES;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use crate::targets::{FORMAT_WITH_NAMES, NamedEndpoint};
 pub use crate::visit::FORMAT_WITH_VISITS;
@@ -112,7 +113,9 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 ///
 /// 21: instances that are named by host, and zones of instances, which a gateway of an earlier format would not find or not prefer. A table
 /// without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_NAMES;
+///
+/// 22: priorities of requests, by which a gateway of an earlier format would not refuse. A table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PRIORITIES;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
 pub const FORMAT_WITH_SHEDDING: u32 = 20;
 /// The format that a gateway must take where a route has answers compressed.
@@ -406,7 +409,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.needs_names() {
+        let format = if self.needs_priorities() {
+            FORMAT_WITH_PRIORITIES
+        } else if self.needs_names() {
             FORMAT_WITH_NAMES
         } else if self.needs_shedding() {
             FORMAT_WITH_SHEDDING
@@ -452,6 +457,13 @@ impl RouteTable {
             FORMAT_BEFORE_ALIASES
         };
         Self { format, ..self }
+    }
+
+    /// Tells whether a gateway before [`FORMAT_WITH_PRIORITIES`] would refuse others first.
+    fn needs_priorities(&self) -> bool {
+        let mut splits = self.services.values().flat_map(|routes| &routes.splits);
+        let is_shared = |split: &Split| split.policy.as_ref().is_some_and(|it| it.priorities.is_some());
+        splits.any(is_shared) || self.routes.iter().any(|route| route.rule.has_priority())
     }
 
     /// Tells whether a gateway before [`FORMAT_WITH_NAMES`] would miss an instance, or not prefer one.

@@ -111,6 +111,8 @@ struct Line<'a> {
     delay_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'static str>,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -201,6 +203,7 @@ impl AccessLog {
             delayed: report.delayed,
             delay_ms: report.fault.and_then(Met::delay).map(|delay| delay.as_millis() as u64),
             fault: report.fault.map(|met| met.number),
+            priority: Some(report.priority.word()).filter(|_| !report.priority.is_usual()),
             end: report.end.word(),
             trace: &asked.trace,
         };

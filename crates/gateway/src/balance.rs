@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockstep_domain::outliers::{Counted, Outlier};
+use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::SplitRole;
 use lockstep_domain::routes::service_policy::Balance;
 
@@ -48,6 +49,8 @@ pub(crate) struct Search<'a> {
     pub(crate) affinity: Option<&'a Affinity>,
     pub(crate) random: &'a Random,
     pub(crate) now: Moment,
+    /// How important the request is that one is looked for.
+    pub(crate) priority: Priority,
 }
 
 impl Search<'_> {
@@ -65,7 +68,7 @@ impl Search<'_> {
 pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) -> Option<Pick> {
     let now = search.now;
     let own = pick_in(service, wanted, search);
-    if own.is_none() && service.targets.get(wanted).is_some_and(Target::is_full) {
+    if own.is_none() && service.targets.get(wanted).is_some_and(|arm| arm.is_full(search.priority)) {
         // What a version has no room for is refused: no other was meant for it.
         return None;
     }
@@ -87,13 +90,15 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
     let kept = search.affinity.and_then(|affinity| kept(arm, affinity, search));
     let lease = kept.or_else(|| match arm.endpoints.as_slice() {
         [] => None,
-        [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(|it| arm.lease(it)),
+        [only] => {
+            Some(only).filter(|it| !is_tried(it, search.tried)).and_then(|it| arm.lease(it, search.priority))
+        }
         many => {
             let found = match &arm.zones {
                 None => among(arm, many, search),
                 Some(zones) => zones.choose(arm, search),
             };
-            found.or_else(|| last_resort(arm, search.tried, search.now))
+            found.or_else(|| last_resort(arm, search))
         }
     });
     let lease = lease.or_else(|| instead(arm, search.tried))?;
@@ -104,7 +109,9 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
 pub(crate) fn among(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
     match endpoints {
         [] => None,
-        [only] => Some(only).filter(|it| search.serves(arm, it)).and_then(|it| arm.lease(it)),
+        [only] => {
+            Some(only).filter(|it| search.serves(arm, it)).and_then(|it| arm.lease(it, search.priority))
+        }
         many if arm.takes_turns() => in_turn(arm, many, search),
         many => two_choices(arm, many, search),
     }
@@ -112,7 +119,8 @@ pub(crate) fn among(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_
 
 /// Picks the instance that a client is kept at, while that serves.
 fn kept(arm: &Target, affinity: &Affinity, search: Search<'_>) -> Option<Lease> {
-    arm.lease(affinity.choose(&arm.endpoints, &arm.leaving, |it| search.serves(arm, it))?)
+    let chosen = affinity.choose(&arm.endpoints, &arm.leaving, |it| search.serves(arm, it))?;
+    arm.lease(chosen, search.priority)
 }
 
 fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
@@ -121,17 +129,17 @@ fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) ->
     let (first, second) = draw(arm, endpoints, (random, now));
     if serves(first)
         && serves(second)
-        && let Some(lease) = arm.lease(better(arm, first, second, now))
+        && let Some(lease) = arm.lease(better(arm, first, second, now), search.priority)
     {
         return Some(lease);
     }
     let serving: Vec<_> = endpoints.iter().filter(|it| serves(it)).cloned().collect();
     match serving.as_slice() {
         [] => None,
-        [only] => arm.lease(only),
+        [only] => arm.lease(only, search.priority),
         many => {
             let (first, second) = draw(arm, many, (random, now));
-            arm.lease(better(arm, first, second, now))
+            arm.lease(better(arm, first, second, now), search.priority)
         }
     }
 }
@@ -142,20 +150,20 @@ fn in_turn(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Opt
     let turn = &endpoints[arm.choosing.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len()];
     if search.serves(arm, turn)
         && arm.is_warm(turn, (random, now))
-        && let Some(lease) = arm.lease(turn)
+        && let Some(lease) = arm.lease(turn, search.priority)
     {
         return Some(lease);
     }
     let serving: Vec<_> = endpoints.iter().filter(|it| search.serves(arm, it)).collect();
     let drawn = || serving[random.below(serving.len())];
     let warm = (0..REDRAWS).filter(|_| !serving.is_empty()).map(|_| drawn());
-    warm.filter(|it| arm.is_warm(it, (random, now))).find_map(|it| arm.lease(it))
+    warm.filter(|it| arm.is_warm(it, (random, now))).find_map(|it| arm.lease(it, search.priority))
 }
 
 impl Target {
     /// Counts a request as under way at an instance that has room for it.
-    fn lease(&self, endpoint: &Arc<Endpoint>) -> Option<Lease> {
-        endpoint.lease(self.choosing.most)
+    fn lease(&self, endpoint: &Arc<Endpoint>, priority: Priority) -> Option<Lease> {
+        endpoint.lease(self.choosing.most(priority))
     }
 
     /// Tells whether its instances are asked one after the other. On trial they are balanced by requests under way alone.
@@ -224,10 +232,10 @@ fn better<'e>(
 }
 
 /// None serves well: a doubtful answer is better than none.
-fn last_resort(arm: &Target, tried: &[Arc<Endpoint>], now: Moment) -> Option<Lease> {
+fn last_resort(arm: &Target, Search { tried, now, priority, .. }: Search<'_>) -> Option<Lease> {
     let mut rest: Vec<_> = arm.endpoints.iter().filter(|it| !is_tried(it, tried)).collect();
     rest.sort_by_key(|it| (it.instance.is_avoided(now), it.instance.in_flight()));
-    rest.into_iter().find_map(|it| arm.lease(it))
+    rest.into_iter().find_map(|it| arm.lease(it, priority))
 }
 
 /// None takes one more, and somebody who may have left gives a place up.

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockstep_domain::Arm;
+use lockstep_domain::priority::Priority;
 
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
 use crate::policy::CAUSES;
+use crate::problem::{BUSY, OVERLOADED};
 use crate::report::Report;
 use crate::tcp::{TcpCounts, TcpSums};
 
@@ -18,6 +20,9 @@ pub(crate) const BOUNDS_MS: [u64; 13] =
     [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000];
 /// Classes of statuses as metrics name them: by the first digit, and `none` for a client that left without an answer.
 pub(crate) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The codes of answers to what an arm turns away.
+pub(crate) const TURNED_AWAY: [&str; 4] = [OVERLOADED, BUSY, "breaker_open", "no_instance"];
 
 /// What the clients of an arm got; without an arm, what the gateway answered before it had chosen one.
 #[derive(Debug, Default)]
@@ -39,6 +44,8 @@ pub(crate) struct Counts {
     calls: [AtomicU64; GrpcStatus::COUNT],
     /// Requests that met a fault on purpose, by what that was and what their clients got. They are counted nowhere else here.
     faulted: [[AtomicU64; CLASSES.len()]; Met::KINDS.len()],
+    /// Requests that the arm turned away, by the code of the answer and their priority.
+    turned_away: [[AtomicU64; Priority::ALL.len()]; TURNED_AWAY.len()],
     /// Connections that are passed as bytes.
     pub(crate) tcp: TcpCounts,
 }
@@ -55,6 +62,7 @@ pub(crate) struct Sums {
     pub(crate) degraded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
     pub(crate) faulted: [[u64; CLASSES.len()]; Met::KINDS.len()],
+    pub(crate) turned_away: [[u64; Priority::ALL.len()]; TURNED_AWAY.len()],
     pub(crate) tcp: TcpSums,
 }
 
@@ -93,6 +101,11 @@ impl Counts {
         if report.degraded {
             add(&self.degraded, 1);
         }
+        if report.is_turned_away
+            && let Some(why) = TURNED_AWAY.iter().position(|code| report.code == Some(*code))
+        {
+            add(&self.turned_away[why][report.priority.index()], 1);
+        }
     }
 
     /// Adds what was counted to `sums`.
@@ -111,6 +124,9 @@ impl Counts {
             *sum += read(counter);
         }
         for (sum, counter) in sums.faulted.iter_mut().flatten().zip(self.faulted.iter().flatten()) {
+            *sum += read(counter);
+        }
+        for (sum, counter) in sums.turned_away.iter_mut().flatten().zip(self.turned_away.iter().flatten()) {
             *sum += read(counter);
         }
         sums.total_us += read(&self.total_us);

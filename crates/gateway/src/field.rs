@@ -24,6 +24,8 @@ pub(crate) enum Field {
     ForwardedHost,
     ForwardedPort,
     RealIp,
+    /// How important it is, by the word of somebody who is believed.
+    Priority,
     /// Something else that a client says of itself, or of the request before it.
     Claim,
     /// Named like a field that the gateway reads or writes, with `_` for `-`. Programs that hand fields on as variables
@@ -97,6 +99,7 @@ impl Field {
             17 => &[
                 ("transfer-encoding", Self::TransferEncoding),
                 ("x-forwarded-proto", Self::ForwardedProto),
+                ("lockstep-priority", Self::Priority),
                 ("lockstep-degraded", Self::Verdict),
                 ("lockstep-shielded", Self::Verdict),
             ],

@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 
+use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
 use crate::field::members;
+use crate::priority;
 use crate::version_rules;
 use crate::visit;
 
@@ -72,7 +74,7 @@ pub(crate) fn in_cookie(value: &str) -> Option<&[u8]> {
 /// limits allow.
 pub(crate) fn write_baggage<'a>(
     output: &mut Vec<u8>,
-    (key, rules, entered): (&[u8], &[u64], Option<&Entered>),
+    (key, rules, entered, priority): (&[u8], &[u64], Option<&Entered>, Priority),
     given: impl Iterator<Item = &'a str>,
 ) {
     let start = output.len();
@@ -81,7 +83,9 @@ pub(crate) fn write_baggage<'a>(
     encode(output, key, is_plain);
     version_rules::write_baggage(output, rules);
     entered.into_iter().for_each(|entered| visit::write_baggage(output, entered));
+    priority::write_baggage(output, priority);
     let own = 1 + usize::from(!rules.is_empty()) + usize::from(entered.is_some());
+    let own = own + usize::from(!priority.is_usual());
     let others = given.flat_map(members).filter(|member| !is_ours(member));
     for member in others.take(MAX_BAGGAGE_MEMBERS - own) {
         if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
@@ -141,7 +145,7 @@ mod tests {
 
     fn baggage(key: &[u8], given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_baggage(&mut output, (key, &[], None), given.iter().copied());
+        write_baggage(&mut output, (key, &[], None, Priority::Normal), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -68,6 +68,7 @@ mod outgoing;
 mod owner;
 mod peer;
 mod policy;
+mod priority;
 mod problem;
 mod proxy_header;
 mod proxy_out;

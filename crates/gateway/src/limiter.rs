@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::adaptive::{AdaptiveLimit, AdaptiveRule, Sample};
+use lockstep_domain::priority::{Priority, Shares};
 use lockstep_domain::routes::{RouteTable, Split};
 use lockstep_domain::{Arm, ServiceName};
 
@@ -49,10 +50,16 @@ impl Limiter {
     }
 
     /// Lets a request in, unless too many wait; one that is not here as a whole takes its place when it is.
-    pub(crate) fn enter(self: &Arc<Self>, is_whole: bool) -> Option<Waiting> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        is_whole: bool,
+        shares: Shares,
+        priority: Priority,
+    ) -> Option<Waiting> {
         let more = u32::from(is_whole);
         let instead = || self.doubtful.end_one().then(|| self.waiting.fetch_add(more, Ordering::Relaxed));
-        let entered = self.take(more).or_else(|| self.take_after_a_look(more)).or_else(instead);
+        let part = |limit| shares.of(limit, priority);
+        let entered = self.take(more, part).or_else(|| self.take_after_a_look(more, part)).or_else(instead);
         let Some(before) = entered else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -62,25 +69,26 @@ impl Limiter {
     }
 
     /// Counts `more` as waiting where fewer do than may; returns how many did before.
-    fn take(&self, more: u32) -> Option<u32> {
-        let limit = self.limit.load(Ordering::Relaxed);
+    fn take(&self, more: u32, part: impl Fn(u32) -> u32) -> Option<u32> {
+        let limit = part(self.limit.load(Ordering::Relaxed));
         let one_more = |waiting: u32| (waiting < limit).then_some(waiting + more);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()
     }
 
     /// After a pause more may wait than before it.
-    fn take_after_a_look(&self, more: u32) -> Option<u32> {
+    fn take_after_a_look(&self, more: u32, part: impl Fn(u32) -> u32) -> Option<u32> {
         {
             let mut state = self.state.try_lock().ok()?;
             state.look(Moment::now().0.saturating_add(self.ahead_us));
             self.limit.store(state.limit(), Ordering::Relaxed);
         }
-        self.take(more)
+        self.take(more, part)
     }
 
     /// Tells whether one more would be let in.
-    pub(crate) fn has_room(&self) -> bool {
-        let fits = self.waiting.load(Ordering::Relaxed) < self.limit.load(Ordering::Relaxed);
+    pub(crate) fn has_room(&self, shares: Shares, priority: Priority) -> bool {
+        let limit = shares.of(self.limit.load(Ordering::Relaxed), priority);
+        let fits = self.waiting.load(Ordering::Relaxed) < limit;
         fits || self.doubtful.is_some()
     }
 
@@ -211,18 +219,41 @@ mod tests {
         Arc::new(Limiter::new(rule, None))
     }
 
+    fn enter(limiter: &Arc<Limiter>, is_whole: bool) -> Option<Waiting> {
+        limiter.enter(is_whole, Shares::default(), Priority::Normal)
+    }
+
+    #[test]
+    fn the_lower_its_priority_the_fewer_wait_beside_it() {
+        let (limiter, shares) =
+            (limiter(10), Shares { normal_percent: 90, low_percent: 50, bulk_percent: 20 });
+        let fill = |priority| {
+            let one = || limiter.enter(true, shares, priority);
+            std::iter::from_fn(one).collect::<Vec<_>>()
+        };
+        let all = [Priority::Bulk, Priority::Low, Priority::Normal, Priority::Critical].map(fill);
+        assert_eq!(all.each_ref().map(Vec::len), [2, 3, 4, 1]);
+        let [bulk, ..] = all;
+        drop(bulk);
+        assert!(fill(Priority::Low).is_empty() && fill(Priority::Normal).len() == 1);
+    }
+
     #[test]
     fn no_more_wait_than_the_limit_says_and_who_sends_a_body_takes_a_place_when_it_is_sent() {
         let limiter = limiter(2);
-        let sending = limiter.enter(false).unwrap();
-        let whole = [limiter.enter(true), limiter.enter(true)];
-        assert!(whole.iter().all(Option::is_some) && limiter.enter(true).is_none() && !limiter.has_room());
-        assert!(limiter.enter(false).is_none(), "nor is one let in that would only wait later");
+        let sending = enter(&limiter, false).unwrap();
+        let whole = [enter(&limiter, true), enter(&limiter, true)];
+        assert!(
+            whole.iter().all(Option::is_some)
+                && enter(&limiter, true).is_none()
+                && !limiter.has_room(Shares::default(), Priority::Normal)
+        );
+        assert!(enter(&limiter, false).is_none(), "nor is one let in that would only wait later");
         sending.begin();
         drop(whole);
-        let one = limiter.enter(true).unwrap();
+        let one = enter(&limiter, true).unwrap();
         assert_eq!(one.place(), Some(2));
-        assert!(limiter.enter(true).is_none());
+        assert!(enter(&limiter, true).is_none());
         drop((one, sending));
         let seen = Limiters(BTreeMap::new()).seen();
         assert_eq!((limiter.waiting.load(Ordering::Relaxed), seen.len()), (0, 0));
@@ -233,7 +264,7 @@ mod tests {
     fn of_many_workers_at_once_no_more_are_let_in() {
         let limiter = limiter(5);
         for _ in 0..100 {
-            let let_in = || limiter.enter(true);
+            let let_in = || enter(&limiter, true);
             let all: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(let_in)).collect();
                 threads.into_iter().map(|it| it.join().unwrap()).collect()

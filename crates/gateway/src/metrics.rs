@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockstep_domain::breaker::Phase;
+use lockstep_domain::priority::Priority;
 
 use crate::breaker::BreakerSeen;
 use crate::calls::{Call, classes as classes_of_calls};
-use crate::counts::{BOUNDS_MS, CLASSES, Sums};
+use crate::counts::{BOUNDS_MS, CLASSES, Sums, TURNED_AWAY};
 use crate::environment::{Ejections, Observation};
 use crate::injection::Met;
 use crate::limiter::LimiterSeen;
@@ -68,6 +69,7 @@ impl Everything {
         self.routes(&mut text);
         self.repeats(&mut text);
         self.breakers(&mut text);
+        self.turned_away(&mut text);
         self.limiters(&mut text);
         self.failures(&mut text);
         self.calls(&mut text);
@@ -404,6 +406,22 @@ impl Everything {
         let name = "lockstep_gateway_shielded_total";
         text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));
+    }
+
+    /// Says nothing of what never happened.
+    fn turned_away(&self, text: &mut Text) {
+        let name = "lockstep_gateway_turned_away_total";
+        let help = "Requests that a version had no room for or could not serve, by the code of the answer and their priority.";
+        text.family(name, "counter", help);
+        self.each(|labels, sums| {
+            for (code, counts) in TURNED_AWAY.iter().zip(&sums.turned_away) {
+                for (priority, count) in Priority::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                    let priority = priority.word();
+                    let labels = format!("{labels},code=\"{code}\",priority=\"{priority}\"");
+                    text.line(format_args!("{name}{{{labels}}} {count}"));
+                }
+            }
+        });
     }
 
     fn breakers(&self, text: &mut Text) {

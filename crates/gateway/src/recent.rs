@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::priority::Priority;
 use lockstep_domain::{EnvironmentName, ServiceName};
 
 pub(crate) use facts::{Asked, Facts};
@@ -77,6 +78,8 @@ pub(crate) struct Way {
     pub(crate) arm: Option<(Arc<Counts>, Chosen)>,
     /// Where its key lies among all, drawn for its service.
     pub(crate) place: u16,
+    /// How important it is.
+    pub(crate) priority: Priority,
 }
 
 /// What chose the arm of a request.

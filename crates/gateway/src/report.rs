@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockstep_domain::priority::Priority;
+
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
@@ -40,6 +42,10 @@ pub(crate) struct Report {
     pub(crate) fault: Option<Met>,
     /// Whether a copy was sent to a version that is tried.
     pub(crate) mirrored: bool,
+    /// How important it is.
+    pub(crate) priority: Priority,
+    /// Whether its version turned it away, so that no instance was asked.
+    pub(crate) is_turned_away: bool,
     /// Bytes that the client took, with the head.
     pub(crate) bytes: u64,
     pub(crate) end: End,
@@ -88,6 +94,8 @@ impl Report {
             delayed: false,
             fault: None,
             mirrored: false,
+            priority: Priority::Normal,
+            is_turned_away: false,
             bytes: 0,
             end: End::Whole,
             grpc: None,

@@ -213,6 +213,7 @@ impl<'b> Request<'b> {
             | Field::ForwardedHost
             | Field::ForwardedPort
             | Field::RealIp
+            | Field::Priority
             | Field::Claim
             | Field::Shadow
             | Field::Verdict

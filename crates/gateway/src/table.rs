@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockstep_domain::injection::Fault;
 use lockstep_domain::maintenance::MaintenancePage;
 use lockstep_domain::outliers::EjectionRule;
+use lockstep_domain::priority::{Priority, Shares};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::service_policy::Balance;
@@ -129,6 +130,8 @@ pub(crate) struct Choosing {
     pub(crate) slow_start: Option<Duration>,
     /// Requests under way at each of them at once.
     pub(crate) most: Option<u32>,
+    /// How much of that, and of the limit that adapts, each priority may use.
+    pub(crate) shares: Shares,
     /// Whose turn it is, where they take turns.
     pub(crate) turn: AtomicUsize,
 }
@@ -142,16 +145,24 @@ impl Choosing {
             ejection: policy.ejection.unwrap_or_default(),
             slow_start: policy.slow_start_ms.map(Duration::from_millis),
             most: policy.max_requests,
+            shares: policy.priorities.unwrap_or_default(),
             turn: AtomicUsize::new(0),
         }
     }
 }
 
+impl Choosing {
+    /// Returns beside how many requests one of the priority is let in at an instance.
+    pub(crate) fn most(&self, priority: Priority) -> Option<u32> {
+        self.most.map(|most| self.shares.of(most, priority))
+    }
+}
+
 impl Target {
-    /// Tells whether one of its instances has as many requests under way as it takes.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Tells whether one of its instances has as many requests under way as requests of the priority find there.
+    pub(crate) fn is_full(&self, priority: Priority) -> bool {
         let is_full = |most: u32| self.endpoints.iter().any(|it| it.instance.in_flight() >= u64::from(most));
-        self.choosing.most.is_some_and(is_full)
+        self.choosing.most(priority).is_some_and(is_full)
     }
 
     /// Tells whether its instances speak HTTP/2.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::BytesMut;
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::priority::Priority;
 use lockstep_domain::tcp_port::{TcpPort, asks_for_names, find};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -122,6 +123,7 @@ impl TcpReport {
             seat: None,
             arm: None,
             place: 0,
+            priority: Priority::Normal,
         };
         self.kept = ring.keep_connection(way, self.passed(port));
     }

@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 
+use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
 use crate::field::members;
 use crate::key::{decode, encode, valid};
+use crate::priority;
 use crate::version_rules::{self, TRACESTATE_MEMBER};
 use crate::visit;
 
@@ -32,7 +34,7 @@ pub(crate) fn in_tracestate(value: &str) -> Option<Cow<'_, [u8]>> {
 /// none of them.
 pub(crate) fn write_tracestate<'a>(
     output: &mut Vec<u8>,
-    (key, rules, entered): (Option<&[u8]>, &[u64], Option<&Entered>),
+    (key, rules, entered, priority): (Option<&[u8]>, &[u64], Option<&Entered>, Priority),
     given: impl Iterator<Item = &'a str> + Clone,
 ) {
     let others = given.flat_map(members).filter(|member| !is_ours(member));
@@ -48,6 +50,9 @@ pub(crate) fn write_tracestate<'a>(
     }
     if let Some(entered) = entered {
         write_member(output, (list, others.clone()), |output| visit::write_tracestate(output, entered));
+    }
+    if !priority.is_usual() {
+        write_member(output, (list, others.clone()), |output| priority::write_tracestate(output, priority));
     }
     for member in others {
         if output.len() > list {
@@ -87,7 +92,9 @@ fn put_name(output: &mut Vec<u8>, name: &str) {
 /// stranger claims must not come back from an instance.
 fn is_ours(member: &str) -> bool {
     let name = member.split('=').next().unwrap_or(member).trim();
-    [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER].iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER, priority::TRACESTATE_MEMBER]
+        .iter()
+        .any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What may stand in a value, without the percent sign.
@@ -103,7 +110,7 @@ mod tests {
 
     fn written(key: Option<&[u8]>, given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_tracestate(&mut output, (key, &[], None), given.iter().copied());
+        write_tracestate(&mut output, (key, &[], None, Priority::Normal), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -52,13 +52,14 @@ fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {
 
 /// What an earlier hop decided: in `baggage`, else in `tracestate`.
 fn carried(request: &Request<'_>) -> Vec<u64> {
-    let find = |kind, name: &'static str| {
-        let mut all = request.values(kind).flat_map(members);
-        all.find_map(|member| value_of(member, name))
-    };
-    let traced = || find(Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
-    let list = find(Field::Baggage, BAGGAGE_MEMBER).or_else(traced).unwrap_or_default();
+    let traced = || member_of(request, Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
+    let list = member_of(request, Field::Baggage, BAGGAGE_MEMBER).or_else(traced).unwrap_or_default();
     list.split('.').take(MAX_CARRIED).filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Finds the first member of a name in the fields of a kind.
+pub(crate) fn member_of<'b>(request: &Request<'b>, kind: Field, name: &str) -> Option<&'b str> {
+    request.values(kind).flat_map(members).find_map(|member| value_of(member, name))
 }
 
 fn value_of<'m>(member: &'m str, name: &str) -> Option<&'m str> {

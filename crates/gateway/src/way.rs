@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::{Caller, ViaField};
+use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::{Matched, RouteRule};
 use lockstep_domain::visit::Entered;
@@ -31,6 +32,7 @@ use crate::leaving::Delivery;
 use crate::limiter::Waiting;
 use crate::maintenance;
 use crate::peer::{Origin, Peer};
+use crate::priority::{self, Said};
 use crate::problem::{Problem, Status};
 use crate::recent::Chosen;
 use crate::request::{Onward, Request};
@@ -95,11 +97,25 @@ struct Rare {
     met: Option<Met>,
     /// The arm that turned it away, and what had chosen that.
     turned_by: Option<(Arc<Counts>, Chosen)>,
+    /// How important it is, and who says that.
+    priority: (Priority, Said),
 }
 
 impl Notes {
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Returns how important it is.
+    pub(crate) fn priority(&self) -> Priority {
+        self.rare.as_ref().map_or(Priority::Normal, |rare| rare.priority.0)
+    }
+
+    /// Notes how important it is, and who says that.
+    fn is_said(&mut self, (priority, by): (Priority, Said)) {
+        if by != Said::Nobody || self.rare.is_some() {
+            self.rare().priority = (priority, by);
+        }
     }
 
     /// Notes which fault it met, or that it met none after all.
@@ -237,6 +253,7 @@ impl Desk {
             via: routed.via,
             key: &notes.key,
             rules: &notes.rules,
+            priority: notes.priority(),
             visit: notes.visit.as_deref(),
             changes: notes.changes.as_deref(),
             random: &self.worker.random,
@@ -319,6 +336,7 @@ impl Desk {
                     found.ok_or_else(|| no_route(host, path))?
                 }
             };
+            notes.is_said(priority::of(request, caller, matched.rule));
             notes.seat = matched.place.map(|place| Arc::clone(&table.seats[place]));
             if let Some(rule) = matched.rule.filter(|rule| rule.then.is_some()) {
                 let cookie = self.visit((table, rule), request, caller, notes);

@@ -13,6 +13,7 @@ use super::limits::{MAX_BODY_BYTES, MAX_REQUESTS, RouteLimits};
 use super::retries::{MAX_ATTEMPTS, Retries};
 use super::{FORMAT_WITH_BREAKERS, Patience, RouteRule};
 use crate::gateway_rules::MAX_TIMEOUT_MS;
+use crate::priority::{FORMAT_WITH_PRIORITIES, Priority};
 
 /// What a route asks for beside where its requests go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +34,10 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
     pub fallback: Option<Respond>,
+    /// Which requests are refused first where the version has no room for all; what somebody who is believed says of a request comes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PRIORITIES))]
+    pub priority: Option<Priority>,
 }
 
 /// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
@@ -121,12 +126,14 @@ impl Policy {
         let retries = self.retries.as_ref().map(Retries::told);
         let fallback = self.fallback.iter();
         let fallback = fallback.map(|it| format!("answers {} while nobody else can", it.status));
+        let priority = self.priority.map(|it| format!("priority {}", it.word()));
         self.timeouts
             .named()
             .filter_map(told)
             .chain(retries)
             .chain(self.limits.told())
             .chain(fallback)
+            .chain(priority)
             .collect()
     }
 }

@@ -230,6 +230,12 @@ impl RouteRule {
         !self.path_type.is_prefix() || !self.when.is_empty() || self.then.is_some()
     }
 
+    /// Tells whether its requests have a priority.
+    #[must_use]
+    pub fn has_priority(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.priority.is_some())
+    }
+
     /// Tells whether it says what clients get while a version is left alone.
     #[must_use]
     pub fn has_fallback(&self) -> bool {

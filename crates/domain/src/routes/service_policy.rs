@@ -8,6 +8,7 @@ use crate::adaptive::AdaptiveRule;
 use crate::breaker::{BreakerError, BreakerRule};
 use crate::instance::ConfigRevision;
 use crate::outliers::EjectionRule;
+use crate::priority::{FORMAT_WITH_PRIORITIES, Shares};
 use crate::routes::{FORMAT_WITH_BALANCING, FORMAT_WITH_SHEDDING};
 use crate::version::VersionNumber;
 
@@ -45,6 +46,10 @@ pub struct ServicePolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_SHEDDING))]
     pub adaptive_limit: Option<AdaptiveRule>,
+    /// How much of `max_requests` and `adaptive_limit` requests of each priority may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PRIORITIES))]
+    pub priorities: Option<Shares>,
 }
 
 /// Which instance of a version is asked.
@@ -128,6 +133,9 @@ pub enum ServicePolicyError {
     /// Nothing ever degrades.
     #[error("`degrade` means nothing without `breaker`")]
     NoBreaker,
+    /// There is nothing of which each may use a part.
+    #[error("`priorities` means nothing without `max_requests` or `adaptive_limit`")]
+    NoLimit,
     /// A number is out of its bounds.
     #[error("`degrade.requests` is from 1 to {MAX_DEGRADED}")]
     Degraded,
@@ -143,6 +151,7 @@ impl ServicePolicyError {
         match self {
             Self::Breaker(_) => "breaker",
             Self::NoBreaker | Self::Degraded => "degrade",
+            Self::NoLimit => "priorities",
             Self::Number(name, ..) => name.split('.').next().unwrap_or_default(),
         }
     }
@@ -161,9 +170,12 @@ impl ServicePolicy {
         let breaker = self.breaker.iter().flat_map(BreakerRule::problems).map(ServicePolicyError::from);
         let alone = self.breaker.is_none() && !self.degrade.is_usual();
         let many = !(1..=MAX_DEGRADED).contains(&self.degrade.requests);
+        let is_limited = self.max_requests.is_some() || self.adaptive_limit.is_some();
+        let unlimited = self.priorities.is_some() && !is_limited;
         breaker
             .chain(alone.then_some(ServicePolicyError::NoBreaker))
             .chain(many.then_some(ServicePolicyError::Degraded))
+            .chain(unlimited.then_some(ServicePolicyError::NoLimit))
             .chain(self.out_of_bounds())
             .collect()
     }
@@ -176,6 +188,9 @@ impl ServicePolicy {
         let adaptive = adaptive.map(|(name, least, most)| {
             ServicePolicyError::Number(format!("adaptive_limit.{name}"), least, most)
         });
+        let shares = self.priorities.iter().flat_map(Shares::out_of_bounds);
+        let shares = shares
+            .map(|(name, least, most)| ServicePolicyError::Number(format!("priorities.{name}"), least, most));
         let others = [
             ("slow_start", self.slow_start_ms, 1_000, 3_600_000),
             ("max_requests", self.max_requests.map(u64::from), 1, 1_000_000),
@@ -185,7 +200,7 @@ impl ServicePolicy {
             .filter(|(_, it, least, most)| it.is_some_and(|it| !(*least..=*most).contains(&it)));
         let wrong =
             wrong.map(|(name, _, least, most)| ServicePolicyError::Number(name.to_owned(), least, most));
-        ejection.chain(wrong).chain(adaptive).collect()
+        ejection.chain(wrong).chain(adaptive).chain(shares).collect()
     }
 
     /// Tells whether a gateway before [`FORMAT_WITH_BALANCING`] would do something else.
@@ -244,6 +259,10 @@ mod tests {
         let degrade = Degrade { requests: 0, ..Degrade::default() };
         let alone = ServicePolicy { degrade, ..ServicePolicy::default() };
         assert_eq!(alone.problems(), [ServicePolicyError::NoBreaker, ServicePolicyError::Degraded]);
+        let priorities = Some(Shares::default());
+        let nothing = ServicePolicy { priorities, ..ServicePolicy::default() };
+        assert_eq!(nothing.problems(), [ServicePolicyError::NoLimit]);
+        assert!(ServicePolicy { max_requests: Some(1), ..nothing }.problems().is_empty());
         let ejection = Some(EjectionRule { requests: 0, longest_ms: 1, ..EjectionRule::default() });
         let adaptive_limit = Some(AdaptiveRule { least: 8, most: 9, ..AdaptiveRule::default() });
         let out = ServicePolicy {
@@ -251,6 +270,7 @@ mod tests {
             max_requests: Some(0),
             slow_start_ms: Some(1),
             adaptive_limit,
+            priorities: Some(Shares { low_percent: 0, ..Shares::default() }),
             ..Default::default()
         };
         let told: Vec<_> = out.problems().iter().map(ToString::to_string).collect();
@@ -260,6 +280,8 @@ mod tests {
             "`slow_start` is from 1000 to 3600000",
             "`max_requests` is from 1 to 1000000",
             "`adaptive_limit.start` is from 8 to 9",
+            "`priorities.low` is from 1 to 100",
+            "`priorities.bulk` is from 1 to 0",
         ];
         assert_eq!(told, expected);
         assert!(out.needs_balancing() && !alone.needs_balancing());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::outliers::EjectionRule;
+use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::service_policy::{Balance, ServicePolicy};
 use lockstep_domain::routes::{ServiceRoutes, Split, SplitRole};
 
@@ -242,7 +243,7 @@ fn first_gets(
 }
 
 fn search(random: &Random, now: Moment) -> Search<'_> {
-    Search { tried: &[], affinity: None, random, now }
+    Search { tried: &[], affinity: None, random, now, priority: Priority::Normal }
 }
 
 #[test]
@@ -420,8 +421,11 @@ fn no_instance_has_more_under_way_than_it_takes() {
     let leases: Vec<_> =
         (0..10).map_while(|_| pick(service, 0, search(&world.random, Moment(HOUR)))).collect();
     assert_eq!(leases.len(), 6);
-    assert!(service.targets[0].is_full());
+    assert!(service.targets[0].is_full(Priority::Normal));
     assert!(service.targets[0].endpoints.iter().all(|it| it.instance.in_flight() == 3));
     drop(leases);
-    assert!(!service.targets[0].is_full() && pick(service, 0, search(&world.random, Moment(HOUR))).is_some());
+    assert!(
+        !service.targets[0].is_full(Priority::Normal)
+            && pick(service, 0, search(&world.random, Moment(HOUR))).is_some()
+    );
 }

@@ -86,6 +86,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             affinity: self.affinity.as_deref(),
             random: &self.desk.worker.random,
             now: Moment::now(),
+            priority: self.notes.priority(),
         }
     }
 

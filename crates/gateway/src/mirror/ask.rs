@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::mirror::{Compared, Seen};
+use lockstep_domain::priority::Priority;
 use tokio::time::timeout;
 
 use super::plan::{Before, Plan, seen, tap};
@@ -44,7 +45,8 @@ impl Plan {
         let state = Arc::clone(&mirror.state);
         let Some(place) = state.enter() else { return false };
         let random = &desk.worker.random;
-        let search = Search { tried: &[], affinity: None, random, now: Moment::now() };
+        let search =
+            Search { tried: &[], affinity: None, random, now: Moment::now(), priority: Priority::Normal };
         let Some(pick) = pick_in(&self.service, mirror.target, search) else {
             state.note(self.compared(&before, None));
             return false;

@@ -59,6 +59,9 @@ pub struct Recent {
     pub chosen_by: Option<String>,
     /// Where its key lies from 0 to 9,999, drawn for its service.
     pub place: u16,
+    /// How important it is, where that is not `normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// How it ended; nothing while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedAs>,
@@ -127,7 +130,7 @@ impl From<Slot> for Recent {
     fn from(Slot { at, way, facts, tcp, ended, .. }: Slot) -> Self {
         let known = facts.asked.as_deref().map(|asked| known(asked, &facts)).unwrap_or_default();
         let asks_clients = facts.asked.as_deref().is_some_and(|asked| asked.clients);
-        let Way { environment, client, caller, https, seat, arm, place } = way;
+        let Way { environment, client, caller, https, seat, arm, place, priority } = way;
         let version = arm.as_ref().and_then(|(counts, _)| counts.arm.as_ref());
         let named = tcp.as_ref().and_then(|passed| passed.service.as_ref()).map(ToString::to_string);
         let route_service = seat.as_ref().map(|seat| seat.service.to_string());
@@ -149,6 +152,7 @@ impl From<Slot> for Recent {
             version: version.map(|arm| arm.version.to_string()),
             chosen_by: arm.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
             place,
+            priority: Some(priority.word().to_owned()).filter(|_| !priority.is_usual()),
             ended: ended.map(EndedAs::from),
         }
     }

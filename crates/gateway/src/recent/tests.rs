@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use lockstep_domain::priority::Priority;
+
 use super::*;
 
 fn way() -> Way {
@@ -11,6 +13,7 @@ fn way() -> Way {
         seat: None,
         arm: None,
         place: 0,
+        priority: Priority::Normal,
     }
 }
 

@@ -8,6 +8,7 @@ use http::Uri;
 use http::header::{HeaderName, HeaderValue, VIA};
 use http::uri::{PathAndQuery, Scheme};
 use lockstep_domain::gateway_rules::{Caller, ViaField};
+use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
 use super::{ASTERISK, Request};
@@ -18,6 +19,7 @@ use crate::head::put;
 use crate::key::write_baggage;
 use crate::outgoing::{Fields, Frames};
 use crate::peer::Peer;
+use crate::priority;
 use crate::random::Random;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
@@ -47,6 +49,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) key: &'a [u8],
     /// The rules that take it, which go there too.
     pub(crate) rules: &'a [u64],
+    /// How important it is, which goes there too.
+    pub(crate) priority: Priority,
     /// What its visit sees, which goes there too.
     pub(crate) visit: Option<&'a Entered>,
     /// What its route changes.
@@ -157,8 +161,12 @@ impl<'b> Request<'b> {
         }
         self.write_forwarded(output, (onward.peer, onward.via), trusted);
         output.field_by("baggage", |value| {
-            write_baggage(value, (onward.key, onward.rules, onward.visit), self.values(Field::Baggage));
+            let ours = (onward.key, onward.rules, onward.visit, onward.priority);
+            write_baggage(value, ours, self.values(Field::Baggage));
         });
+        if !onward.priority.is_usual() {
+            output.field(priority::FIELD, onward.priority.word().as_bytes());
+        }
         if let Some(traceparent) = onward.new_traceparent {
             output.field("traceparent", traceparent.as_bytes());
         }
@@ -240,9 +248,10 @@ impl<'b> Request<'b> {
         // A tracestate belongs to its traceparent.
         let stays =
             self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", (false, true));
-        if stays || key.is_some() || !onward.rules.is_empty() || onward.visit.is_some() {
+        let has_ours = key.is_some() || !onward.rules.is_empty() || onward.visit.is_some();
+        if stays || has_ours || !onward.priority.is_usual() {
             let given = self.values(Field::Tracestate).filter(move |_| stays);
-            let ours = (key, onward.rules, onward.visit);
+            let ours = (key, onward.rules, onward.visit, onward.priority);
             output.field_by("tracestate", |value| write_tracestate(value, ours, given));
         }
     }

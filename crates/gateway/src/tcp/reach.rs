@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::ServiceName;
+use lockstep_domain::priority::Priority;
 
 use super::TcpReport;
 use super::counts::TcpEnd;
@@ -60,7 +61,13 @@ pub(super) async fn reach<'a>(
     }
     let (began, mut tried, mut is_failed) = (Instant::now(), Vec::new(), false);
     loop {
-        let search = Search { tried: &tried, affinity: None, random: &worker.random, now: Moment::now() };
+        let search = Search {
+            tried: &tried,
+            affinity: None,
+            random: &worker.random,
+            now: Moment::now(),
+            priority: Priority::Normal,
+        };
         // Whoever was drawn is asked, also when it refused others just now: that is what is judged.
         let own = pick_in(&service, choice.target, search);
         let Some(pick) = own.or_else(|| pick(&service, choice.target, search)) else { break };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::service_policy::Balance;
@@ -89,9 +90,10 @@ impl<'a> Arrival<'a, '_> {
 
     /// Takes its place among those that wait for an answer of the arm, where they have a limit that adapts. What a route says is a stream, or is late on
     /// purpose, holds no place.
-    fn wait(&self) -> Result<Option<Box<Waiting>>, Turned> {
-        let Some(limiter) = self.arm().and_then(|arm| arm.limiter.as_ref()) else { return Ok(None) };
-        let waiting = limiter.enter(matches!(self.request.body, Body::Done));
+    fn wait(&self, priority: Priority) -> Result<Option<Box<Waiting>>, Turned> {
+        let limited = self.arm().and_then(|arm| Some((arm.limiter.as_ref()?, arm.choosing.shares)));
+        let Some((limiter, shares)) = limited else { return Ok(None) };
+        let waiting = limiter.enter(matches!(self.request.body, Body::Done), shares, priority);
         let waiting = waiting.ok_or(Turned::ByVersion(Why::Overloaded))?;
         let is_stream = self.rule().is_some_and(|rule| rule.patience == Some(Patience::Stream));
         Ok(Some(Box::new(waiting)).filter(|_| !is_stream && self.delay.is_none()))
@@ -103,12 +105,14 @@ impl Desk {
     pub(super) fn arrive(&self, arrival: &Arrival<'_, '_>, notes: &Notes) -> Result<Option<Routed>, Turned> {
         let Arrival { table, service, choice, caller, strip, delay, .. } = *arrival;
         let affinity = self.affinity(arrival, notes).map(Box::new);
-        let waiting = arrival.wait()?;
+        let priority = notes.priority();
+        let waiting = arrival.wait(priority)?;
         let search = Search {
             tried: &[],
             affinity: affinity.as_deref(),
             random: &self.worker.random,
             now: Moment::now(),
+            priority,
         };
         let found = match choice.ruled {
             true => pick(service, choice.target, search).map_or(Found::Nobody, |it| Found::Picked(it, None)),
@@ -118,7 +122,8 @@ impl Desk {
             Found::Picked(pick, passage) => (pick, passage),
             Found::Shut(wait_ms) => return Err(Turned::ByVersion(Why::LeftAlone(wait_ms))),
             Found::Nobody => {
-                let full = arrival.arm().filter(|arm| arm.is_full()).and_then(|arm| arm.choosing.most);
+                let full = arrival.arm().filter(|arm| arm.is_full(priority));
+                let full = full.and_then(|arm| arm.choosing.most(priority));
                 return full.map_or(Ok(None), |most| Err(Turned::ByVersion(Why::Full(most))));
             }
         };

@@ -60,7 +60,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `key`, `version`, `instance`, `breaker`, `limit`; of a connection `connection`, `port`.
+    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -296,6 +296,9 @@ impl Account {
         }
         if let Some(breaker) = words::breaker(service, routed) {
             self.say("breaker", breaker);
+        }
+        if let Some(priority) = words::priority(notes) {
+            self.say("priority", priority);
         }
         if let Some(limit) = words::limit(routed) {
             self.say("limit", limit);

@@ -56,6 +56,7 @@ impl Desk {
             seat: notes.seat.clone(),
             arm: went.or_else(|| notes.rare.as_ref()?.turned_by.clone()),
             place: routed.and_then(|routed| u16::try_from(place(routed)).ok()).unwrap_or(0),
+            priority: notes.priority(),
         }
     }
 }

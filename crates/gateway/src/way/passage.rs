@@ -57,7 +57,7 @@ impl Desk {
             Answer::Free => match pick(service, target, search) {
                 Some(pick) => Found::Picked(pick, None),
                 None => {
-                    if !service.targets[target].is_full() {
+                    if !service.targets[target].is_full(search.priority) {
                         breaker.note(true, search.now);
                     }
                     Found::Nobody
@@ -69,7 +69,7 @@ impl Desk {
                     Found::Picked(pick, Some(Box::new(passage)))
                 }
                 None => {
-                    if !service.targets[target].is_full() {
+                    if !service.targets[target].is_full(search.priority) {
                         breaker.tried(trying.ticket, TrialEnd::Failed, search.now);
                     }
                     Found::Nobody
@@ -90,7 +90,11 @@ impl Desk {
         search: Search<'_>,
     ) -> Option<(Pick, Box<Passage>)> {
         let other = service.stands_in_for(target)?;
-        service.targets[other].limiter.as_ref().is_none_or(|it| it.has_room()).then_some(())?;
+        service.targets[other]
+            .limiter
+            .as_ref()
+            .is_none_or(|it| it.has_room(service.targets[other].choosing.shares, search.priority))
+            .then_some(())?;
         let place = breakers.enter()?;
         let its = service.targets[other].breakers.as_ref().and_then(|all| all.of(&self.peer));
         let trying = match its.map(|its| its.ask(search.now)) {

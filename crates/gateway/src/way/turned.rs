@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use lockstep_domain::ServiceName;
+use lockstep_domain::priority::Priority;
 
 use super::arrive::Arrival;
 use super::{Desk, Notes};
@@ -49,25 +50,38 @@ impl Desk {
             notes.rare().turned_by = Some(turned_by);
         }
         match (why, arm) {
-            (Why::Overloaded, Some(arm)) => overloaded(arm),
-            (Why::Full(most), Some(arm)) => full(arm, most),
+            (Why::Overloaded, Some(arm)) => overloaded(arm, notes.priority()),
+            (Why::Full(most), Some(arm)) => full(arm, most, notes.priority()),
             (Why::LeftAlone(wait_ms), Some(arm)) => self.shut(arm, wait_ms, arrival.rule(), notes),
             (Why::NoInstance, _) | (_, None) => no_instance(&arrival.service.service),
         }
     }
 }
 
-fn overloaded(arm: &Target) -> Problem {
+/// Says of which requests there are no more, where others may be let in.
+fn of(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Critical => " at all",
+        Priority::Normal => "",
+        Priority::Low => " of low priority",
+        Priority::Bulk => " that can be done at any time",
+    }
+}
+
+fn overloaded(arm: &Target, priority: Priority) -> Problem {
     let label = arm.label.as_str();
-    let detail = format!("as many requests wait for `{label}` as it answers in time, and no more may");
+    let detail =
+        format!("as many requests wait for `{label}` as it answers in time, and no more{} may", of(priority));
     let problem = Problem::new(Status::Unavailable, OVERLOADED, detail);
     problem.hint("see `lockstep gateway top`").of_version(label)
 }
 
-fn full(arm: &Target, most: u32) -> Problem {
+fn full(arm: &Target, most: u32, priority: Priority) -> Problem {
     let label = arm.label.as_str();
-    let detail =
-        format!("each instance of `{label}` has {most} requests under way and takes no more at once");
+    let detail = format!(
+        "each instance of `{label}` has {most} requests under way and takes no more{} at once",
+        of(priority)
+    );
     Problem::new(Status::Unavailable, BUSY, detail).of_version(label)
 }
 

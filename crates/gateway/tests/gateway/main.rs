@@ -25,6 +25,7 @@ mod named;
 mod ordinary;
 mod paths;
 mod policies;
+mod priorities;
 mod recent;
 mod repeats;
 mod retries;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::outliers::EjectionRule;
+use lockstep_domain::priority::Shares;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Balance, Degrade, MAX_DEGRADED, ServicePolicy, StandIn};
 use lockstep_domain::run::Kind;
@@ -21,6 +22,7 @@ const EJECTION: &str = "ejection = { failures = \"50%\", slower = 5 }";
 const BALANCE: &str = "balance = \"round-robin\"";
 const ADAPTIVE: &str =
     "adaptive_limit = true, or { least = 3, start = 20, most = 1000, tolerance = \"150%\" }";
+const PRIORITIES: &str = "priorities = { normal = \"90%\", low = \"50%\", bulk = \"20%\" }";
 const SLOW_START: &str = "slow_start = \"30s\"";
 
 /// Reads what the table of a process says.
@@ -48,6 +50,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
     let balance = table.get("balance", BALANCE);
     let max_requests = table.get("max_requests", "max_requests = 100");
     let adaptive_limit = table.get("adaptive_limit", ADAPTIVE);
+    let priorities = table.get("priorities", PRIORITIES);
     let policy = ServicePolicy {
         breaker: breaker.as_ref().and_then(self::breaker),
         degrade: degrade.as_ref().and_then(self::degrade).unwrap_or_default(),
@@ -56,6 +59,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
         slow_start_ms: duration(table, "slow_start", SLOW_START),
         max_requests: max_requests.as_ref().and_then(|field| field.integer(0..=u32::MAX)),
         adaptive_limit: adaptive_limit.as_ref().and_then(adaptive),
+        priorities: priorities.as_ref().and_then(shares),
     };
     let slow_start = table.get("slow_start", SLOW_START);
     let said = [
@@ -65,6 +69,7 @@ pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
         ("slow_start", &slow_start),
         ("max_requests", &max_requests),
         ("adaptive_limit", &adaptive_limit),
+        ("priorities", &priorities),
     ];
     for problem in policy.problems() {
         let place = said.iter().find(|(name, _)| *name == problem.place());
@@ -106,6 +111,18 @@ fn adaptive(field: &Field<'_>) -> Option<AdaptiveRule> {
     };
     table.finish();
     Some(rule)
+}
+
+fn shares(field: &Field<'_>) -> Option<Shares> {
+    let table = field.table()?;
+    let usual = Shares::default();
+    let share = |name, example| table.get(name, example).and_then(|field| percent(&field));
+    let normal_percent = share("normal", "normal = \"90%\"").unwrap_or(usual.normal_percent);
+    // Who says less of a higher one means no more of a lower one.
+    let low_percent = share("low", "low = \"50%\"").unwrap_or_else(|| usual.low_percent.min(normal_percent));
+    let bulk_percent = share("bulk", "bulk = \"20%\"").unwrap_or_else(|| usual.bulk_percent.min(low_percent));
+    table.finish();
+    Some(Shares { normal_percent, low_percent, bulk_percent })
 }
 
 /// Reads whole percents that may be more than all.
@@ -216,6 +233,22 @@ mod tests {
         let policy = read("adaptive_limit = { most = 50, tolerance = \"200%\" }").unwrap().unwrap();
         let adaptive = AdaptiveRule { most: 50, tolerance_percent: 200, ..AdaptiveRule::default() };
         assert_eq!(policy.adaptive_limit, Some(adaptive));
+        let policy =
+            read("max_requests = 9\npriorities = { normal = \"90%\", low = \"40%\" }").unwrap().unwrap();
+        let shares = Shares { normal_percent: 90, low_percent: 40, bulk_percent: 40 };
+        assert_eq!(policy.priorities, Some(shares));
+        assert_eq!(
+            read("priorities = { low = \"2.5%\", critical = \"100%\" }").unwrap_err(),
+            [
+                "5 run.gateway.priorities: `priorities` means nothing without `max_requests` or `adaptive_limit`",
+                "5 run.gateway.priorities.low: it is a whole number of percents, such as 50%",
+                "5 run.gateway.priorities.critical: unknown field",
+            ]
+        );
+        assert_eq!(
+            read("max_requests = 9\npriorities = { low = \"40%\", bulk = \"50%\" }").unwrap_err(),
+            ["6 run.gateway.priorities: `priorities.bulk` is from 1 to 40"]
+        );
         assert_eq!(
             read("adaptive_limit = { least = 30, tolerance = \"1.5\", max = 3 }").unwrap_err(),
             [

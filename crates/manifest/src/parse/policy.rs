@@ -35,6 +35,10 @@ pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>>
         let fallback = respond(&field);
         add(&field, Policy { fallback, ..Policy::default() }, &|all, one| all.fallback = one.fallback);
     }
+    if let Some(field) = table.get("priority", "priority = \"low\"") {
+        let priority = field.parse();
+        add(&field, Policy { priority, ..Policy::default() }, &|all, one| all.priority = one.priority);
+    }
     (!all.is_none()).then(|| Arc::new(all))
 }
 

@@ -3,6 +3,7 @@
 use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::outliers::EjectionRule;
+use lockstep_domain::priority::Shares;
 use lockstep_domain::routes::service_policy::{Degrade, ServicePolicy, StandIn};
 
 use super::{Writer, duration, inline, quoted};
@@ -17,6 +18,7 @@ impl Writer<'_> {
             slow_start_ms,
             max_requests,
             adaptive_limit,
+            priorities,
         } = policy;
         let breaker = breaker.as_ref().map(|rule| ("breaker", self::breaker(rule)));
         let degrade = (!degrade.is_usual()).then(|| ("degrade", self::degrade(degrade)));
@@ -25,7 +27,8 @@ impl Writer<'_> {
         let slow_start = slow_start_ms.map(|ms| ("slow_start", duration(ms)));
         let max_requests = max_requests.map(|most| ("max_requests", most.to_string()));
         let limit = adaptive_limit.as_ref().map(|rule| ("adaptive_limit", adaptive(rule)));
-        let fields = [breaker, degrade, ejection, balance, slow_start, max_requests, limit];
+        let priorities = priorities.map(|shares| ("priorities", self::priorities(shares)));
+        let fields = [breaker, degrade, ejection, balance, slow_start, max_requests, limit, priorities];
         self.field("gateway", inline(fields.into_iter().flatten()));
     }
 }
@@ -62,6 +65,13 @@ fn adaptive(rule: &AdaptiveRule) -> String {
         ("most", most.to_string()),
         ("tolerance", quoted(&format!("{tolerance_percent}%"))),
     ];
+    inline(fields.into_iter())
+}
+
+fn priorities(Shares { normal_percent, low_percent, bulk_percent }: Shares) -> String {
+    let percent = |percent: u32| quoted(&format!("{percent}%"));
+    let fields =
+        [("normal", percent(normal_percent)), ("low", percent(low_percent)), ("bulk", percent(bulk_percent))];
     inline(fields.into_iter())
 }
 

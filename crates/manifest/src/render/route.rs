@@ -43,7 +43,7 @@ impl Writer<'_> {
         route.policy.iter().for_each(|policy| self.policy(policy));
     }
 
-    fn policy(&mut self, Policy { timeouts, retries, limits, fallback }: &Policy) {
+    fn policy(&mut self, Policy { timeouts, retries, limits, fallback, priority }: &Policy) {
         if !timeouts.is_none() {
             self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
         }
@@ -55,6 +55,9 @@ impl Writer<'_> {
         }
         if let Some(fallback) = fallback {
             self.field("fallback", respond(fallback));
+        }
+        if let Some(priority) = priority {
+            self.field("priority", quoted(priority.word()));
         }
     }
 

@@ -14,6 +14,7 @@ use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::outliers::EjectionRule;
+use lockstep_domain::priority::{Priority, Shares};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::routes::actions::{
@@ -490,8 +491,16 @@ fn policy() -> impl Strategy<Value = Policy> {
     let fallback = (200..=599_u16, "[ -~]{1,9}", "text/[a-z]{4}")
         .prop_filter("a body", |(status, ..)| !matches!(status, 204 | 205 | 304))
         .prop_map(|(status, body, content_type)| Respond { status, body, content_type });
-    (timeouts, option::of(retries), limits, option::of(fallback))
-        .prop_map(|(timeouts, retries, limits, fallback)| Policy { timeouts, retries, limits, fallback })
+    let priority = option::of(proptest::sample::select(Priority::ALL.to_vec()));
+    (timeouts, option::of(retries), limits, option::of(fallback), priority).prop_map(
+        |(timeouts, retries, limits, fallback, priority)| Policy {
+            timeouts,
+            retries,
+            limits,
+            fallback,
+            priority,
+        },
+    )
 }
 
 /// What a version asks of gateways.
@@ -527,10 +536,25 @@ fn gateway() -> impl Strategy<Value = ServicePolicy> {
         |(least, start, most, tolerance_percent)| AdaptiveRule { least, start, most, tolerance_percent },
     );
     let adaptive = option::of(prop_oneof![Just(AdaptiveRule::default()), adaptive]);
-    (rule, degrade, choosing, adaptive).prop_map(|(rule, degrade, choosing, adaptive_limit)| {
+    let shares =
+        (50..=100_u32, 20..50_u32, 1..20_u32).prop_map(|(normal_percent, low_percent, bulk_percent)| {
+            Shares { normal_percent, low_percent, bulk_percent }
+        });
+    (rule, degrade, choosing, adaptive, option::of(shares)).prop_map(|all| {
+        let (rule, degrade, choosing, adaptive_limit, shares) = all;
         let (ejection, balance, slow_start_ms, max_requests) = choosing;
         let breaker = Some(rule);
-        ServicePolicy { breaker, degrade, ejection, balance, slow_start_ms, max_requests, adaptive_limit }
+        let priorities = shares.filter(|_| max_requests.is_some() || adaptive_limit.is_some());
+        ServicePolicy {
+            breaker,
+            degrade,
+            ejection,
+            balance,
+            slow_start_ms,
+            max_requests,
+            adaptive_limit,
+            priorities,
+        }
     })
 }
 

@@ -8,9 +8,10 @@ use lockstep_domain::routes::{
     Endpoint, FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot,
 };
 
-use super::super::Routed;
+use super::super::{Notes, Routed};
 use super::Share;
 use crate::injection::Met;
+use crate::priority::Said;
 use crate::problem::{Problem, Status};
 use crate::request::Request;
 use crate::table::ServiceTargets;
@@ -181,8 +182,24 @@ pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<Strin
 /// Says how many requests of the version wait at once, and what becomes of more.
 pub(super) fn limit(routed: &Routed) -> Option<String> {
     let asked = &routed.service.routes.splits[routed.pick.target];
-    let rule = asked.policy.as_ref()?.adaptive_limit?;
-    Some(format!("{}; more are answered 503 at once", rule.told()))
+    let policy = asked.policy.as_ref()?;
+    let adaptive = policy.adaptive_limit.map(|rule| rule.told());
+    let most = policy.max_requests.map(|most| format!("{most} requests under way at each instance"));
+    let limits: Vec<_> = adaptive.into_iter().chain(most).collect();
+    let shares = policy.priorities.unwrap_or_default().told();
+    let limits = Some(limits.join("; ")).filter(|limits| !limits.is_empty())?;
+    Some(format!("{limits}; more are answered 503 at once. {shares}"))
+}
+
+/// Says how important a request is, and who says that, where anybody does.
+pub(super) fn priority(notes: &Notes) -> Option<String> {
+    let (priority, by) = notes.rare.as_ref()?.priority;
+    let word = priority.word();
+    match by {
+        Said::Nobody => None,
+        Said::Route => Some(format!("{word}, as its route says")),
+        Said::Caller(field) => Some(format!("{word}, by {field} of its caller, who is believed")),
+    }
 }
 
 fn how_chosen(balance: Balance) -> &'static str {
