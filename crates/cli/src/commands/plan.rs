@@ -27,8 +27,10 @@ use crate::output::table::Table;
 /// `null` is open. A version that uses a feature needs one that offers it. A wish says `to`, `at_most`, `at_least` or `not`; a
 /// pinned service moves only when a wish names it.
 ///
+/// A search takes 20,000 steps at most. When they are over, the best that was found is told with `is_smallest` as false.
+///
 /// Ends with code 0 when there is a way, 1 when there is none (the answer, with what contradicts itself, is on standard output in both
-/// cases), and 2 when the file has mistakes, all of which are named.
+/// cases), 2 when the file has mistakes, all of which are named, and 3 when neither was found within the steps of a search.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -63,6 +65,12 @@ fn unanswered(file: &Path, why: Unanswered) -> Failure {
             let detail =
                 format!("the plan is wrong, which a check of its own found, and is not shown: {fault:?}");
             return Failure::new(Exit::Internal, detail).hint("please report it, with the file");
+        }
+        Unanswered::Undecided(steps) => {
+            let detail = format!("not decided within {steps} steps of search");
+            return Failure::new(Exit::Refused, detail).hint(
+                "pin what is to stay, or wish for less: what is to be found has fewer possibilities then",
+            );
         }
     };
     let part = |mistake: Mistake| ProblemPart {
@@ -103,6 +111,9 @@ fn render(answer: &Answer, style: &Style) -> String {
         let _ = writeln!(text, "  {} not after {}: {}", it.before, it.after, printable(&it.why));
     }
     answer.alternatives.iter().for_each(|it| text.push_str(&other(it)));
+    if !answer.is_smallest {
+        text.push_str("not proved to be the smallest: the search was over before\n");
+    }
     text
 }
 
