@@ -24,6 +24,7 @@ use crate::routes::{
     SplitTakes,
 };
 use crate::service::Version;
+use crate::switch::{Passage, Side, Switch, Switches, salt as salt_of, switching};
 use crate::time::Timestamp;
 use crate::version_rules::{Takes, VersionRule};
 use crate::visit::Growth;
@@ -67,8 +68,9 @@ pub fn compile_routes(
         listeners: None,
         entry: entry(environment),
         visits: None,
+        switches: None,
     };
-    let table = with_growth(table, environment);
+    let table = with_growth(with_switches(table, world, environment, observed, now), environment);
     let table = with_drain(with_words_of_versions(table, world), environment).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
 }
@@ -97,6 +99,41 @@ fn with_drain(mut table: RouteTable, environment: &Environment) -> RouteTable {
         table.entry.get_or_insert_default().tcp_drain_ms = Some(drain_ms);
     }
     table
+}
+
+/// Says what is being switched, and what requests are left of that were admitted before: they find what they belong to in splits without a share.
+fn with_switches(
+    mut table: RouteTable,
+    world: &World,
+    environment: &Environment,
+    observed: &Observed,
+    now: Timestamp,
+) -> RouteTable {
+    let newest = environment.newest_operation().map_or(0, |id| id.0);
+    let mut switches = Switches { newest, known: Vec::new() };
+    for operation in switching(world, environment, observed, now) {
+        switches.known.push(Switch::of(operation));
+        for (passage, from, to) in Passage::all(operation) {
+            let Some(routes) = table.services.get_mut(&to.service).filter(|it| !it.speaks_tcp()) else { continue };
+            for arm in from.iter().chain([&to]) {
+                keep_side(routes, arm, observed, environment);
+            }
+            routes.passages.push(passage);
+        }
+    }
+    table.switches = Some(switches);
+    table
+}
+
+/// Adds the split of one side of a switch, where it has none and an instance serves it.
+fn keep_side(routes: &mut ServiceRoutes, arm: &Arm, observed: &Observed, environment: &Environment) {
+    if routes.splits.iter().any(|split| Side::of(arm).is(split)) {
+        return;
+    }
+    let split = pinned(arm, observed, environment);
+    if observed.healthy(arm) > 0 && !split.endpoints.is_empty() {
+        routes.splits.insert(0, split);
+    }
 }
 
 /// Says how the arms on trial have grown, where a route keeps visitors.
@@ -236,6 +273,7 @@ fn service_routes(
         fallback: None,
         mirror: None,
         growth: None,
+        passages: Vec::new(),
     }
 }
 
@@ -316,7 +354,7 @@ pub(crate) fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) 
 /// Each rollout begins with other clients, and the services of a wave with the same ones: a client that is given the
 /// new version of one is given the new version of all.
 fn salt(environment: &Environment, service: &ServiceName) -> String {
-    environment.mover_of(service).map(|operation| format!("operation {}", operation.id)).unwrap_or_default()
+    environment.mover_of(service).map(|operation| salt_of(operation.id.0)).unwrap_or_default()
 }
 
 /// The healthy ones of the instances that stand; when there are none, all of them: an unhealthy answer is better than none.

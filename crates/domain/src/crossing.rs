@@ -6,18 +6,18 @@
 use std::collections::BTreeSet;
 
 use crate::action::Look;
-use crate::drain::{drained, drained_at};
+use crate::drain::drain_ms;
 use crate::instance::{Arm, Instance};
 use crate::name::ServiceName;
 use crate::observed::Tables;
-use crate::operation::{Move, Operation, Reason};
+use crate::operation::{Move, Operation, Phase, Reason};
 
 /// Tells whether requests are under way at what an earlier wave replaced because it does not work with what a wave brings. They
-/// are waited for as long as instances are given before they end; what still gets requests, by a rule for example, is not.
+/// are waited for as long as instances are given before they end, from when the wave was reached; what still gets requests by a rule is not.
 pub(crate) fn is_awaited(look: Look<'_>, operation: &Operation, wave: usize) -> bool {
-    let mut arms = left_for(operation, wave).peekable();
+    let mut arms = left_for(operation, wave).filter(|arm| !look.environment.is_ruled(arm)).peekable();
     let is_seen = arms.peek().is_none() || look.observed.tables == Tables::Applied;
-    !is_seen || arms.any(|arm| look.observed.of(&arm).any(|instance| is_busy(look, instance)))
+    !is_seen || arms.any(|arm| is_busy(look, operation, &arm))
 }
 
 /// The arms that had to be left before a wave.
@@ -32,6 +32,9 @@ fn is_for(reason: &Reason, coming: &BTreeSet<&ServiceName>) -> bool {
     matches!(reason, Reason::OldNeeds { provider, .. } if coming.contains(provider))
 }
 
-fn is_busy(look: Look<'_>, instance: &Instance) -> bool {
-    drained_at(look, instance).is_some() && !drained(look, instance)
+fn is_busy(look: Look<'_>, operation: &Operation, arm: &Arm) -> bool {
+    let Look { world, environment, observed, now, .. } = look;
+    let Phase::Preparing { since, .. } = operation.phase else { return false };
+    let under_way = |it: &Instance| observed.in_flight.get(&it.id).is_some_and(|&count| count > 0);
+    now < since.plus_ms(drain_ms(world, environment, arm)) && observed.of(arm).any(under_way)
 }

@@ -250,6 +250,12 @@ impl Environment {
         self.under_way().filter(|operation| !operation.plan.moves_nothing())
     }
 
+    /// Returns the number of the last operation that there has been.
+    #[must_use]
+    pub fn newest_operation(&self) -> Option<OperationId> {
+        self.under_way().chain(self.operations.last()).map(|operation| operation.id).max()
+    }
+
     /// Returns the operation under way that moves a service.
     #[must_use]
     pub fn mover_of(&self, service: &ServiceName) -> Option<&Arc<Operation>> {

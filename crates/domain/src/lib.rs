@@ -87,6 +87,7 @@ pub mod static_files;
 pub mod stay;
 pub mod step;
 pub mod step_place;
+pub mod switch;
 pub mod takeover;
 mod taking_back;
 pub mod targets;

@@ -1,8 +1,9 @@
 //! What is seen of an environment at one moment. The other half of every decision: the world says what should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::baseline::OperationId;
 use crate::instance::{Arm, Instance, InstanceId};
 use crate::name::ServiceName;
 use crate::time::Timestamp;
@@ -27,6 +28,8 @@ pub struct Observed {
     pub leaving_since: BTreeMap<InstanceId, Timestamp>,
     /// Whether every gateway serves the table that the present state compiles to.
     pub tables: Tables,
+    /// The operations that are over, and of which no request is under way that was admitted before they were.
+    pub behind: BTreeSet<OperationId>,
     /// What was counted for verdicts of each service on trial, since its trial began.
     pub watched: BTreeMap<ServiceName, ByWeight>,
     /// What is judged of each service on trial; the registry does not fill it.

@@ -33,6 +33,7 @@ use crate::sizes::{Sized, sizes};
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
 use crate::step_place::StepPlace;
+use crate::switch;
 use crate::takeover::{ending_ms, is_blocked};
 use crate::taking_back::hold;
 pub use crate::taking_back::{revert, reverted};
@@ -99,7 +100,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
     let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
     let operations = operations.chain(scheduled_runs::next_look(look));
-    let ends = ends.chain(keep::next_look(look));
+    let ends = ends.chain(keep::next_look(look)).chain(switch::next_end(look));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }
@@ -266,7 +267,8 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let Some(moves) = operation.plan.waves.get(wave) else {
         return done(environment, operation, String::new());
     };
-    if crossing::is_awaited(look, operation, wave) {
+    // Every gateway knows both sides before one of them leads anybody to the new one.
+    if crossing::is_awaited(look, operation, wave) || observed.tables == Tables::Pending {
         return vec![];
     }
     let names: Vec<_> = moves.iter().filter_map(Move::to_arm).map(|arm| arm.to_string()).collect();

@@ -38,6 +38,7 @@ use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;
 use crate::routes::service_policy::{Fallback, FallbackArm, ServicePolicy};
+use crate::switch::{Passage, Switches};
 use crate::version::VersionNumber;
 use crate::version_rules::{Pattern, Places};
 use crate::visit::{Entered, Growth, Visits};
@@ -198,6 +199,9 @@ pub struct RouteTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
     pub visits: Option<Visits>,
+    /// What is being switched, or was a moment ago; left out where nobody reads what requests were admitted under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switches: Option<Switches>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -237,6 +241,9 @@ pub struct ServiceRoutes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
     pub growth: Option<Growth>,
+    /// What the switches of the table do to it, the newest one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passages: Vec<Passage>,
 }
 
 /// The split for a client within a visit.
@@ -668,16 +675,22 @@ impl ServiceRoutes {
     /// since then is given only what that is.
     #[must_use]
     pub fn choose_for_visit(&self, key: &[u8], entered: &Entered) -> Option<VisitChoice<'_>> {
+        let now = self.split_at(slot(&self.salt, key))?;
+        Some(self.keep_to_visit(now, key, entered))
+    }
+
+    /// Chooses the split for a client who began a visit and would get a split without that.
+    #[must_use]
+    pub fn keep_to_visit<'a>(&'a self, now: &'a Split, key: &[u8], entered: &Entered) -> VisitChoice<'a> {
+        let Some(growth) = &self.growth else { return VisitChoice { split: now, is_drawn: true } };
         let place = slot(&self.salt, key);
-        let now = self.split_at(place)?;
-        let Some(growth) = &self.growth else { return Some(VisitChoice { split: now, is_drawn: true }) };
         let (then, current) = (growth.weight_for(entered), growth.weights.last().copied().unwrap_or(0));
         // Where all clients of one share are looked at, those who came when it was another are not among them: whom a visit keeps
         // off the arm on trial are only those who came long ago, and whoever is left would be others than those of the stable one.
         let is_drawn = then == current;
         let is_grown = now.role == SplitRole::Candidate && place >= then;
         let split = if is_grown { self.stable().unwrap_or(now) } else { now };
-        Some(VisitChoice { split, is_drawn })
+        VisitChoice { split, is_drawn }
     }
 
     /// Returns the split that has a place on the line from 0 to [`FULL_WEIGHT`], on which clients lie by their keys.

@@ -277,7 +277,7 @@ impl Connection {
         async move {
             let Prepared { facts, routed } = *prepared;
             let (mut report, delivery) = (Report::begin(), routed.delivery());
-            let _place = routed.place;
+            let (_place, _admitted) = (routed.place, routed.admitted);
             let exchange = Exchange {
                 client: &mut self.client,
                 deadline: &mut self.deadline,

@@ -26,6 +26,7 @@ use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, Digest, EnvironmentName, HostName, InstanceId, ServiceName, ZoneName};
 
 use crate::affinity::Mark;
+use crate::admission::{Admits, Stragglers};
 use crate::balance::ArmHealth;
 use crate::breaker::{BreakerSeen, BreakerStates};
 use crate::calls::{Call, Calls, Classes};
@@ -74,6 +75,8 @@ pub(crate) struct Environment {
     repeats: RepeatBudget,
     /// How many requests met a fault that was injected.
     faults: FaultCounts,
+    /// How many requests belonged to what was gone.
+    stragglers: Stragglers,
     failures: FailureLog,
     /// What clients who come by TLS are shown.
     tls: Arc<Tls>,
@@ -122,6 +125,8 @@ pub(crate) struct Observation {
     pub(crate) routes: BTreeMap<RouteName, Sums>,
     /// Requests that were not asked again because too many others were.
     pub(crate) retries_refused: u64,
+    /// Requests whose side of a switch was gone.
+    pub(crate) stragglers: u64,
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
@@ -168,6 +173,8 @@ struct State {
     ledgers: BTreeMap<ServiceName, Ledger>,
     /// What was found by copies.
     mirrors: Mirrors,
+    /// What requests were admitted under that are still under way, and are admitted under now.
+    admits: Vec<Arc<Admits>>,
 }
 
 /// An instance, and each worker's way to it.
@@ -206,6 +213,7 @@ impl Environment {
             tables,
             repeats: RepeatBudget::new(workers),
             faults: FaultCounts::default(),
+            stragglers: Stragglers::default(),
             failures,
             tls: Arc::default(),
             visit_keys: ArcSwap::default(),
@@ -318,6 +326,11 @@ impl Environment {
         &self.faults
     }
 
+    /// Returns where requests are counted that belong to what is gone.
+    pub(crate) fn stragglers(&self) -> &Stragglers {
+        &self.stragglers
+    }
+
     pub(crate) fn name(&self) -> &EnvironmentName {
         &self.name
     }
@@ -360,6 +373,7 @@ impl Environment {
             own: add_up(&self.own),
             routes: state.routes_met.sums(),
             retries_refused: self.repeats.refused(),
+            stragglers: self.stragglers.total(),
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
@@ -458,8 +472,11 @@ impl Environment {
         state.breakers.follow(&table);
         state.limiters.follow(&table);
         state.mirrors.follow(&table);
+        state.admits.retain(|admits| admits.is_in_use());
         for (worker, slot) in self.tables.iter().enumerate() {
-            slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), (&self.place, worker)))));
+            let compiled = state.compile(&table, (&index, &asked), (&self.place, worker));
+            state.admits.push(Arc::clone(&compiled.admits));
+            slot.store(Some(Arc::new(compiled)));
         }
         state.part(&table);
         let callers = table.listeners.iter().flat_map(|listeners| &listeners.callers);
@@ -479,6 +496,8 @@ impl Environment {
             }
         }
         let served = state.served.current().clone();
+        let edition = served.clone();
+        let oldest = state.admits.iter().filter(|admits| admits.is_in_use());
         GatewayReceipt {
             gateway: gateway.to_owned(),
             environment: self.name.clone(),
@@ -494,6 +513,7 @@ impl Environment {
             mirrored: state.mirrors.read(),
             listens: state.listens.clone(),
             left_alone: state.breakers.seen().into_iter().filter_map(BreakerSeen::left_alone).collect(),
+            oldest_admitted: oldest.map(|admits| admits.revision_in(&edition)).min(),
             last: false,
             taken_from: None,
             handed_to: None,
@@ -675,6 +695,7 @@ impl State {
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
         let has_tcp = services.values().any(|service| service.speaks_tcp);
         let (entered, visit_times) = (routes.entered_now(), routes.visit_times());
+        let admits = Arc::new(Admits::of(&routes));
         WorkerTable {
             routes,
             index,
@@ -687,6 +708,7 @@ impl State {
             mirrors,
             entered,
             visit_times,
+            admits,
         }
     }
 

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
+use crate::admission;
 use crate::field::members;
 use crate::priority;
 use crate::version_rules;
@@ -70,11 +71,12 @@ pub(crate) fn in_cookie(value: &str) -> Option<&[u8]> {
     })
 }
 
-/// Writes a `baggage` value with the key first, then the rules that take the request, what its visit sees, and then the members of `given`, as far as the
+/// Writes a `baggage` value with the key first, then the rules that take the request, what its visit sees, what it was admitted under, and then the members of `given`, as far as the
 /// limits allow.
 pub(crate) fn write_baggage<'a>(
     output: &mut Vec<u8>,
     (key, rules, entered, priority): (&[u8], &[u64], Option<&Entered>, Priority),
+    admission: &str,
     given: impl Iterator<Item = &'a str>,
 ) {
     let start = output.len();
@@ -84,8 +86,9 @@ pub(crate) fn write_baggage<'a>(
     version_rules::write_baggage(output, rules);
     entered.into_iter().for_each(|entered| visit::write_baggage(output, entered));
     priority::write_baggage(output, priority);
+    admission::write_baggage(output, admission);
     let own = 1 + usize::from(!rules.is_empty()) + usize::from(entered.is_some());
-    let own = own + usize::from(!priority.is_usual());
+    let own = own + usize::from(!priority.is_usual()) + usize::from(!admission.is_empty());
     let others = given.flat_map(members).filter(|member| !is_ours(member));
     for member in others.take(MAX_BAGGAGE_MEMBERS - own) {
         if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
@@ -145,7 +148,7 @@ mod tests {
 
     fn baggage(key: &[u8], given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_baggage(&mut output, (key, &[], None, Priority::Normal), given.iter().copied());
+        write_baggage(&mut output, (key, &[], None, Priority::Normal), "", given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -9,6 +9,7 @@
 //! counted locks those counters of one worker after the other.
 
 mod access;
+mod admission;
 mod admin;
 mod affinity;
 mod answer;

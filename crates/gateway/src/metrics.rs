@@ -403,6 +403,11 @@ impl Everything {
         for (environment, seen) in &self.environments {
             text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.retries_refused));
         }
+        let name = "lockstep_gateway_stragglers_total";
+        text.family(name, "counter", "Requests whose side of a switch had ended, which got what all others get.");
+        for (environment, seen) in &self.environments {
+            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.stragglers));
+        }
         let name = "lockstep_gateway_shielded_total";
         text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));

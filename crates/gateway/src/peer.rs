@@ -197,6 +197,7 @@ mod tests {
             listeners: None,
             entry: None,
             visits: None,
+            switches: None,
         }
     }
 

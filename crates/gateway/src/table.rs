@@ -17,12 +17,14 @@ use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
     SplitRule, SplitTakes, VisitChoice,
 };
+use lockstep_domain::switch::{Admission, Belongs, Switches};
 use lockstep_domain::targets::MAX_NAMES;
 use lockstep_domain::version_rules::Takes;
 use lockstep_domain::visit::Entered;
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
 
+use crate::admission::Admits;
 use crate::balance::ArmHealth;
 use crate::breaker::Breakers;
 use crate::counts::Counts;
@@ -60,6 +62,27 @@ pub(crate) struct WorkerTable {
     pub(crate) entered: Option<Entered>,
     /// For how many seconds routes keep visitors, by cookie.
     pub(crate) visit_times: BTreeMap<String, BTreeSet<u64>>,
+    /// What requests are admitted under.
+    pub(crate) admits: Arc<Admits>,
+}
+
+impl WorkerTable {
+    /// Tells whether requests may be on both sides of a switch.
+    pub(crate) fn is_switching(&self) -> bool {
+        self.routes.switches.as_ref().is_some_and(|switches| !switches.known.is_empty())
+    }
+}
+
+/// What decides which arm a request is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asks<'a> {
+    pub(crate) key: &'a [u8],
+    /// The rules that take it.
+    pub(crate) rules: &'a [u64],
+    /// What its visit sees.
+    pub(crate) visit: Option<&'a Entered>,
+    /// What it was admitted under.
+    pub(crate) admission: &'a str,
 }
 
 /// The arm that was chosen for a request.
@@ -69,8 +92,10 @@ pub(crate) struct Choice {
     pub(crate) target: usize,
     /// Whether a rule chose it: then it says nothing about the split, and is neither counted for a verdict nor shielded.
     pub(crate) ruled: bool,
-    /// Whether a visit that began at other shares chose it: then it is not counted for a verdict either.
+    /// Whether a visit that began at other shares chose it, or a switch it is before: then it is not counted for a verdict either.
     pub(crate) held: bool,
+    /// Whether what it belongs to is gone, so that it gets what all get now.
+    pub(crate) strayed: bool,
 }
 
 /// Where the requests of one service can go.
@@ -172,22 +197,35 @@ impl Target {
 }
 
 impl ServiceTargets {
-    /// Chooses the arm for a client's key; `rules` are those that take the request, `visit` is what its visit sees.
-    pub(crate) fn choose(&self, key: &[u8], rules: &[u64], visit: Option<&Entered>) -> Option<Choice> {
-        let splits = &self.routes.splits;
+    /// Chooses the arm for a request.
+    pub(crate) fn choose(&self, asks: &Asks<'_>, switches: Option<&Switches>) -> Option<Choice> {
+        let (splits, Asks { key, rules, visit, .. }) = (&self.routes.splits, *asks);
         let rule = self.routes.rule_for(|rule| rules.contains(&rule.id), key);
         if let Some(target) = rule.and_then(|rule| splits.iter().position(|split| rule.leads_to(split))) {
-            return Some(Choice { target, ruled: true, held: false });
+            return Some(Choice { target, ruled: true, held: false, strayed: false });
         }
+        let (belongs, before, strayed) = match self.belonging(asks, switches) {
+            Belongs::To { split, is_drawn } => (split, !is_drawn, false),
+            Belongs::Gone(_) => (self.routes.choose(key)?, true, true),
+            Belongs::Here => (self.routes.choose(key)?, false, false),
+        };
         let (chosen, held) = match visit {
-            None => (self.routes.choose(key)?, false),
+            None => (belongs, before),
             Some(entered) => {
-                let VisitChoice { split, is_drawn } = self.routes.choose_for_visit(key, entered)?;
-                (split, !is_drawn)
+                let VisitChoice { split, is_drawn } = self.routes.keep_to_visit(belongs, key, entered);
+                (split, before || !is_drawn)
             }
         };
         let target = splits.iter().position(|split| std::ptr::eq(split, chosen))?;
-        Some(Choice { target, ruled: false, held })
+        Some(Choice { target, ruled: false, held, strayed })
+    }
+
+    /// Finds what a request belongs to that was admitted before, or within, a switch of the service.
+    fn belonging(&self, asks: &Asks<'_>, switches: Option<&Switches>) -> Belongs<'_> {
+        let switches = switches.filter(|_| !self.routes.passages.is_empty());
+        let admission = || asks.admission.parse::<Admission>().ok();
+        let known = switches.and_then(|switches| Some((switches, admission()?)));
+        known.map_or(Belongs::Here, |(switches, it)| self.routes.belonging(switches, &it, asks.key))
     }
 
     /// Tells whether requests of other services may be taken by its rules too, for calls that come later.

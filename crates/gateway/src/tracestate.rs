@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
+use crate::admission;
 use crate::field::members;
 use crate::key::{decode, encode, valid};
 use crate::priority;
@@ -35,6 +36,7 @@ pub(crate) fn in_tracestate(value: &str) -> Option<Cow<'_, [u8]>> {
 pub(crate) fn write_tracestate<'a>(
     output: &mut Vec<u8>,
     (key, rules, entered, priority): (Option<&[u8]>, &[u64], Option<&Entered>, Priority),
+    admission: &str,
     given: impl Iterator<Item = &'a str> + Clone,
 ) {
     let others = given.flat_map(members).filter(|member| !is_ours(member));
@@ -53,6 +55,9 @@ pub(crate) fn write_tracestate<'a>(
     }
     if !priority.is_usual() {
         write_member(output, (list, others.clone()), |output| priority::write_tracestate(output, priority));
+    }
+    if !admission.is_empty() {
+        write_member(output, (list, others.clone()), |output| admission::write_tracestate(output, admission));
     }
     for member in others {
         if output.len() > list {
@@ -92,9 +97,10 @@ fn put_name(output: &mut Vec<u8>, name: &str) {
 /// stranger claims must not come back from an instance.
 fn is_ours(member: &str) -> bool {
     let name = member.split('=').next().unwrap_or(member).trim();
-    [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER, priority::TRACESTATE_MEMBER]
-        .iter()
-        .any(|ours| name.eq_ignore_ascii_case(ours))
+    let ours = [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER];
+    let ours = ours.iter().chain(&[priority::TRACESTATE_MEMBER, admission::TRACESTATE_MEMBER]);
+    ours
+        .copied().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What may stand in a value, without the percent sign.
@@ -110,7 +116,7 @@ mod tests {
 
     fn written(key: Option<&[u8]>, given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_tracestate(&mut output, (key, &[], None, Priority::Normal), given.iter().copied());
+        write_tracestate(&mut output, (key, &[], None, Priority::Normal), "", given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -18,9 +18,11 @@ use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::{Matched, RouteRule};
+use lockstep_domain::switch::Admission;
 use lockstep_domain::visit::Entered;
 
 use crate::access;
+use crate::admission::{self, Admits, Admitted};
 use crate::affinity::Affinity;
 use crate::balance::Pick;
 use crate::changes::{Asked, Changes};
@@ -40,7 +42,7 @@ use crate::request_view::View;
 use crate::room::Place;
 use crate::seat::Seat;
 use crate::spans::Noted;
-use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
+use crate::table::{Asks, Choice, ServiceTargets, Target, WorkerTable};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
 use crate::version_rules;
@@ -74,6 +76,8 @@ pub(crate) struct Notes {
     pub(crate) rules: Vec<u64>,
     /// What its visit sees, where it is part of one.
     pub(crate) visit: Option<Box<Entered>>,
+    /// What it was admitted under, where it was admitted here.
+    admits: Option<Arc<Admits>>,
     /// What its route changes.
     pub(crate) changes: Option<Box<Changes>>,
     /// The one that was made; empty where the one goes on that the request came with.
@@ -99,9 +103,22 @@ struct Rare {
     turned_by: Option<(Arc<Counts>, Chosen)>,
     /// How important it is, and who says that.
     priority: (Priority, Said),
+    /// What it was admitted under, where an instance or its version says that.
+    admission: Option<Box<str>>,
 }
 
 impl Notes {
+    /// Returns what it was admitted under.
+    fn admission(&self) -> &str {
+        let said = self.rare.as_ref().and_then(|rare| rare.admission.as_deref());
+        said.or(self.admits.as_ref().map(|admits| admits.text())).unwrap_or_default()
+    }
+
+    /// Returns what decides which arm it is given.
+    pub(crate) fn asks(&self) -> Asks<'_> {
+        Asks { key: &self.key, rules: &self.rules, visit: self.visit.as_deref(), admission: self.admission() }
+    }
+
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -160,6 +177,10 @@ pub(crate) struct Routed {
     pub(crate) passage: Option<Box<Passage>>,
     /// Its place among those that wait for an answer of its arm, where these have a limit that adapts.
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// Counts it for the table that it was admitted under, until it is over, where it was admitted here.
+    pub(crate) admitted: Option<Admitted>,
+    /// Whether something is being switched.
+    switching: bool,
     caller: Caller,
     via: ViaField,
 }
@@ -229,10 +250,12 @@ impl Desk {
             }
         }
         (notes.changes, notes.seat, notes.rare) = (None, None, None);
+        let admitted = self.note_admission(request, caller, notes);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
             self.let_in(request, *origin)?;
             self.route(request, *origin, notes)
         });
+        let found = found.map(|routed| Routed { admitted, ..routed });
         if let (Some(noted), Ok(routed)) = (&mut notes.span, &found) {
             let changed = notes.changes.as_deref().and_then(Changes::path);
             noted.goes(changed.unwrap_or(&request.path[routed.strip..]));
@@ -255,10 +278,36 @@ impl Desk {
             rules: &notes.rules,
             priority: notes.priority(),
             visit: notes.visit.as_deref(),
+            admission: notes.admission(),
+            switching: routed.switching,
             changes: notes.changes.as_deref(),
             random: &self.worker.random,
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
         }
+    }
+
+    /// Notes what a request was admitted under: what an earlier hop says, what the version of the instance tells that calls, or what is.
+    fn note_admission(&self, request: &Request<'_>, caller: Caller, notes: &mut Notes) -> Option<Admitted> {
+        notes.admits = None;
+        if let Some(carried) = admission::carried(request, caller) {
+            notes.rare().admission = Some(carried.into());
+            return None;
+        }
+        let slot = self.environment.table(self.worker.index);
+        let (table, admitted) = admission::admit(|| slot.load_full())?;
+        if let Some(known) = self.admission_of_caller(&table, caller) {
+            notes.rare().admission = Some(known.to_string().into());
+        }
+        notes.admits = Some(Arc::clone(&table.admits));
+        Some(admitted)
+    }
+
+    /// What the version of the instance tells that calls at a listener of its own, while something is switched.
+    fn admission_of_caller(&self, table: &WorkerTable, caller: Caller) -> Option<Admission> {
+        let point = self.peer.point().filter(|_| caller == Caller::Instance && table.is_switching())?;
+        let calling = point.caller.load();
+        let routes = table.routes.services.get(&calling.service)?;
+        Admission::of_caller(table.routes.switches.as_ref()?, routes, &calling)
     }
 
     /// Keeps what the access log says of a request. Costs nothing where there is no log.
@@ -354,8 +403,11 @@ impl Desk {
                 notes.meets(injection::meet(&service.faults, request, random, counts));
                 notes.met().and_then(Met::answer).map_or(Ok(()), Err)?;
             }
-            let choice = service.choose(&notes.key, &notes.rules, notes.visit.as_deref());
-            let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false });
+            let choice = service.choose(&notes.asks(), table.routes.switches.as_ref());
+            let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false, strayed: false });
+            if choice.strayed {
+                self.environment.stragglers().count();
+            }
             if !service.pages.is_empty() {
                 let place = matched.rule.map(|_| (host, path));
                 maintenance::look(service, place, choice.target, notes.changes.as_deref())?;

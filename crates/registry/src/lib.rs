@@ -9,6 +9,7 @@ mod latencies;
 mod live;
 mod mirrors;
 mod reporters;
+mod switched;
 mod told;
 mod traffic;
 mod troubles;

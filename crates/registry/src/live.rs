@@ -19,6 +19,7 @@ use crate::lately::{Lately, Samples};
 use crate::latencies::Latencies;
 use crate::mirrors::Mirrors;
 use crate::reporters::{Known, MAX_WHY, ReceiptFault, Reporters};
+use crate::switched::Switched;
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic};
 use crate::troubles::Troubles;
@@ -37,6 +38,8 @@ pub struct GatewaySeen {
     pub gateway: String,
     /// The table it serves; revision 0 is none.
     pub edition: Edition,
+    /// The lowest revision of a table that requests of it were admitted by that are under way.
+    pub oldest_admitted: Option<u64>,
     /// The newest format of tables that it takes; nobody knows before it reports.
     pub takes_format: Option<u32>,
     /// The table that it was given last and did not take.
@@ -70,6 +73,7 @@ pub(crate) struct Live {
     pub(crate) reporters: Reporters,
     troubles: Troubles,
     pub(crate) counting: Counting,
+    switched: Switched,
 }
 
 impl Default for Live {
@@ -90,6 +94,7 @@ impl Default for Live {
             reporters: Reporters::default(),
             troubles: Troubles::default(),
             counting: Counting::default(),
+            switched: Switched::default(),
         }
     }
 }
@@ -134,6 +139,7 @@ impl Live {
             resources,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
+            behind: self.switched.behind(self.gateways.values()),
             leaving_since: self.instances.leaving(),
             steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),
@@ -158,6 +164,7 @@ impl Live {
         let trial = |routes: &ServiceRoutes| Some(routes.watch.as_ref()?.trial.clone());
         let trials = table.services.iter().filter_map(|(service, routes)| Some((service, trial(routes)?)));
         self.watched.expect(trials);
+        self.switched.note(&table);
         self.published.send_replace(Some(table.clone()));
         // From now on some gateway may send requests to them, whether it has confirmed the table or not.
         self.instances.forget_unrouted(&self.routed());
@@ -188,6 +195,7 @@ impl Live {
         let left_alone = self.left_alone(receipt);
         if let Some(seen) = self.gateways.get_mut(&receipt.gateway) {
             seen.takes_format = Some(receipt.takes_format);
+            seen.oldest_admitted = receipt.oldest_admitted;
             seen.refused.clone_from(&receipt.refused);
             seen.left_alone = left_alone;
         }
@@ -274,6 +282,7 @@ impl Live {
             gateway: gateway.clone(),
             edition,
             takes_format: None,
+            oldest_admitted: None,
             refused: None,
             left_alone: Vec::new(),
             seen: now,
@@ -389,18 +398,19 @@ impl Apart {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy};
     use lockstep_domain::routes::{ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, SplitRole};
     use lockstep_domain::{Arm, ConfigRevision, InstanceState, VersionNumber};
 
     use super::*;
 
-    fn table(baseline: u64) -> RouteTable {
+    pub(crate) fn table(baseline: u64) -> RouteTable {
         RouteTable {
             listeners: None,
             entry: None,
             visits: None,
+            switches: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
@@ -483,6 +493,7 @@ mod tests {
             mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
+            oldest_admitted: None,
             last: false,
             taken_from: None,
             handed_to: None,
@@ -630,6 +641,7 @@ mod tests {
             fallback: None,
             mirror: None,
             growth: None,
+            passages: Vec::new(),
         };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }

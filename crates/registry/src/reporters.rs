@@ -447,6 +447,7 @@ mod tests {
             mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
+            oldest_admitted: None,
             last: false,
             taken_from: None,
             handed_to: None,

@@ -60,6 +60,7 @@ mod shapes;
 mod static_files;
 mod stopping;
 mod support;
+mod switching;
 mod taking_over;
 mod tcp;
 mod tls;

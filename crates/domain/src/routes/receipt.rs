@@ -64,6 +64,9 @@ pub struct GatewayReceipt {
     /// Versions that it leaves alone at this moment, because they fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
+    /// The lowest revision of a table that requests under way were admitted by; left out where none are. 0 is a table of another history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_admitted: Option<u64>,
     /// Nothing comes after it: the run is over, and has counted everything that it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,

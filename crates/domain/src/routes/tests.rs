@@ -35,6 +35,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
         fallback: None,
         mirror: None,
         growth: None,
+        passages: Vec::new(),
     }
 }
 
@@ -49,6 +50,7 @@ fn table() -> RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),

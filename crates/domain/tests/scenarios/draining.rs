@@ -179,7 +179,7 @@ fn payments_with_orders(in_flight: u64, drain_ms: Option<u64>) -> (Stage, Operat
 
 /// Which version of a service gets all requests.
 fn serving(stage: &Stage, name: &str) -> String {
-    stage.table("staging").services[&service(name)].splits[0].version.to_string()
+    stage.table("staging").services[&service(name)].stable().unwrap().version.to_string()
 }
 
 #[test]

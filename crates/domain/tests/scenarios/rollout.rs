@@ -189,7 +189,7 @@ fn blue_green_prepares_everything_before_anything_switches() {
     let new = stage.instances.iter().filter(|instance| instance.arm.version.to_string() == "1.1.0").count();
     assert_eq!(new, 2);
     let table = stage.table("staging");
-    assert!(table.services.values().all(|routes| routes.splits[0].version.to_string() == "1.0.0"));
+    assert!(table.services.values().all(|routes| routes.stable().unwrap().version.to_string() == "1.0.0"));
 }
 
 /// kill -9 at any point: whatever the journal holds, going on from there ends in the same place.

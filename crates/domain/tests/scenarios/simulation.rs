@@ -234,7 +234,9 @@ impl Stage {
 
     pub(crate) fn observed(&self, name: &str) -> Observed {
         let leaving_since = self.leaving.clone();
-        let seen = Observed { instances: self.in_env(name), leaving_since, ..Observed::default() };
+        let behind: BTreeSet<_> = self.env(name).operations.iter().map(|operation| operation.id).collect();
+        let seen =
+            Observed { instances: self.in_env(name), leaving_since, behind: behind.clone(), ..Observed::default() };
         let table = self.table_of(name, &seen);
         let routed: Vec<_> = table
             .services
@@ -259,6 +261,7 @@ impl Stage {
             jobs: self.jobs.clone(),
             resources: self.resources.clone(),
             leaving_since: self.leaving.clone(),
+            behind,
         }
     }
 

@@ -136,6 +136,7 @@ impl World {
                 fallback: None,
                 mirror: None,
                 growth: None,
+                passages: Vec::new(),
             };
             ServiceTargets {
                 service: "shop".parse().unwrap(),

@@ -101,7 +101,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) fn routed_anew(&mut self) -> Option<Pick> {
         let table = self.desk.environment.table(self.desk.worker.index).load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let choice = service.choose(&self.notes.key, &self.notes.rules, self.notes.visit.as_deref())?;
+        let choice = service.choose(&self.notes.asks(), table.routes.switches.as_ref())?;
         let picked = pick(&service, choice.target, self.search());
         self.service = service;
         picked

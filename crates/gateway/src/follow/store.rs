@@ -221,6 +221,7 @@ mod tests {
             listeners: None,
             entry: None,
             visits: None,
+            switches: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

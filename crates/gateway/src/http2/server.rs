@@ -231,7 +231,7 @@ async fn exchange(
     Prepared { head, facts, routed }: Prepared,
     report: &mut Report,
 ) {
-    let _place = routed.place;
+    let (_place, _admitted) = (routed.place, routed.admitted);
     let (mut deadline, delivery) = (Deadline::after(facts.waits.answer), Delivery::default());
     let exchange = Exchange {
         client,

@@ -53,6 +53,10 @@ pub(crate) struct Onward<'a> {
     pub(crate) priority: Priority,
     /// What its visit sees, which goes there too.
     pub(crate) visit: Option<&'a Entered>,
+    /// What it was admitted under, which goes into `baggage`.
+    pub(crate) admission: &'a str,
+    /// Whether that goes into `tracestate` as well.
+    pub(crate) switching: bool,
     /// What its route changes.
     pub(crate) changes: Option<&'a Changes>,
     pub(crate) random: &'a Random,
@@ -162,7 +166,7 @@ impl<'b> Request<'b> {
         self.write_forwarded(output, (onward.peer, onward.via), trusted);
         output.field_by("baggage", |value| {
             let ours = (onward.key, onward.rules, onward.visit, onward.priority);
-            write_baggage(value, ours, self.values(Field::Baggage));
+            write_baggage(value, ours, onward.admission, self.values(Field::Baggage));
         });
         if !onward.priority.is_usual() {
             output.field(priority::FIELD, onward.priority.word().as_bytes());
@@ -248,11 +252,12 @@ impl<'b> Request<'b> {
         // A tracestate belongs to its traceparent.
         let stays =
             self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", (false, true));
+        let admission = if onward.switching { onward.admission } else { "" };
         let has_ours = key.is_some() || !onward.rules.is_empty() || onward.visit.is_some();
-        if stays || has_ours || !onward.priority.is_usual() {
+        if stays || has_ours || !onward.priority.is_usual() || !admission.is_empty() {
             let given = self.values(Field::Tracestate).filter(move |_| stays);
             let ours = (key, onward.rules, onward.visit, onward.priority);
-            output.field_by("tracestate", |value| write_tracestate(value, ours, given));
+            output.field_by("tracestate", |value| write_tracestate(value, ours, admission, given));
         }
     }
 

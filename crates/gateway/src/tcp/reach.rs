@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::failures::Cause;
 use crate::moment::Moment;
 use crate::repeat::MAX_TRIES;
-use crate::table::{Outcome, ServiceTargets, Target};
+use crate::table::{Asks, Outcome, ServiceTargets, Target};
 use crate::trial::{Key, Seen};
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -54,7 +54,8 @@ pub(super) async fn reach<'a>(
     report: &mut TcpReport,
 ) -> Result<Reached<'a>, TcpEnd> {
     let service = worker_service(environment, worker, name).ok_or(TcpEnd::NoService)?;
-    let choice = service.choose(key.bytes, &[], None).ok_or(TcpEnd::NoService)?;
+    let asks = Asks { key: key.bytes, rules: &[], visit: None, admission: "" };
+    let choice = service.choose(&asks, None).ok_or(TcpEnd::NoService)?;
     // Whoever is drawn to a version that is maintained gets no other one, and nothing is counted.
     if service.page_of(choice.target).is_some() {
         return Err(TcpEnd::Maintenance);

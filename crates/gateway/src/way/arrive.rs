@@ -146,6 +146,8 @@ impl Desk {
             delay,
             passage,
             waiting,
+            admitted: None,
+            switching: table.is_switching(),
             caller,
             via: table.routes.rules().via,
         }))

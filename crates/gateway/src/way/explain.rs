@@ -291,7 +291,7 @@ impl Account {
         let target = routed.target();
         if fixed {
             let chosen =
-                service.choose(&notes.key, &notes.rules, notes.visit.as_deref()).map(|choice| choice.target);
+                service.choose(&notes.asks(), None).map(|choice| choice.target);
             self.say("instance", words::instance(service, chosen, routed));
         }
         if let Some(breaker) = words::breaker(service, routed) {

@@ -35,6 +35,7 @@ impl Shop {
                 fallback: None,
                 mirror: None,
                 growth: None,
+                passages: Vec::new(),
             }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());

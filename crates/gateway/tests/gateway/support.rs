@@ -357,11 +357,13 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         fallback: None,
         mirror: None,
         growth: None,
+        passages: Vec::new(),
     };
     RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

@@ -165,12 +165,14 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         fallback: None,
         mirror: None,
         growth: None,
+        passages: Vec::new(),
     };
     let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
     RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment,

@@ -113,7 +113,7 @@ fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
     splits.sort_by_key(|split| split.role == SplitRole::Stable);
     table.check_asked();
     let salt = salt.unwrap_or_else(|| name.to_owned());
-    ServiceRoutes { salt, splits, watch: None, version_rules, fallback, mirror, growth }
+    ServiceRoutes { salt, splits, watch: None, version_rules, fallback, mirror, growth, passages: Vec::new() }
 }
 
 /// Reads how the share of the version on trial has grown, for visitors who came before.

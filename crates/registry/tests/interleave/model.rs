@@ -136,6 +136,7 @@ impl Gateway {
             mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
+            oldest_admitted: None,
             last: false,
             taken_from: None,
             handed_to: None,
