@@ -16,8 +16,8 @@ use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
-use lockstep_domain::switch::next_end;
 use lockstep_domain::routes::RouteTable;
+use lockstep_domain::switch::next_end;
 use lockstep_domain::{
     Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World,
 };

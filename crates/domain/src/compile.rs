@@ -114,7 +114,9 @@ fn with_switches(
     for operation in switching(world, environment, observed, now) {
         switches.known.push(Switch::of(operation));
         for (passage, from, to) in Passage::all(operation) {
-            let Some(routes) = table.services.get_mut(&to.service).filter(|it| !it.speaks_tcp()) else { continue };
+            let Some(routes) = table.services.get_mut(&to.service).filter(|it| !it.speaks_tcp()) else {
+                continue;
+            };
             for arm in from.iter().chain([&to]) {
                 keep_side(routes, arm, observed, environment);
             }

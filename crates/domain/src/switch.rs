@@ -107,7 +107,12 @@ pub(crate) fn switching<'a>(
 }
 
 /// When an operation that is over is one for nobody any more.
-fn over_at(world: &World, environment: &Environment, observed: &Observed, operation: &Operation) -> Timestamp {
+fn over_at(
+    world: &World,
+    environment: &Environment,
+    observed: &Observed,
+    operation: &Operation,
+) -> Timestamp {
     let Some(at) = operation.phase.settled_at() else { return Timestamp(u64::MAX) };
     if observed.behind.contains(&operation.id) {
         return at;
@@ -154,8 +159,12 @@ impl Passage {
         sided.filter_map(move |(wave, part)| {
             let (from, to) = (part.from_arm(), part.to_arm()?);
             let weights = weights(operation, wave);
-            let passage =
-                Self { operation: operation.id.0, from: from.as_ref().map(Side::of), to: Side::of(&to), weights };
+            let passage = Self {
+                operation: operation.id.0,
+                from: from.as_ref().map(Side::of),
+                to: Side::of(&to),
+                weights,
+            };
             Some((passage, from, to))
         })
     }
@@ -336,7 +345,9 @@ impl ServiceRoutes {
         let mut side = None;
         let mut is_drawn = true;
         for passage in self.passages.iter().rev() {
-            let Some(switch) = switches.known.iter().find(|it| it.operation == passage.operation) else { continue };
+            let Some(switch) = switches.known.iter().find(|it| it.operation == passage.operation) else {
+                continue;
+            };
             let (steps, told) = admission.seen(*switch);
             is_drawn &= passage.weight_after(steps) == passage.weight_after(switch.taken) && told.is_none();
             if passage.takes(admission, *switch, key) {

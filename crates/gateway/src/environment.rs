@@ -25,8 +25,8 @@ use lockstep_domain::visit::Visits;
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, Digest, EnvironmentName, HostName, InstanceId, ServiceName, ZoneName};
 
-use crate::affinity::Mark;
 use crate::admission::{Admits, Stragglers};
+use crate::affinity::Mark;
 use crate::balance::ArmHealth;
 use crate::breaker::{BreakerSeen, BreakerStates};
 use crate::calls::{Call, Calls, Classes};

@@ -9,8 +9,8 @@
 //! counted locks those counters of one worker after the other.
 
 mod access;
-mod admission;
 mod admin;
+mod admission;
 mod affinity;
 mod answer;
 mod arrival;

@@ -404,7 +404,11 @@ impl Everything {
             text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.retries_refused));
         }
         let name = "lockstep_gateway_stragglers_total";
-        text.family(name, "counter", "Requests whose side of a switch had ended, which got what all others get.");
+        text.family(
+            name,
+            "counter",
+            "Requests whose side of a switch had ended, which got what all others get.",
+        );
         for (environment, seen) in &self.environments {
             text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.stragglers));
         }

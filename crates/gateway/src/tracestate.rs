@@ -99,8 +99,7 @@ fn is_ours(member: &str) -> bool {
     let name = member.split('=').next().unwrap_or(member).trim();
     let ours = [MEMBER, TRACESTATE_MEMBER, visit::TRACESTATE_MEMBER];
     let ours = ours.iter().chain(&[priority::TRACESTATE_MEMBER, admission::TRACESTATE_MEMBER]);
-    ours
-        .copied().any(|ours| name.eq_ignore_ascii_case(ours))
+    ours.copied().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What may stand in a value, without the percent sign.

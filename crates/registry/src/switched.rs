@@ -37,7 +37,8 @@ impl Switched {
         gateways: impl Iterator<Item = &'a GatewaySeen> + Clone,
     ) -> BTreeSet<OperationId> {
         let is_behind = |over: &Edition| {
-            let nobody_before = |it: &GatewaySeen| it.oldest_admitted.is_none_or(|oldest| oldest >= over.revision);
+            let nobody_before =
+                |it: &GatewaySeen| it.oldest_admitted.is_none_or(|oldest| oldest >= over.revision);
             gateways.clone().all(|it| it.edition.confirms(over) && nobody_before(it))
         };
         let over = self.over.iter().filter(|(_, over)| is_behind(over)).map(|(operation, _)| operation);
@@ -87,7 +88,11 @@ mod tests {
         assert!(behind(&switched, &[gateway(5, None), gateway(4, Some(0))]).is_empty(), "of another history");
         assert_eq!(behind(&switched, &[gateway(5, Some(4)), gateway(4, None)]), [7]);
         switched.note(&table(6, &[]));
-        assert_eq!(behind(&switched, &[gateway(3, Some(1))]), [7], "what has left the table does not come back");
+        assert_eq!(
+            behind(&switched, &[gateway(3, Some(1))]),
+            [7],
+            "what has left the table does not come back"
+        );
         for operation in 10..40 {
             switched.note(&table(operation, &[operation]));
         }

@@ -96,8 +96,7 @@ fn a_gateway_that_is_a_step_behind_already_knows_where_the_next_step_leads() {
 
 #[test]
 fn what_was_taken_back_is_found_by_those_who_were_on_its_side() {
-    let routes =
-        service(vec![passage(7, 0, 1, &[FULL_WEIGHT, 0])], vec![split(1, 0), split(0, FULL_WEIGHT)]);
+    let routes = service(vec![passage(7, 0, 1, &[FULL_WEIGHT, 0])], vec![split(1, 0), split(0, FULL_WEIGHT)]);
     let now = switches(7, &[(7, 2, true)]);
     assert_eq!(minor(&routes, &now, "7.7_1", b"ann"), Some(1));
     assert_eq!(minor(&routes, &now, "7.7_2", b"ann"), Some(0));
@@ -117,13 +116,19 @@ fn what_is_gone_is_said_and_who_was_before_the_service_gets_what_is() {
 }
 
 fn arm(service: &str, minor: u64) -> Arm {
-    Arm { service: service.parse().unwrap(), version: version(minor), config: ConfigRevision(0), process: None }
+    Arm {
+        service: service.parse().unwrap(),
+        version: version(minor),
+        config: ConfigRevision(0),
+        process: None,
+    }
 }
 
 #[test]
 fn a_caller_that_forwards_nothing_belongs_to_the_side_that_its_version_is_on() {
     let web = service(vec![passage(7, 0, 1, &[500, FULL_WEIGHT])], vec![split(1, 0), split(0, FULL_WEIGHT)]);
-    let orders = service(vec![passage(7, 3, 4, &[500, FULL_WEIGHT])], vec![split(4, 0), split(3, FULL_WEIGHT)]);
+    let orders =
+        service(vec![passage(7, 3, 4, &[500, FULL_WEIGHT])], vec![split(4, 0), split(3, FULL_WEIGHT)]);
     for (taken, over) in [(1, false), (2, false), (2, true)] {
         let now = switches(7, &[(7, taken, over)]);
         for (caller, expected) in [(0, 3), (1, 4)] {
@@ -139,7 +144,22 @@ fn a_caller_that_forwards_nothing_belongs_to_the_side_that_its_version_is_on() {
 
 #[test]
 fn texts_of_anybody_are_refused_or_bounded() {
-    for bad in ["", ".", "x", "1.", "1._", "1.2", "1.2_", "1.+2_1", "1.2_+1", "1.2_1*", "-1", "+1", "1.2_99999999999", "1 "] {
+    for bad in [
+        "",
+        ".",
+        "x",
+        "1.",
+        "1._",
+        "1.2",
+        "1.2_",
+        "1.+2_1",
+        "1.2_+1",
+        "1.2_1*",
+        "-1",
+        "+1",
+        "1.2_99999999999",
+        "1 ",
+    ] {
         assert_eq!(bad.parse::<Admission>(), Err(AdmissionError), "{bad}");
     }
     let many = format!("1{}", ".1_1".repeat(MAX_SWITCHES + 1));

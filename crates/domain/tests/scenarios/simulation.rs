@@ -235,8 +235,12 @@ impl Stage {
     pub(crate) fn observed(&self, name: &str) -> Observed {
         let leaving_since = self.leaving.clone();
         let behind: BTreeSet<_> = self.env(name).operations.iter().map(|operation| operation.id).collect();
-        let seen =
-            Observed { instances: self.in_env(name), leaving_since, behind: behind.clone(), ..Observed::default() };
+        let seen = Observed {
+            instances: self.in_env(name),
+            leaving_since,
+            behind: behind.clone(),
+            ..Observed::default()
+        };
         let table = self.table_of(name, &seen);
         let routed: Vec<_> = table
             .services

@@ -290,8 +290,7 @@ impl Account {
         self.say("version", words::version(service, rule, key, fixed));
         let target = routed.target();
         if fixed {
-            let chosen =
-                service.choose(&notes.asks(), None).map(|choice| choice.target);
+            let chosen = service.choose(&notes.asks(), None).map(|choice| choice.target);
             self.say("instance", words::instance(service, chosen, routed));
         }
         if let Some(breaker) = words::breaker(service, routed) {
