@@ -90,7 +90,7 @@ impl Exit {
             }
             Self::Usage => "not understood: a wrong argument, file or manifest; nothing was done",
             Self::Refused => {
-                "refused by a rule, or not decided between contracts or by the judge; every reason is listed and nothing was done, or an operation waits for somebody's word"
+                "refused by a rule, or not decided between contracts, by the judge or within the steps of a search; every reason is listed and nothing was done, or an operation waits for somebody's word"
             }
             Self::NotFound => "something that was named does not exist",
             Self::Unreachable => "the server cannot be reached, or cannot record anything at the moment",

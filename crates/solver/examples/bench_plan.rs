@@ -81,7 +81,7 @@ fn fleet(size: Size, numbers: &mut Numbers) -> (Problem, History) {
         (Cause(feature as u32), Rule::Need(need(&history, consumer, provider, numbers)))
     };
     let rules = (0..size.features).map(need).collect();
-    (Problem { services, rules }, history)
+    (Problem { services, rules, ..Problem::default() }, history)
 }
 
 /// A feature that some versions use while, and only while, versions offer it that ran at the same time.
@@ -102,7 +102,8 @@ fn need(history: &History, consumer: usize, provider: usize, numbers: &mut Numbe
         )
     });
     let gone = ends.map_or(u32::MAX, |ends| history.since(provider, ends));
-    Need { consumer, used: from..until, provider, offered: history.since(provider, offered)..gone }
+    let offered = history.since(provider, offered)..gone;
+    Need { consumer, used: (from..until).into(), provider, offered: offered.into() }
 }
 
 /// Wants services as they were at a time.
@@ -129,8 +130,13 @@ struct Figures {
 
 impl Figures {
     fn take(&mut self, problem: &Problem) {
-        let (solution, exact) = timed(|| solve(problem, 1));
-        let Some(solution) = solution else { return self.cores.push(timed(|| core(problem)).1) };
+        let (solution, exact) = timed(|| solve(problem, 1, STEPS));
+        let Some(solution) = solution.way() else {
+            return self.cores.push(timed(|| core(problem, STEPS)).1);
+        };
+        if !solution.is_proved {
+            println!("not proved within {STEPS} steps");
+        }
         let target = &solution.targets[0];
         let (steps, ordered) = timed(|| order(problem, target).steps);
         if let Err(fault) = check(problem, target, &steps) {
@@ -138,7 +144,7 @@ impl Figures {
         }
         self.exact.push(exact);
         self.ordered.push(ordered);
-        self.others.push(timed(|| solve(problem, 4)).1);
+        self.others.push(timed(|| solve(problem, 4, STEPS)).1);
         self.moved.push(problem.moved(target).len());
     }
 
@@ -167,6 +173,8 @@ fn median<T: Copy + Ord + Default>(numbers: &[T]) -> T {
 }
 
 const FLEETS: u64 = 11;
+/// What a search may take outside of this bench.
+const STEPS: u64 = 20_000;
 
 fn main() {
     let sizes = [

@@ -2,7 +2,7 @@
 //!
 //! It uses nothing of what made the steps, so that a mistake there is not made here again.
 
-use crate::problem::{Cause, Problem, Rule};
+use crate::problem::{Cause, Problem, Rule, Versions};
 
 /// What is wrong with steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +76,11 @@ fn keeps(rule: &Rule, state: &[u32]) -> bool {
     match rule {
         Rule::Bar(bar) => state[bar.service] < bar.versions.start || state[bar.service] >= bar.versions.end,
         Rule::Need(need) => {
-            let (consumer, provider) = (state[need.consumer], state[need.provider]);
-            let uses = need.used.start <= consumer && consumer < need.used.end;
-            let offers = need.offered.start <= provider && provider < need.offered.end;
-            !uses || offers
+            let is_in = |versions: &Versions, at: u32| {
+                versions.parts().iter().any(|it| it.start <= at && at < it.end)
+            };
+            !is_in(&need.used, state[need.consumer]) || is_in(&need.offered, state[need.provider])
         }
+        Rule::Never(all) => all.iter().any(|bar| !bar.versions.contains(&state[bar.service])),
     }
 }

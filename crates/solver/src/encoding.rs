@@ -4,15 +4,18 @@
 //! changed its contracts three times has four literals.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 
 use batsat::Lit;
 
 use crate::maxsat::Sat;
-use crate::problem::{Cause, Problem, Rule, Service};
+use crate::problem::{Bar, Cause, Preference, Problem, Rule, Service, Versions};
 
 /// The literals of a problem.
 pub(crate) struct Encoding {
     services: Vec<Steps>,
+    /// For each preference a literal that is true only where it is met.
+    preferred: Vec<Lit>,
 }
 
 /// The literals of a service.
@@ -40,11 +43,33 @@ impl Encoding {
         for service in outwards(problem) {
             services[service] = Some(Steps::new(&problem.services[service], &bounds[service], sat));
         }
-        let encoding = Self { services: services.into_iter().flatten().collect() };
+        let mut encoding = Self { services: services.into_iter().flatten().collect(), preferred: Vec::new() };
         for (cause, rule) in &problem.rules {
             encoding.hold(rule, if_held(*cause), sat);
         }
+        encoding.preferred = problem.preferences.iter().map(|it| encoding.preference(it, sat)).collect();
         encoding
+    }
+
+    fn preference(&self, preference: &Preference, sat: &mut Sat) -> Lit {
+        let is_met = sat.literal(true);
+        let all = |places: &Vec<(usize, Range<u32>)>, sat: &mut Sat| {
+            let holds = sat.literal(true);
+            for (service, versions) in places {
+                let [from, until] = [versions.start, versions.end].map(|at| self.from(*service, at));
+                add(sat, &[(from, true)], Some(holds));
+                add(sat, &[(until, false)], Some(holds));
+            }
+            holds
+        };
+        let any: Vec<Lit> = preference.0.iter().map(|places| all(places, sat)).collect();
+        sat.clause(any.into_iter().chain([!is_met]));
+        is_met
+    }
+
+    /// For each preference a literal that is true only where it is met.
+    pub(crate) fn preferred(&self) -> &[Lit] {
+        &self.preferred
     }
 
     /// "The service is at this version or later."
@@ -63,24 +88,31 @@ impl Encoding {
     fn hold(&self, rule: &Rule, if_held: Option<Lit>, sat: &mut Sat) {
         let mut clause = |terms: &[(Term, bool)]| add(sat, terms, if_held);
         match rule {
-            Rule::Bar(bar) if bar.versions.is_empty() => {}
-            Rule::Bar(bar) => {
-                let [from, until] =
-                    [bar.versions.start, bar.versions.end].map(|at| self.from(bar.service, at));
-                clause(&[(from, false), (until, true)]);
-            }
-            Rule::Need(need) if need.used.is_empty() => {}
+            Rule::Bar(bar) => self.never(std::slice::from_ref(bar), &mut clause),
+            Rule::Never(all) => self.never(all, &mut clause),
             Rule::Need(need) => {
-                let [from, until] = [need.used.start, need.used.end].map(|at| self.from(need.consumer, at));
-                if need.offered.is_empty() {
-                    return clause(&[(from, false), (until, true)]);
+                let lacking = need.offered.others(self.services[need.provider].service.versions);
+                for (used, lacks) in
+                    need.used.parts().iter().flat_map(|used| lacking.parts().iter().map(move |it| (used, it)))
+                {
+                    let [one, other] = [(need.consumer, used), (need.provider, lacks)]
+                        .map(|(service, versions)| Bar { service, versions: versions.clone() });
+                    self.never(&[one, other], &mut clause);
                 }
-                let [first, end] =
-                    [need.offered.start, need.offered.end].map(|at| self.from(need.provider, at));
-                clause(&[(from, false), (until, true), (first, true)]);
-                clause(&[(from, false), (until, true), (end, false)]);
             }
         }
+    }
+
+    /// Services are not all at these versions at once.
+    fn never(&self, all: &[Bar], clause: &mut impl FnMut(&[(Term, bool)])) {
+        if all.iter().any(|bar| bar.versions.is_empty()) {
+            return;
+        }
+        let ends = |bar: &Bar| {
+            let [from, until] = [bar.versions.start, bar.versions.end].map(|at| self.from(bar.service, at));
+            [(from, false), (until, true)]
+        };
+        clause(&all.iter().flat_map(ends).collect::<Vec<_>>());
     }
 
     /// "The service stays"; `None` when it cannot do otherwise.
@@ -142,11 +174,21 @@ fn bounds(problem: &Problem) -> Vec<BTreeSet<u32>> {
     for (_, rule) in &problem.rules {
         match rule {
             Rule::Bar(bar) => bounds[bar.service].extend([bar.versions.start, bar.versions.end]),
+            Rule::Never(all) => {
+                all.iter().for_each(|bar| bounds[bar.service].extend([bar.versions.start, bar.versions.end]));
+            }
             Rule::Need(need) => {
-                bounds[need.consumer].extend([need.used.start, need.used.end]);
-                bounds[need.provider].extend([need.offered.start, need.offered.end]);
+                let ends = |versions: &Versions| {
+                    versions.parts().iter().flat_map(|part| [part.start, part.end]).collect::<Vec<_>>()
+                };
+                bounds[need.consumer].extend(ends(&need.used));
+                bounds[need.provider].extend(ends(&need.offered));
             }
         }
+    }
+    for (service, versions) in problem.preferences.iter().flat_map(|preference| preference.0.iter().flatten())
+    {
+        bounds[*service].extend([versions.start, versions.end]);
     }
     for (service, bounds) in problem.services.iter().zip(&mut bounds) {
         bounds.retain(|at| (1..service.versions).contains(at));

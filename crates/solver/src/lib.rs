@@ -18,7 +18,7 @@ mod solve;
 mod totalizer;
 
 pub use check::{Fault, check};
-pub use core::core;
-pub use order::{Arc, Order, Side, Step, order};
-pub use problem::{Bar, Cause, Need, Problem, Rule, Service, Target};
-pub use solve::{Solution, solve};
+pub use core::{Core, core};
+pub use order::{Arc, Order, Side, Step, components, order};
+pub use problem::{Bar, Cause, Need, Preference, Problem, Rule, Service, Target, Versions};
+pub use solve::{Solution, Solved, solve};

@@ -6,15 +6,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use batsat::{BasicSolver, Lit, SolverInterface as _, lbool};
+use batsat::clause::Kind;
+use batsat::{Callbacks, Lit, Solver, SolverInterface as _, SolverOpts, lbool};
 
 use crate::totalizer::Totalizer;
 
 /// Clauses, and what satisfies them.
-#[derive(Default)]
-pub(crate) struct Sat(BasicSolver);
+pub(crate) struct Sat(Solver<Work>);
+
+/// The search is over before it found an answer: it was allowed no more steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spent;
+
+/// How many steps the search may still take. Each question is one, and each clause that it learns from a dead end.
+struct Work {
+    left: u64,
+}
+
+impl Callbacks for Work {
+    fn on_new_clause(&mut self, _: &[Lit], source: Kind) {
+        self.left = self.left.saturating_sub(u64::from(source == Kind::Learnt));
+    }
+
+    fn stop(&self) -> bool {
+        self.left == 0
+    }
+}
+
+/// What became of a question.
+pub(crate) enum Satisfied {
+    /// All hold together.
+    Yes,
+    /// These assumptions contradict each other.
+    No(Vec<Lit>),
+}
 
 impl Sat {
+    /// No clauses yet, and so many steps to search.
+    pub(crate) fn new(steps: u64) -> Self {
+        Self(Solver::new(SolverOpts::default(), Work { left: steps }))
+    }
+
+    /// Gives the search more steps.
+    pub(crate) fn allow(&mut self, steps: u64) {
+        let work = self.0.cb_mut();
+        work.left = work.left.saturating_add(steps);
+    }
+
     /// A new literal, which is tried with this value first.
     pub(crate) fn literal(&mut self, first: bool) -> Lit {
         let polarity = if first { lbool::TRUE } else { lbool::FALSE };
@@ -26,13 +64,23 @@ impl Sat {
         let _ = self.0.add_clause_reuse(&mut literals.into_iter().collect());
     }
 
-    /// Tries to satisfy all clauses and assumptions; otherwise returns assumptions that contradict each other.
-    pub(crate) fn satisfy(&mut self, assumptions: &[Lit]) -> Result<(), Vec<Lit>> {
-        if self.0.solve_limited(assumptions) == lbool::TRUE {
-            return Ok(());
+    /// Tries to satisfy all clauses and assumptions.
+    pub(crate) fn satisfy(&mut self, assumptions: &[Lit]) -> Result<Satisfied, Spent> {
+        let work = self.0.cb_mut();
+        if work.left == 0 {
+            return Err(Spent);
         }
-        // The solver tells the clause that follows: one of them is not so.
-        Err(self.0.unsat_core().iter().map(|&literal| !literal).collect())
+        work.left -= 1;
+        let answer = self.0.solve_limited(assumptions);
+        if answer == lbool::TRUE {
+            Ok(Satisfied::Yes)
+        } else if answer == lbool::FALSE {
+            // The solver tells the clause that follows: one of them is not so.
+            Ok(Satisfied::No(self.0.unsat_core().iter().map(|&literal| !literal).collect()))
+        } else {
+            self.0.cb_mut().left = 0;
+            Err(Spent)
+        }
     }
 
     /// Says whether a literal is true in what satisfied the clauses last.
@@ -50,30 +98,35 @@ impl Sat {
         while core.len() > 1 {
             core.reverse();
             match self.satisfy(&core) {
-                Err(smaller) if smaller.len() < core.len() => core = smaller,
+                Ok(Satisfied::No(smaller)) if smaller.len() < core.len() => core = smaller,
                 _ => break,
             }
         }
         core
     }
 
-    /// Leaves out of contradicting assumptions what is not needed for that. What is left contradicts without any that could be left out.
-    pub(crate) fn shrink(&mut self, mut core: Vec<Lit>) -> Vec<Lit> {
-        let mut kept = 0;
+    /// Leaves out of contradicting assumptions what is not needed for that, and says whether it found out of each: then what is left
+    /// contradicts without any that could be left out.
+    pub(crate) fn shrink(&mut self, mut core: Vec<Lit>) -> (Vec<Lit>, bool) {
+        let (mut kept, mut is_minimal) = (0, true);
         while kept < core.len() {
             let without: Vec<Lit> = core.iter().copied().filter(|&it| it != core[kept]).collect();
             match self.satisfy(&without) {
-                Ok(()) => kept += 1,
-                Err(smaller) => {
+                Ok(Satisfied::Yes) => kept += 1,
+                Ok(Satisfied::No(smaller)) => {
                     let smaller: BTreeSet<Lit> = smaller.into_iter().collect();
                     let is_kept = |(at, literal): (usize, Lit)| {
                         (at < kept || smaller.contains(&literal)).then_some(literal)
                     };
                     core = without.into_iter().enumerate().filter_map(is_kept).collect();
                 }
+                Err(Spent) => {
+                    is_minimal = false;
+                    break;
+                }
             }
         }
-        core
+        (core, is_minimal)
     }
 }
 
@@ -86,12 +139,14 @@ struct Wishes {
     counters: Vec<Totalizer>,
 }
 
-/// Finds the least cost of what cannot be fulfilled, and the literals that hold exactly where it costs no more; `None` when the clauses
-/// cannot be satisfied.
+/// The least cost, and the literals that hold exactly where it costs no more.
+pub(crate) type Least = (u64, Vec<Lit>);
+
+/// Finds the least cost of what cannot be fulfilled; `None` when the clauses cannot be satisfied.
 pub(crate) fn minimise(
     sat: &mut Sat,
     wishes: impl IntoIterator<Item = (Lit, u64)>,
-) -> Option<(u64, Vec<Lit>)> {
+) -> Result<Option<Least>, Spent> {
     let mut open = Wishes::default();
     for (literal, weight) in wishes {
         *open.weights.entry(literal).or_default() += weight;
@@ -100,18 +155,18 @@ pub(crate) fn minimise(
     loop {
         let assumed: Vec<Lit> =
             open.weights.iter().filter(|(_, weight)| **weight >= least).map(|(it, _)| *it).collect();
-        match sat.satisfy(&assumed) {
-            Err(core) if core.is_empty() => return None,
-            Err(core) => {
+        match sat.satisfy(&assumed)? {
+            Satisfied::No(core) if core.is_empty() => return Ok(None),
+            Satisfied::No(core) => {
                 cost += open.give_up(&sat.trim(core), sat);
             }
-            Ok(()) => match open.weights.values().copied().filter(|weight| *weight < least).max() {
+            Satisfied::Yes => match open.weights.values().copied().filter(|weight| *weight < least).max() {
                 Some(next) => least = next,
                 None => break,
             },
         }
     }
-    Some((cost, open.weights.into_keys().collect()))
+    Ok(Some((cost, open.weights.into_keys().collect())))
 }
 
 impl Wishes {

@@ -48,20 +48,30 @@ pub struct Order {
 pub fn order(problem: &Problem, target: &[u32]) -> Order {
     let arcs: Vec<Arc> =
         problem.needs().flat_map(|(cause, need)| arcs_of(problem, target, (cause, need))).flatten().collect();
-    let mut graph = DiGraph::<(), ()>::with_capacity(target.len(), arcs.len());
-    for _ in target {
+    let moves = |service: usize| target[service] != problem.services[service].current;
+    let steps = components(target.len(), arcs.iter().map(|arc| (arc.before, arc.after)));
+    let steps = steps.into_iter().filter(|step| moves(step[0])).collect();
+    Order { steps, arcs }
+}
+
+/// Numbers from 0 up to `count`, joined where arcs lead around in a circle, and ordered so that the first end of each arc comes before, or
+/// together with, the second. Takes time in proportion to numbers and arcs.
+#[must_use]
+pub fn components(count: usize, arcs: impl IntoIterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
+    let mut graph = DiGraph::<(), ()>::with_capacity(count, 0);
+    for _ in 0..count {
         graph.add_node(());
     }
     // The components come last first, so arcs point from what follows to what goes before it.
-    graph.extend_with_edges(arcs.iter().map(|arc| (NodeIndex::new(arc.after), NodeIndex::new(arc.before))));
-    let moves = |service: usize| target[service] != problem.services[service].current;
-    let step = |nodes: Vec<NodeIndex>| {
-        let mut step: Step = nodes.into_iter().map(NodeIndex::index).collect();
-        step.sort_unstable();
-        step
+    graph.extend_with_edges(
+        arcs.into_iter().map(|(before, after)| (NodeIndex::new(after), NodeIndex::new(before))),
+    );
+    let in_order = |nodes: Vec<NodeIndex>| {
+        let mut component: Vec<usize> = nodes.into_iter().map(NodeIndex::index).collect();
+        component.sort_unstable();
+        component
     };
-    let steps = tarjan_scc(&graph).into_iter().map(step).filter(|step| moves(step[0])).collect();
-    Order { steps, arcs }
+    tarjan_scc(&graph).into_iter().map(in_order).collect()
 }
 
 /// The arcs of a need between two services that move.

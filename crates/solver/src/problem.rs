@@ -26,24 +26,78 @@ pub struct Bar {
     pub versions: Range<u32>,
 }
 
+/// Some versions of a service: parts that neither overlap nor touch, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Versions(Vec<Range<u32>>);
+
+impl Versions {
+    /// The parts.
+    #[must_use]
+    pub fn parts(&self) -> &[Range<u32>] {
+        &self.0
+    }
+
+    /// Says whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Says whether a version is one of them.
+    #[must_use]
+    pub fn contains(&self, version: u32) -> bool {
+        self.0.iter().any(|part| part.contains(&version))
+    }
+
+    /// The other versions of a service that has `count`.
+    #[must_use]
+    pub fn others(&self, count: u32) -> Self {
+        let ends = self.0.iter().map(|part| part.start).chain([count]);
+        let begins = [0].into_iter().chain(self.0.iter().map(|part| part.end));
+        begins.zip(ends).map(|(begin, end)| begin..end.min(count)).collect()
+    }
+}
+
+impl From<Range<u32>> for Versions {
+    fn from(part: Range<u32>) -> Self {
+        [part].into_iter().collect()
+    }
+}
+
+/// Joins parts in any order; empty ones are none.
+impl FromIterator<Range<u32>> for Versions {
+    fn from_iter<T: IntoIterator<Item = Range<u32>>>(parts: T) -> Self {
+        let mut parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        parts.sort_by_key(|part| part.start);
+        let mut joined: Vec<Range<u32>> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match joined.last_mut() {
+                Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
+                _ => joined.push(part),
+            }
+        }
+        Self(joined)
+    }
+}
+
 /// A consumer in some of its versions needs a provider in some of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The service that needs something.
     pub consumer: usize,
     /// The versions that need it.
-    pub used: Range<u32>,
+    pub used: Versions,
     /// The service that has it.
     pub provider: usize,
     /// The versions that have it; none when no version does.
-    pub offered: Range<u32>,
+    pub offered: Versions,
 }
 
 impl Need {
     /// Says whether the two versions work together, as far as this need goes.
     #[must_use]
     pub fn is_met(&self, consumer: u32, provider: u32) -> bool {
-        !self.used.contains(&consumer) || self.offered.contains(&provider)
+        !self.used.contains(consumer) || self.offered.contains(provider)
     }
 }
 
@@ -54,6 +108,8 @@ pub enum Rule {
     Bar(Bar),
     /// A consumer gets what it needs.
     Need(Need),
+    /// Services are not all at these versions at once.
+    Never(Vec<Bar>),
 }
 
 /// A question: from where, under which rules.
@@ -63,6 +119,20 @@ pub struct Problem {
     pub services: Vec<Service>,
     /// All rules, each with its cause.
     pub rules: Vec<(Cause, Rule)>,
+    /// What is better than not, and counts only between targets that are alike in everything else.
+    pub preferences: Vec<Preference>,
+}
+
+/// At least one of several is wished for; in each, all these services are at one of their versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference(pub Vec<Vec<(usize, Range<u32>)>>);
+
+impl Preference {
+    /// Says whether a target is as wished.
+    #[must_use]
+    pub fn is_met(&self, target: &[u32]) -> bool {
+        self.0.iter().any(|all| all.iter().all(|(service, versions)| versions.contains(&target[*service])))
+    }
 }
 
 /// A version for each service.
@@ -79,7 +149,7 @@ impl Problem {
     pub fn needs(&self) -> impl Iterator<Item = (Cause, &Need)> {
         self.rules.iter().filter_map(|(cause, rule)| match rule {
             Rule::Need(need) => Some((*cause, need)),
-            Rule::Bar(_) => None,
+            Rule::Bar(_) | Rule::Never(_) => None,
         })
     }
 
@@ -87,7 +157,7 @@ impl Problem {
     pub fn bars(&self) -> impl Iterator<Item = (Cause, &Bar)> {
         self.rules.iter().filter_map(|(cause, rule)| match rule {
             Rule::Bar(bar) => Some((*cause, bar)),
-            Rule::Need(_) => None,
+            Rule::Need(_) | Rule::Never(_) => None,
         })
     }
 
@@ -109,5 +179,11 @@ impl Problem {
     #[must_use]
     pub fn distance(&self, target: &[u32]) -> u64 {
         self.services.iter().zip(target).map(|(it, &at)| u64::from(it.current.abs_diff(at))).sum()
+    }
+
+    /// How many preferences a target does not meet.
+    #[must_use]
+    pub fn unmet_preferences(&self, target: &[u32]) -> usize {
+        self.preferences.iter().filter(|preference| !preference.is_met(target)).count()
     }
 }

@@ -4,10 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_solver::{Bar, Cause, Fault, Need, Problem, Rule, Service, Target, check, core, order, solve};
+use lockstep_solver::{
+    Bar, Cause, Fault, Need, Preference, Problem, Rule, Service, Solved, Target, Versions, check, core,
+    order, solve,
+};
 use proptest::prelude::*;
 
 const MOST: usize = 4;
+/// More steps than any of these fleets needs.
+const ENOUGH: u64 = 1_000_000;
 
 fn service() -> impl Strategy<Value = Service> {
     (1_u32..5, any::<prop::sample::Index>(), 1_u64..4).prop_map(|(versions, current, criticality)| Service {
@@ -22,25 +27,36 @@ fn part() -> impl Strategy<Value = std::ops::Range<u32>> {
     (0_u32..5, 0_u32..6).prop_map(|(start, length)| start..start + length)
 }
 
+fn versions() -> impl Strategy<Value = Versions> {
+    prop::collection::vec(part(), 0..3).prop_map(|parts| parts.into_iter().collect())
+}
+
 fn rule(services: usize) -> impl Strategy<Value = Rule> {
-    let bar = (0..services, part()).prop_map(|(service, versions)| Rule::Bar(Bar { service, versions }));
-    let need = (0..services, part(), 0..services, part()).prop_map(|(consumer, used, provider, offered)| {
-        Rule::Need(Need { consumer, used, provider, offered })
-    });
-    prop_oneof![1 => bar, 3 => need]
+    let bar = (0..services, part()).prop_map(|(service, versions)| Bar { service, versions }).boxed();
+    let never = prop::collection::vec(bar.clone(), 0..4).prop_map(Rule::Never);
+    let bar = bar.prop_map(Rule::Bar);
+    let need =
+        (0..services, versions(), 0..services, versions()).prop_map(|(consumer, used, provider, offered)| {
+            Rule::Need(Need { consumer, used, provider, offered })
+        });
+    prop_oneof![2 => bar, 6 => need, 1 => never]
 }
 
 /// Rules of some causes: two rules in three have one of their own.
 fn problem() -> impl Strategy<Value = Problem> {
     prop::collection::vec(service(), 1..6).prop_flat_map(|services| {
         let rules = prop::collection::vec((any::<bool>(), rule(services.len())), 0..14);
-        rules.prop_map(move |rules| {
+        let place = (0..services.len(), part());
+        let preference = prop::collection::vec(prop::collection::vec(place, 0..3), 0..3).prop_map(Preference);
+        let preferences = prop::collection::vec(preference, 0..3);
+        (rules, preferences).prop_map(move |(rules, preferences)| {
             let mut cause = 0;
             let numbered = |(more, rule)| {
                 cause += u32::from(more);
                 (Cause(cause), rule)
             };
-            Problem { services: services.clone(), rules: rules.into_iter().map(numbered).collect() }
+            let rules = rules.into_iter().map(numbered).collect();
+            Problem { services: services.clone(), rules, preferences }
         })
     })
 }
@@ -58,6 +74,7 @@ fn keeps(rule: &Rule, target: &[u32]) -> bool {
     match rule {
         Rule::Bar(bar) => !bar.versions.contains(&target[bar.service]),
         Rule::Need(need) => need.is_met(target[need.consumer], target[need.provider]),
+        Rule::Never(all) => !all.iter().all(|bar| bar.versions.contains(&target[bar.service])),
     }
 }
 
@@ -83,7 +100,7 @@ fn best(problem: &Problem) -> Option<(u64, BTreeSet<Way>)> {
 
 fn only(problem: &Problem, causes: &[Cause]) -> Problem {
     let rules = problem.rules.iter().filter(|(cause, _)| causes.contains(cause)).cloned().collect();
-    Problem { services: problem.services.clone(), rules }
+    Problem { rules, ..problem.clone() }
 }
 
 proptest! {
@@ -91,27 +108,36 @@ proptest! {
 
     #[test]
     fn the_best_targets_are_those_of_brute_force(problem in problem()) {
-        let found = solve(&problem, MOST);
+        let found = solve(&problem, MOST, ENOUGH);
         let Some((cost, sets)) = best(&problem) else {
-            prop_assert_eq!(found, None);
+            prop_assert_eq!(found, Solved::NoWay);
             return Ok(());
         };
-        let found = found.unwrap();
+        let found = found.way().unwrap();
+        prop_assert!(found.is_proved);
         prop_assert_eq!(found.cost, cost);
         prop_assert_eq!(found.targets.len(), sets.len().min(MOST));
         let told: BTreeSet<_> = found.targets.iter().map(|it| (problem.distance(it), problem.moved(it))).collect();
         prop_assert_eq!(told.len(), found.targets.len());
         prop_assert!(told.is_subset(&sets), "{:?} of {:?}", told, sets);
-        prop_assert_eq!(problem.distance(&found.targets[0]), sets.first().unwrap().0);
+        let first = &found.targets[0];
+        prop_assert_eq!(problem.distance(first), sets.first().unwrap().0);
+        let as_good = possible(&problem).into_iter().filter(|it| {
+            (problem.cost(it), problem.distance(it)) == (cost, problem.distance(first))
+        });
+        let unmet = as_good.map(|it| problem.unmet_preferences(&it)).min();
+        prop_assert_eq!(Some(problem.unmet_preferences(first)), unmet);
         prop_assert!(found.targets.iter().all(|target| possible(&problem).contains(target)));
     }
 
     #[test]
     fn a_core_contradicts_and_nothing_of_it_can_be_left_out(problem in problem()) {
-        let Some(core) = core(&problem) else {
+        let Some(core) = core(&problem, ENOUGH) else {
             prop_assert!(!possible(&problem).is_empty());
             return Ok(());
         };
+        prop_assert!(core.is_minimal);
+        let core = core.causes;
         prop_assert!(possible(&only(&problem, &core)).is_empty());
         for left_out in &core {
             let rest: Vec<Cause> = core.iter().copied().filter(|it| it != left_out).collect();
@@ -121,7 +147,7 @@ proptest! {
 
     #[test]
     fn steps_keep_what_the_start_keeps_and_join_only_what_has_no_order(problem in problem()) {
-        let Some(solution) = solve(&problem, MOST) else { return Ok(()) };
+        let Some(solution) = solve(&problem, MOST, ENOUGH).way() else { return Ok(()) };
         for target in &solution.targets {
             let steps = order(&problem, target).steps;
             prop_assert_eq!(check(&problem, target, &steps), Ok(()));
@@ -141,7 +167,7 @@ proptest! {
 
     #[test]
     fn what_is_broken_at_the_start_orders_nothing(problem in problem()) {
-        let Some(solution) = solve(&problem, 1) else { return Ok(()) };
+        let Some(solution) = solve(&problem, 1, ENOUGH).way() else { return Ok(()) };
         let start = problem.start();
         let holds = |cause: &Cause| {
             problem.needs().filter(|(of, _)| of == cause).any(|(_, it)| it.is_met(start[it.consumer], start[it.provider]))
@@ -151,7 +177,7 @@ proptest! {
 
     #[test]
     fn what_is_not_right_is_told(problem in problem(), left_out in any::<prop::sample::Index>()) {
-        let Some(solution) = solve(&problem, 1) else { return Ok(()) };
+        let Some(solution) = solve(&problem, 1, ENOUGH).way() else { return Ok(()) };
         let target = &solution.targets[0];
         let mut steps = order(&problem, target).steps;
         if steps.is_empty() { return Ok(()) }
@@ -164,4 +190,63 @@ proptest! {
         let unknown = check(&problem, &target[1..], &[]);
         prop_assert!(matches!(unknown, Err(Fault::Unknown { .. })), "{:?}", unknown);
     }
+
+    #[test]
+    fn a_search_that_ends_early_says_nothing_that_is_not_so(problem in problem(), steps in 0_u64..30) {
+        let possible = possible(&problem);
+        match solve(&problem, MOST, steps) {
+            Solved::NoWay => prop_assert!(possible.is_empty()),
+            Solved::Undecided => {}
+            Solved::Way(found) => {
+                prop_assert!(found.targets.iter().all(|target| possible.contains(target)));
+                let (cost, sets) = best(&problem).unwrap();
+                let first = &found.targets[0];
+                prop_assert_eq!(found.cost, problem.cost(first));
+                prop_assert!(found.cost >= cost);
+                let is_best = found.cost == cost && problem.distance(first) == sets.first().unwrap().0;
+                prop_assert!(is_best || !found.is_proved);
+            }
+        }
+        if let Some(core) = core(&problem, steps) {
+            prop_assert!(self::possible(&only(&problem, &core.causes)).is_empty());
+        }
+    }
+
+    #[test]
+    fn versions_and_the_others_are_all_versions(versions in versions(), count in 1_u32..8) {
+        let others = versions.others(count);
+        prop_assert!((0..count).all(|at| versions.contains(at) != others.contains(at)));
+        prop_assert!(others.parts().windows(2).all(|pair| pair[0].end < pair[1].start));
+    }
+}
+
+/// As many services as pigeons, whose versions are holes; no two are in the same one.
+fn pigeons(pigeons: usize, holes: u32) -> Problem {
+    let services = vec![Service { versions: holes + 1, current: 0, criticality: 1 }; pigeons];
+    let mut rules: Vec<(Cause, Rule)> = (0..pigeons)
+        .map(|service| (Cause(service as u32), Rule::Bar(Bar { service, versions: 0..1 })))
+        .collect();
+    for one in 0..pigeons {
+        for other in 0..one {
+            for hole in 1..=holes {
+                let alone = Need {
+                    consumer: one,
+                    used: (hole..hole + 1).into(),
+                    provider: other,
+                    offered: [0..hole, hole + 1..holes + 1].into_iter().collect(),
+                };
+                rules.push((Cause(rules.len() as u32), Rule::Need(alone)));
+            }
+        }
+    }
+    Problem { services, rules, ..Problem::default() }
+}
+
+#[test]
+fn a_question_that_takes_for_ever_ends_without_an_answer() {
+    assert_eq!(solve(&pigeons(11, 10), 1, 2_000), Solved::Undecided);
+    assert_eq!(core(&pigeons(11, 10), 2_000), None);
+    // As many holes as pigeons: a way is there, and the search for a better one is over before.
+    let found = solve(&pigeons(10, 10), 1, 200).way().unwrap();
+    assert_eq!((found.cost, check(&pigeons(10, 10), &found.targets[0], &[(0..10).collect()])), (10, Ok(())));
 }

@@ -1,23 +1,35 @@
 //! What is said of a fleet and a wish.
 
-use lockstep_solver::{Cause, Fault, check, core, order, solve};
-use serde::Serialize;
+use lockstep_solver::{Cause, Core, Fault, Need, Solution, Solved, check, core, order, solve};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::derivation::derive;
 use crate::fleet::Fleet;
-use crate::names::{Mistake, Numbered, Origin, number};
+use crate::names::{Mistake, number};
+use crate::question::{Origin, Question};
 use crate::words::listed;
 
 /// How many ways of the least cost are told, at most.
-const WAYS: usize = 4;
+pub(crate) const WAYS: usize = 4;
+
+/// How many steps a search takes, at most. A fleet of 1,000 services that came about in time needs some hundred; one that is made to take
+/// for ever is given up after seconds.
+pub const STEPS: u64 = 20_000;
+
+/// Says why a version of a consumer does not work with a version of a provider, where there are better words than those of the need.
+pub type Why<'a> = &'a dyn Fn(&Need, u32, u32) -> Option<String>;
 
 /// What would have to move, or why it cannot be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answer {
     /// Whether there are versions that keep every rule.
     pub solvable: bool,
-    /// The sum of the criticalities of what moves, the least that is possible; `null` when nothing is.
+    /// The sum of the criticalities of what moves; `null` when nothing is possible.
     pub cost: Option<u64>,
+    /// Whether it is proved that nothing costs less, and nothing of that cost goes fewer versions. Where it is not, the search was over
+    /// before, and this is the best that it found.
+    pub is_smallest: bool,
     /// What moves; of all ways of that cost the one that goes the fewest versions.
     pub moves: Vec<Move>,
     /// Other sets of services that cost the same, up to three.
@@ -26,8 +38,10 @@ pub struct Answer {
     pub steps: Vec<Vec<String>>,
     /// Why steps are in this order, or join several services.
     pub order_reasons: Vec<OrderReason>,
-    /// What contradicts itself when nothing is possible, without anything that could be left out.
+    /// What contradicts itself when nothing is possible.
     pub core: Vec<Contradiction>,
+    /// Whether it is proved that nothing of it could be left out.
+    pub is_minimal: bool,
     /// What would make it possible, each by itself.
     pub remedies: Vec<Remedy>,
     /// All of it in sentences.
@@ -35,7 +49,7 @@ pub struct Answer {
 }
 
 /// A service that moves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Move {
     /// The service.
     pub service: String,
@@ -48,7 +62,7 @@ pub struct Move {
 }
 
 /// Another way that costs the same.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alternative {
     /// What it costs.
     pub cost: u64,
@@ -59,7 +73,7 @@ pub struct Alternative {
 }
 
 /// One service goes before, or together with, another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderReason {
     /// The one that goes first.
     pub before: String,
@@ -70,7 +84,7 @@ pub struct OrderReason {
 }
 
 /// A part of a contradiction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Contradiction {
     /// A wish.
@@ -102,15 +116,32 @@ pub enum Contradiction {
         /// What it says.
         text: String,
     },
+    /// What a version of a service requires of another one.
+    Requirement {
+        /// Who requires it.
+        consumer: String,
+        /// Of whom.
+        provider: String,
+        /// What it says.
+        text: String,
+    },
+    /// Anything else that must not be: a hold, a stage, an artifact that is gone.
+    Other {
+        /// What it says.
+        text: String,
+    },
 }
 
 /// Something without which there would be a way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remedy {
     /// What to do.
     pub what: String,
     /// What the cheapest way would cost then.
     pub cost: u64,
+    /// The command for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// Why there is no answer.
@@ -120,67 +151,89 @@ pub enum Unanswered {
     Mistakes(Vec<Mistake>),
     /// The planner is wrong: a check that is written apart from it found that its steps break something.
     OwnFault(Fault),
+    /// The search took so many steps and found neither a way nor that there is none.
+    Undecided(u64),
 }
 
-/// Answers what would have to move.
+/// Answers what would have to move, in [`STEPS`] steps of search at most.
 ///
 /// # Errors
 ///
-/// When the fleet has mistakes, or the answer would be wrong.
+/// When the fleet has mistakes, the search was too long, or the answer would be wrong.
 pub fn answer(fleet: &Fleet) -> Result<Answer, Unanswered> {
-    let numbered = number(fleet).map_err(Unanswered::Mistakes)?;
-    let Some(solution) = solve(&numbered.problem, WAYS) else { return Ok(numbered.impossible()) };
-    let ways = solution.targets.iter().map(|target| numbered.way(target, solution.cost));
-    let mut ways = ways.collect::<Result<Vec<_>, _>>().map_err(Unanswered::OwnFault)?.into_iter();
-    let (first, order_reasons) = ways.next().unwrap_or_default();
-    let explanation = explain(&first, &order_reasons);
-    Ok(Answer {
-        solvable: true,
-        cost: Some(solution.cost),
-        moves: first.moves,
-        alternatives: ways.map(|(way, _)| way).collect(),
-        steps: first.steps,
-        order_reasons,
-        explanation,
-        ..Answer::default()
-    })
+    let question = number(fleet).map_err(Unanswered::Mistakes)?;
+    let why: Why<'_> = &|_, _, _| None;
+    match solve(&question.problem, WAYS, STEPS) {
+        Solved::Way(solution) => question.ways(&solution, why).map_err(Unanswered::OwnFault),
+        Solved::NoWay => Ok(question.no_way(STEPS)),
+        Solved::Undecided => Err(Unanswered::Undecided(STEPS)),
+    }
 }
 
-impl Numbered<'_> {
+impl Question {
+    /// Says what a solution moves, in which steps and why.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong in the steps, which is a mistake of whoever made them.
+    pub fn ways(&self, solution: &Solution, why: Why<'_>) -> Result<Answer, Fault> {
+        let ways = solution.targets.iter().map(|target| self.way(target, solution.cost, why));
+        let mut ways = ways.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (first, order_reasons) = ways.next().unwrap_or_default();
+        let others = ways.map(|(way, _)| way).collect();
+        Ok(Answer::of_ways(first, others, order_reasons, solution.is_proved))
+    }
+
     /// A target as moves in steps, with the reasons for their order.
-    fn way(&self, target: &[u32], cost: u64) -> Result<(Alternative, Vec<OrderReason>), Fault> {
+    fn way(&self, target: &[u32], cost: u64, why: Why<'_>) -> Result<(Alternative, Vec<OrderReason>), Fault> {
         let order = order(&self.problem, target);
         check(&self.problem, target, &order.steps)?;
         let names = |step: &Vec<usize>| step.iter().map(|&it| self.name(it).to_owned()).collect();
         let reason = |arc: &lockstep_solver::Arc| OrderReason {
             before: self.name(arc.before).to_owned(),
             after: self.name(arc.after).to_owned(),
-            why: self.why(arc, target),
+            why: self.why(arc, target, why),
         };
-        let moves = self.problem.moved(target).into_iter().map(|it| self.moving(target, it)).collect();
         let steps = order.steps.iter().map(names).collect();
-        Ok((Alternative { cost, moves, steps }, order.arcs.iter().map(reason).collect()))
+        Ok((
+            Alternative { cost, moves: self.moves(target, why), steps },
+            order.arcs.iter().map(reason).collect(),
+        ))
     }
 
-    fn moving(&self, target: &[u32], service: usize) -> Move {
+    /// What a target moves, and why.
+    #[must_use]
+    pub fn moves(&self, target: &[u32], why: Why<'_>) -> Vec<Move> {
+        self.problem.moved(target).into_iter().map(|it| self.moving(target, it, why)).collect()
+    }
+
+    fn moving(&self, target: &[u32], service: usize, why: Why<'_>) -> Move {
         Move {
             service: self.name(service).to_owned(),
             from: self.version(service, self.problem.services[service].current).to_owned(),
             to: self.version(service, target[service]).to_owned(),
-            because: self.because(target, service),
+            because: self.because(target, service, why),
         }
     }
 
-    /// What is said where there is no way.
-    fn impossible(&self) -> Answer {
-        let core = core(&self.problem).unwrap_or_default();
-        let remedies = self.remedies(&core);
+    /// Says why there is no way, and what would make one.
+    #[must_use]
+    pub fn no_way(&self, steps: u64) -> Answer {
+        let Core { causes, is_minimal } = core(&self.problem, steps).unwrap_or_default();
+        let remedies = self.remedies(&causes, steps / 8);
         let mut told = vec!["There is no way:".to_owned()];
-        told.extend(derive(self, &core));
-        told.extend(remedies.iter().map(|it| format!("It would work to {} (cost {}).", it.what, it.cost)));
-        told.extend(self.bridges(&core));
+        told.extend(derive(self, &causes));
+        if !is_minimal {
+            told.push("The search was over before it was proved that all of this is needed.".to_owned());
+        }
+        told.extend(remedies.iter().map(|it| {
+            let command = it.command.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            format!("It would work to {} (cost {}){command}.", it.what, it.cost)
+        }));
+        told.extend(self.bridges(&causes));
         Answer {
-            core: core.iter().map(|&cause| self.contradiction(cause)).collect(),
+            core: causes.iter().map(|&cause| self.contradiction(cause)).collect(),
+            is_minimal,
             remedies,
             explanation: told.join("\n"),
             ..Answer::default()
@@ -189,61 +242,95 @@ impl Numbered<'_> {
 
     fn contradiction(&self, cause: Cause) -> Contradiction {
         let text = self.told(cause);
-        match self.origin(cause) {
-            Origin::Wish(index) => {
-                Contradiction::Intent { index, service: self.fleet.intent[index].service.clone(), text }
+        let need = self.problem.needs().find(|(of, _)| *of == cause).map(|(_, need)| need);
+        let ends = |need: &Need| [need.consumer, need.provider].map(|it| self.name(it).to_owned());
+        match (self.origin(cause), need) {
+            (Origin::Wish { index, service, .. }, _) => {
+                Contradiction::Intent { index: *index, service: self.name(*service).to_owned(), text }
             }
-            Origin::Pin(at) => Contradiction::Pinned { service: self.name(at).to_owned(), text },
-            Origin::Feature(index) => {
-                let feature = &self.fleet.features[index];
-                let (name, consumer, provider) = (&feature.name, &feature.consumer, &feature.provider);
-                let [feature, consumer, provider] = [name, consumer, provider].map(Clone::clone);
-                Contradiction::Feature { index, feature, consumer, provider, text }
+            (Origin::Pin(at), _) => Contradiction::Pinned { service: self.name(*at).to_owned(), text },
+            (Origin::Feature { index, name }, Some(need)) => {
+                let ([consumer, provider], feature) = (ends(need), name.clone());
+                Contradiction::Feature { index: *index, feature, consumer, provider, text }
             }
+            (Origin::Requirement { .. }, Some(need)) => {
+                let [consumer, provider] = ends(need);
+                Contradiction::Requirement { consumer, provider, text }
+            }
+            _ => Contradiction::Other { text },
         }
     }
 
-    /// Pins and wishes of a contradiction without which there is a way, each by itself. A service whose only wish is gone is pinned again.
-    fn remedies(&self, core: &[Cause]) -> Vec<Remedy> {
+    /// Causes of a contradiction that somebody can end, and without which there is a way, each by itself.
+    fn remedies(&self, core: &[Cause], steps: u64) -> Vec<Remedy> {
         let remedy = |cause: &Cause| {
-            let mut fleet = self.fleet.clone();
-            let what = match self.origin(*cause) {
-                Origin::Wish(at) => {
-                    let wish = fleet.intent.remove(at);
-                    format!("give up that {} is wanted {}", wish.service, Self::wanted(&wish))
+            let (what, command) = match self.origin(*cause) {
+                Origin::Wish { service, wanted, command, .. } => {
+                    (format!("give up that {} is wanted {wanted}", self.name(*service)), command.clone())
                 }
-                Origin::Pin(at) => {
-                    fleet.services[at].pinned = false;
-                    format!("lift the pin of {}", self.name(at))
-                }
-                Origin::Feature(_) => return None,
+                Origin::Pin(at) => (format!("lift the pin of {}", self.name(*at)), None),
+                Origin::Other { lift: Some((what, command)), .. } => (what.clone(), Some(command.clone())),
+                Origin::Feature { .. } | Origin::Requirement { .. } | Origin::Other { .. } => return None,
             };
-            let cost = solve(&number(&fleet).ok()?.problem, 1)?.cost;
-            Some(Remedy { what, cost })
+            let cost = solve(&self.without(*cause), 1, steps).way()?.cost;
+            Some(Remedy { what, cost, command })
         };
         core.iter().filter_map(remedy).collect()
     }
 
     /// New versions that would hold both sides of a contradiction.
     fn bridges(&self, core: &[Cause]) -> Vec<String> {
-        let features = core.iter().filter_map(|&cause| match self.origin(cause) {
-            Origin::Feature(at) => Some(&self.fleet.features[at]),
-            Origin::Wish(_) | Origin::Pin(_) => None,
-        });
-        let features: Vec<_> = features.collect();
-        let mut providers: Vec<&str> = features.iter().map(|it| it.provider.as_str()).collect();
+        let offered = |cause: &Cause| {
+            let need = self.problem.needs().find(|(of, _)| of == cause).map(|(_, need)| need)?;
+            let what = match self.origin(*cause) {
+                Origin::Feature { name, .. } => format!("offers `{name}`"),
+                Origin::Requirement { text } => {
+                    format!("is {text} for {}", self.name(need.consumer))
+                }
+                Origin::Wish { .. } | Origin::Pin(_) | Origin::Other { .. } => return None,
+            };
+            Some((self.name(need.provider), what))
+        };
+        let all: Vec<_> = core.iter().filter_map(offered).collect();
+        let mut providers: Vec<&str> = all.iter().map(|(provider, _)| *provider).collect();
         providers.sort_unstable();
         providers.dedup();
         let bridge = |provider: &&str| {
-            let of = features.iter().filter(|it| it.provider == **provider);
-            let offered: Vec<String> = of.map(|it| format!("`{}`", it.name)).collect();
-            let all = if offered.len() > 1 { "all of " } else { "" };
-            format!(
-                "Or by a bridge: a version of {provider} that may run and offers {all}{}.",
-                listed(&offered)
-            )
+            let of = all.iter().filter(|(it, _)| it == provider).map(|(_, what)| what.clone());
+            let mut offered: Vec<String> = of.collect();
+            offered.dedup();
+            format!("Or by a bridge: a version of {provider} that may run and {}.", listed(&offered))
         };
         providers.iter().map(bridge).collect()
+    }
+}
+
+impl Answer {
+    /// Says a way, and others that cost the same.
+    #[must_use]
+    pub fn of_ways(
+        way: Alternative,
+        alternatives: Vec<Alternative>,
+        order_reasons: Vec<OrderReason>,
+        is_smallest: bool,
+    ) -> Self {
+        let mut explanation = explain(&way, &order_reasons);
+        if !is_smallest {
+            explanation.push_str("\nThe search was over before it was proved that nothing smaller works.");
+        }
+        let Alternative { cost, moves, steps } = way;
+        let cost = Some(cost);
+        Self {
+            solvable: true,
+            cost,
+            is_smallest,
+            moves,
+            alternatives,
+            steps,
+            order_reasons,
+            explanation,
+            ..Self::default()
+        }
     }
 }
 

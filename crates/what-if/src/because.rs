@@ -2,25 +2,26 @@
 //!
 //! A target that costs least moves nothing that could stay: put back alone, each of its moves breaks a rule, and those rules are the reasons.
 
-use lockstep_solver::{Arc, Need, Rule, Side};
+use lockstep_solver::{Arc, Bar, Cause, Need, Rule, Side};
 
-use crate::names::{Numbered, Origin};
+use crate::answer::Why;
+use crate::question::{Origin, Question};
 
-impl Numbered<'_> {
+impl Question {
     /// Why a service does not stay, when all others go to the target.
-    pub(crate) fn because(&self, target: &[u32], service: usize) -> Vec<String> {
+    pub(crate) fn because(&self, target: &[u32], service: usize, why: Why<'_>) -> Vec<String> {
         let stays = self.problem.services[service].current;
         let at = |it: usize| if it == service { stays } else { target[it] };
+        let is_at = |bar: &Bar| bar.versions.contains(&at(bar.service));
         let mut reasons = Vec::new();
         for (cause, rule) in &self.problem.rules {
             let reason = match rule {
-                Rule::Bar(bar) if bar.service == service && bar.versions.contains(&stays) => {
-                    self.wish_of(*cause)
-                }
+                Rule::Bar(bar) if bar.service == service && is_at(bar) => self.wish_of(*cause),
+                Rule::Never(all) if all.iter().all(is_at) => self.wish_of(*cause),
                 Rule::Need(need) if !need.is_met(at(need.consumer), at(need.provider)) => {
-                    Some(self.unmet(need, self.feature(*cause), at(need.consumer), at(need.provider)))
+                    Some(self.unmet(need, *cause, (at(need.consumer), at(need.provider)), why))
                 }
-                Rule::Bar(_) | Rule::Need(_) => None,
+                Rule::Bar(_) | Rule::Never(_) | Rule::Need(_) => None,
             };
             reasons.extend(reason);
         }
@@ -28,35 +29,51 @@ impl Numbered<'_> {
         reasons
     }
 
-    fn wish_of(&self, cause: lockstep_solver::Cause) -> Option<String> {
-        let Origin::Wish(at) = self.origin(cause) else { return None };
-        Some(format!("wanted {}", Self::wanted(&self.fleet.intent[at])))
+    fn wish_of(&self, cause: Cause) -> Option<String> {
+        match self.origin(cause) {
+            Origin::Wish { wanted, .. } => Some(format!("wanted {wanted}")),
+            Origin::Other { text, .. } => Some(text.clone()),
+            Origin::Pin(_) | Origin::Feature { .. } | Origin::Requirement { .. } => None,
+        }
     }
 
-    /// "orders 2.0.0 uses `charges`, which payments 1.3.0 does not offer; payments offers `charges` from 2.1.0 on".
-    fn unmet(&self, need: &Need, feature: &str, consumer: u32, provider: u32) -> String {
+    /// "orders 1.6.0 uses `charges`, which payments 2.0.0 does not offer; payments offers `charges` from 2.1.0 on".
+    fn unmet(&self, need: &Need, cause: Cause, (consumer, provider): (u32, u32), why: Why<'_>) -> String {
         let [user, other] = [need.consumer, need.provider].map(|it| self.name(it));
         let [uses, lacks] = [self.version(need.consumer, consumer), self.version(need.provider, provider)];
-        let offers = self.offers(need, feature);
-        format!("{user} {uses} uses `{feature}`, which {other} {lacks} does not offer; {offers}")
+        let origin = self.origin(cause);
+        let offers = self.offers(need, origin);
+        let told = match (origin, why(need, consumer, provider)) {
+            (_, Some(why)) => why,
+            (Origin::Requirement { text }, None) if self.is_absent(need.provider, provider) => {
+                format!("{user} {uses} requires {other} {text}, and {other} is not there")
+            }
+            (Origin::Requirement { text }, None) => {
+                format!("{user} {uses} requires {other} {text}, which {lacks} is not")
+            }
+            (Origin::Feature { name, .. }, None) => {
+                format!("{user} {uses} uses `{name}`, which {other} {lacks} does not offer")
+            }
+            (Origin::Wish { .. } | Origin::Pin(_) | Origin::Other { .. }, None) => String::new(),
+        };
+        format!("{told}; {offers}")
     }
 
     /// Why one service goes before another.
-    pub(crate) fn why(&self, arc: &Arc, target: &[u32]) -> String {
-        let needs = self.problem.needs();
+    pub(crate) fn why(&self, arc: &Arc, target: &[u32], why: Why<'_>) -> String {
         let is_of = |need: &Need| match arc.side {
             Side::NewConsumer => (need.consumer, need.provider) == (arc.after, arc.before),
             Side::OldConsumer => (need.consumer, need.provider) == (arc.before, arc.after),
         };
-        let Some((_, need)) = needs.into_iter().find(|(cause, need)| *cause == arc.cause && is_of(need))
-        else {
+        let mut needs = self.problem.needs();
+        let Some((_, need)) = needs.find(|(cause, need)| *cause == arc.cause && is_of(need)) else {
             return String::new();
         };
-        let [consumer, provider] = [need.consumer, need.provider];
-        let [old_consumer, old_provider] = [consumer, provider].map(|it| self.problem.services[it].current);
-        match arc.side {
-            Side::NewConsumer => self.unmet(need, self.feature(arc.cause), target[consumer], old_provider),
-            Side::OldConsumer => self.unmet(need, self.feature(arc.cause), old_consumer, target[provider]),
-        }
+        let old = |it: usize| self.problem.services[it].current;
+        let state = match arc.side {
+            Side::NewConsumer => (target[need.consumer], old(need.provider)),
+            Side::OldConsumer => (old(need.consumer), target[need.provider]),
+        };
+        self.unmet(need, arc.cause, state, why)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use lockstep_solver::{Cause, Need, Rule};
+use lockstep_solver::{Cause, Need, Rule, Versions};
 
-use crate::names::Numbered;
+use crate::question::Question;
 
 /// More sentences than this help nobody.
 const MOST: usize = 60;
 
 /// Tells step by step why no versions keep the rules of all these causes.
-pub(crate) fn derive(numbered: &Numbered<'_>, core: &[Cause]) -> Vec<String> {
+pub(crate) fn derive(numbered: &Question, core: &[Cause]) -> Vec<String> {
     let rules = numbered.problem.rules.iter().filter(|(cause, _)| core.contains(cause)).collect();
     let mut left: Left =
         numbered.problem.services.iter().map(|service| vec![true; service.versions as usize]).collect();
@@ -25,7 +25,7 @@ pub(crate) fn derive(numbered: &Numbered<'_>, core: &[Cause]) -> Vec<String> {
 type Left = Vec<Vec<bool>>;
 
 struct Derivation<'a> {
-    numbered: &'a Numbered<'a>,
+    numbered: &'a Question,
     rules: Vec<&'a (Cause, Rule)>,
     told: Vec<String>,
 }
@@ -43,7 +43,7 @@ impl Derivation<'_> {
     fn begin(&mut self, cause: Cause, left: &mut Left) -> bool {
         let bars = self.rules.iter().filter(|(of, _)| *of == cause).filter_map(|(_, rule)| match rule {
             Rule::Bar(bar) => Some(bar),
-            Rule::Need(_) => None,
+            Rule::Need(_) | Rule::Never(_) => None,
         });
         let bars: Vec<_> = bars.collect();
         let Some(service) = bars.first().map(|bar| bar.service) else { return true };
@@ -67,7 +67,7 @@ impl Derivation<'_> {
             for (cause, rule) in self.rules.clone() {
                 let Some(Narrowing { service, versions, inside }) = narrowing(rule, &left) else { continue };
                 let kept =
-                    (0_u32..).zip(&left[service]).map(|(at, is)| *is && versions.contains(&at) == inside);
+                    (0_u32..).zip(&left[service]).map(|(at, is)| *is && versions.contains(at) == inside);
                 let kept: Vec<bool> = kept.collect();
                 if kept != left[service] {
                     left[service] = kept;
@@ -99,10 +99,13 @@ impl Derivation<'_> {
     fn rest(&self, service: usize, left: &[bool]) -> String {
         let version = |at: u32| self.numbered.version(service, at);
         let part = |run: Range<u32>| match run.end - run.start {
+            1 if self.numbered.is_absent(service, run.start) => "not there".to_owned(),
             1 => format!("at {}", version(run.start)),
             _ => format!("from {} to {}", version(run.start), version(run.end - 1)),
         };
-        runs(left).into_iter().map(part).collect::<Vec<_>>().join(" or ")
+        let real = [self.numbered.services[service].real()];
+        let parts = runs(left).into_iter().flat_map(|run| cut(run, &real));
+        parts.map(part).collect::<Vec<_>>().join(" or ")
     }
 
     /// Where nothing follows, looks at the parts of one service's versions that rules tell apart, one after the other.
@@ -129,44 +132,60 @@ impl Derivation<'_> {
     /// The versions that are left, cut where some need of the service begins or ends.
     fn cases(&self, service: usize, left: &[bool]) -> Vec<Range<u32>> {
         let ends = |need: &Need| {
-            let of = |own: usize, range: &Range<u32>| (own == service).then_some([range.start, range.end]);
-            [of(need.consumer, &need.used), of(need.provider, &need.offered)]
-                .into_iter()
-                .flatten()
-                .flatten()
-                .collect()
+            let own = [(need.consumer, &need.used), (need.provider, &need.offered)];
+            let own =
+                own.into_iter().filter(|(of, _)| *of == service).flat_map(|(_, it)| it.parts().to_vec());
+            own.collect::<Vec<_>>()
         };
-        let mut cuts: Vec<u32> = self
-            .rules
-            .iter()
-            .flat_map(|(_, rule)| if let Rule::Need(need) = rule { ends(need) } else { Vec::new() })
-            .collect();
+        let parts = |rule: &Rule| match rule {
+            Rule::Need(need) => ends(need),
+            Rule::Never(all) => {
+                all.iter().filter(|bar| bar.service == service).map(|bar| bar.versions.clone()).collect()
+            }
+            Rule::Bar(_) => Vec::new(),
+        };
+        let parts = self.rules.iter().flat_map(|(_, rule)| parts(rule));
+        let mut cuts: Vec<u32> = parts.flat_map(|part| [part.start, part.end]).collect();
         cuts.sort_unstable();
         runs(left).into_iter().flat_map(|run| cut(run, &cuts)).collect()
     }
 }
 
-/// What a need leaves of a service: nothing but some versions, or all but some.
-struct Narrowing<'a> {
+/// What a rule leaves of a service: nothing but some versions, or all but some.
+struct Narrowing {
     service: usize,
-    versions: &'a Range<u32>,
+    versions: Versions,
     inside: bool,
 }
 
-/// What follows from a need; `None` when nothing does yet.
-fn narrowing<'a>(rule: &'a Rule, left: &Left) -> Option<Narrowing<'a>> {
-    let Rule::Need(need) = rule else { return None };
-    let all = |service: usize, versions: &Range<u32>, inside: bool| {
-        (0_u32..).zip(&left[service]).all(|(at, is)| !is || versions.contains(&at) == inside)
+/// What follows from a rule; `None` when nothing does yet.
+fn narrowing(rule: &Rule, left: &Left) -> Option<Narrowing> {
+    let all = |service: usize, versions: &Versions, inside: bool| {
+        (0_u32..).zip(&left[service]).all(|(at, is)| !is || versions.contains(at) == inside)
     };
-    if all(need.consumer, &need.used, true) {
-        return Some(Narrowing { service: need.provider, versions: &need.offered, inside: true });
+    match rule {
+        Rule::Bar(_) => None,
+        Rule::Need(need) if all(need.consumer, &need.used, true) => {
+            Some(Narrowing { service: need.provider, versions: need.offered.clone(), inside: true })
+        }
+        Rule::Need(need) => all(need.provider, &need.offered, false).then(|| Narrowing {
+            service: need.consumer,
+            versions: need.used.clone(),
+            inside: false,
+        }),
+        // All of it but one is so in any case, so that one is not.
+        Rule::Never(bars) => {
+            let open = bars.iter().filter(|bar| !all(bar.service, &bar.versions.clone().into(), true));
+            let open: Vec<_> = open.collect();
+            let last = match open.as_slice() {
+                [] => bars.first()?,
+                [one] => one,
+                _ => return None,
+            };
+            let versions = last.versions.clone().into();
+            Some(Narrowing { service: last.service, versions, inside: false })
+        }
     }
-    all(need.provider, &need.offered, false).then_some(Narrowing {
-        service: need.consumer,
-        versions: &need.used,
-        inside: false,
-    })
 }
 
 /// The unbroken parts of what is left.

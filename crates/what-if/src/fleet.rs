@@ -1,12 +1,13 @@
 //! The form of a file with a fleet.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A part of a service's versions: the first one, and the first one that is not in it any more; open where there is none.
 pub type Interval = [Option<String>; 2];
 
 /// All that is asked: what there is, what works together, and what is wished for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fleet {
     /// The services.
@@ -20,7 +21,7 @@ pub struct Fleet {
 }
 
 /// A service of a fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FleetService {
     /// What it is called.
@@ -42,7 +43,7 @@ const fn one() -> u64 {
 }
 
 /// Something that a consumer uses and a provider offers. A version that uses it needs one that offers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feature {
     /// What it is called.
@@ -51,6 +52,9 @@ pub struct Feature {
     pub provider: String,
     /// Which of its versions do.
     pub offered: Interval,
+    /// More of its versions that do, where one part does not tell all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_offered: Vec<Interval>,
     /// The service that uses it.
     pub consumer: String,
     /// Which of its versions do.
@@ -58,7 +62,7 @@ pub struct Feature {
 }
 
 /// A wish for a service; what it says of versions is to hold together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// The service.

@@ -8,8 +8,12 @@ mod because;
 mod derivation;
 mod fleet;
 mod names;
+mod question;
 mod words;
 
-pub use answer::{Alternative, Answer, Contradiction, Move, OrderReason, Remedy, Unanswered, answer};
+pub use answer::{
+    Alternative, Answer, Contradiction, Move, OrderReason, Remedy, STEPS, Unanswered, Why, answer,
+};
 pub use fleet::{Feature, Fleet, FleetService, Interval, Wish};
 pub use names::Mistake;
+pub use question::{Named, Origin, Question, only};

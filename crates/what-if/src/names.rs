@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use lockstep_solver::{Bar, Cause, Need, Problem, Rule, Service};
+use lockstep_solver::{Bar, Need, Rule, Service, Versions};
 
 use crate::fleet::{Feature, Fleet, FleetService, Interval, Wish};
+use crate::question::{Named, Origin, Question, only};
+use crate::words::wanted;
 
 /// Something in a fleet that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,77 +18,32 @@ pub struct Mistake {
     pub why: String,
 }
 
-/// What a cause of the problem is in the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// A wish, by its place.
-    Wish(usize),
-    /// A pinned service.
-    Pin(usize),
-    /// A feature.
-    Feature(usize),
-}
-
-/// A fleet in numbers.
-pub(crate) struct Numbered<'a> {
-    pub(crate) fleet: &'a Fleet,
-    pub(crate) problem: Problem,
-    /// What each cause is, by its number.
-    pub(crate) origins: Vec<Origin>,
-}
-
-impl Numbered<'_> {
-    pub(crate) fn origin(&self, cause: Cause) -> Origin {
-        self.origins[cause.0 as usize]
-    }
-
-    pub(crate) fn name(&self, service: usize) -> &str {
-        &self.fleet.services[service].name
-    }
-
-    /// The version of a service by its number.
-    pub(crate) fn version(&self, service: usize, at: u32) -> &str {
-        &self.fleet.services[service].versions[at as usize]
-    }
-}
-
 /// Numbers a fleet.
 ///
 /// # Errors
 ///
 /// All mistakes.
-pub(crate) fn number(fleet: &Fleet) -> Result<Numbered<'_>, Vec<Mistake>> {
+pub(crate) fn number(fleet: &Fleet) -> Result<Question, Vec<Mistake>> {
     let mut reader = Reader::new(fleet);
-    let services: Vec<Service> =
+    let numbers: Vec<Service> =
         fleet.services.iter().enumerate().map(|(at, service)| reader.service(at, service)).collect();
-    let (mut rules, mut origins) = (Vec::new(), Vec::new());
-    let mut add = |origin, of: Vec<Rule>| {
-        let cause = Cause(u32::try_from(origins.len()).unwrap_or(u32::MAX));
-        origins.push(origin);
-        rules.extend(of.into_iter().map(|rule| (cause, rule)));
+    let named = |service: &FleetService| Named {
+        name: service.name.clone(),
+        versions: service.versions.clone(),
+        may_be_absent: false,
+        is_pinned: service.pinned,
     };
-    for (at, wish) in fleet.intent.iter().enumerate() {
-        add(Origin::Wish(at), reader.wish(at, wish));
+    let mut question = Question::new(fleet.services.iter().map(named).collect(), numbers);
+    for (index, wish) in fleet.intent.iter().enumerate() {
+        let (service, rules) = reader.wish(index, wish);
+        question.add(Origin::Wish { index, service, wanted: wanted(wish), command: None }, rules);
     }
-    for (at, service) in fleet.services.iter().enumerate() {
-        let is_named = fleet.intent.iter().any(|wish| wish.service == service.name);
-        if service.pinned && !is_named {
-            add(Origin::Pin(at), only(at, services[at].current, services[at].versions));
-        }
+    question.pin();
+    for (index, feature) in fleet.features.iter().enumerate() {
+        let name = feature.name.clone();
+        question.add(Origin::Feature { index, name }, reader.feature(index, feature));
     }
-    for (at, feature) in fleet.features.iter().enumerate() {
-        add(Origin::Feature(at), reader.feature(at, feature).into_iter().collect());
-    }
-    if reader.mistakes.is_empty() {
-        Ok(Numbered { fleet, problem: Problem { services, rules }, origins })
-    } else {
-        Err(reader.mistakes)
-    }
-}
-
-/// A service is at one version.
-fn only(service: usize, version: u32, versions: u32) -> Vec<Rule> {
-    [0..version, version + 1..versions].map(|versions| Rule::Bar(Bar { service, versions })).into()
+    if reader.mistakes.is_empty() { Ok(question) } else { Err(reader.mistakes) }
 }
 
 /// Reads the parts of a fleet, and keeps every mistake that it meets.
@@ -170,9 +127,9 @@ impl<'a> Reader<'a> {
         found
     }
 
-    fn wish(&mut self, at: usize, wish: &Wish) -> Vec<Rule> {
+    fn wish(&mut self, at: usize, wish: &Wish) -> (usize, Vec<Rule>) {
         let Some(service) = self.named(&wish.service, || format!("intent[{at}].service")) else {
-            return Vec::new();
+            return (usize::MAX, Vec::new());
         };
         let versions = u32::try_from(self.fleet.services[service].versions.len()).unwrap_or(u32::MAX);
         let parts =
@@ -197,17 +154,31 @@ impl<'a> Reader<'a> {
                 _ => rules.push(bar(number..number + 1)),
             }
         }
-        rules
+        (service, rules)
     }
 
     fn feature(&mut self, at: usize, feature: &Feature) -> Option<Rule> {
         let provider = self.named(&feature.provider, || format!("features[{at}].provider"));
         let consumer = self.named(&feature.consumer, || format!("features[{at}].consumer"));
-        let offered =
-            provider.and_then(|it| self.interval(it, &feature.offered, || format!("features[{at}].offered")));
+        let offered = provider.and_then(|it| {
+            let mut parts: Option<Vec<_>> = Some(
+                self.interval(it, &feature.offered, || format!("features[{at}].offered"))
+                    .into_iter()
+                    .collect(),
+            );
+            for (nth, also) in feature.also_offered.iter().enumerate() {
+                let part = self.interval(it, also, || format!("features[{at}].also_offered[{nth}]"));
+                parts = parts.zip(part).map(|(mut parts, part)| {
+                    parts.push(part);
+                    parts
+                });
+            }
+            Some(parts?.into_iter().collect::<Versions>())
+        });
         let used =
             consumer.and_then(|it| self.interval(it, &feature.used, || format!("features[{at}].used")));
-        Some(Rule::Need(Need { consumer: consumer?, used: used?, provider: provider?, offered: offered? }))
+        let used = Versions::from(used?);
+        Some(Rule::Need(Need { consumer: consumer?, used, provider: provider?, offered: offered? }))
     }
 
     fn interval(

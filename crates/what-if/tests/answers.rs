@@ -69,6 +69,7 @@ fn a_contradiction_is_told_as_what_follows_from_what() {
         .map(|it| match it {
             Contradiction::Intent { service, .. } | Contradiction::Pinned { service, .. } => &**service,
             Contradiction::Feature { feature, .. } => feature,
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(kinds, ["orders", "storefront", "cart"]);
@@ -212,6 +213,7 @@ fn fleet() -> impl Strategy<Value = Fleet> {
                     name: format!("f{at}"),
                     provider: format!("s{provider}"),
                     offered,
+                    also_offered: Vec::new(),
                     consumer: format!("s{consumer}"),
                     used,
                 })

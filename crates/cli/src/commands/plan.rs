@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
+use lockstep_domain::EnvironmentName;
 use lockstep_what_if::{Alternative, Answer, Fleet, Mistake, Unanswered, answer};
 
 use crate::context::Context;
@@ -27,8 +28,11 @@ use crate::output::table::Table;
 /// `null` is open. A version that uses a feature needs one that offers it. A wish says `to`, `at_most`, `at_least` or `not`; a
 /// pinned service moves only when a wish names it.
 ///
+/// `--export ENV` writes such a file for an environment: what runs there and what it could require, with what each version requires of others,
+/// and holds, stages, resources and artifacts that keep versions from coming. A service that does not run there is at `none`.
+///
 /// Ends with code 0 when there is a way, 1 when there is none (the answer, with what contradicts itself, is on standard output in both
-/// cases), and 2 when the file has mistakes, all of which are named.
+/// cases), 2 when the file has mistakes, all of which are named, and 3 when neither was found within the steps that a search may take.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -36,17 +40,25 @@ use crate::output::table::Table;
 )]
 #[command(after_help = "Examples:
   lockstep plan --world examples/worlds/shop.json
-  lockstep plan --world fleet.json --json")]
+  lockstep plan --world fleet.json --json
+  lockstep plan --export production > fleet.json")]
 pub(crate) struct Args {
     /// The file with the fleet and the wish.
-    #[arg(long, value_name = "FILE")]
-    world: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "export", conflicts_with = "export")]
+    world: Option<PathBuf>,
+    /// Write this environment as a fleet, without a wish.
+    #[arg(long, value_name = "ENV")]
+    export: Option<EnvironmentName>,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let fleet: Fleet = input::json(&self.world, "lockstep plan --help")?;
-        let answer = answer(&fleet).map_err(|why| unanswered(&self.world, why))?;
+        if let Some(environment) = self.export {
+            return ctx.out.document(&ctx.client.fleet(&environment)?);
+        }
+        let Some(world) = self.world else { return Ok(()) };
+        let fleet: Fleet = input::json(&world, "lockstep plan --help")?;
+        let answer = answer(&fleet).map_err(|why| unanswered(&world, why))?;
         ctx.out.show(&answer, render)?;
         if answer.solvable {
             Ok(())
@@ -63,6 +75,12 @@ fn unanswered(file: &Path, why: Unanswered) -> Failure {
             let detail =
                 format!("the plan is wrong, which a check of its own found, and is not shown: {fault:?}");
             return Failure::new(Exit::Internal, detail).hint("please report it, with the file");
+        }
+        Unanswered::Undecided(steps) => {
+            let detail = format!("not decided within {steps} steps of search");
+            return Failure::new(Exit::Refused, detail).hint(
+                "pin what is to stay, or wish for less: what is to be found has fewer possibilities then",
+            );
         }
     };
     let part = |mistake: Mistake| ProblemPart {
@@ -103,6 +121,9 @@ fn render(answer: &Answer, style: &Style) -> String {
         let _ = writeln!(text, "  {} not after {}: {}", it.before, it.after, printable(&it.why));
     }
     answer.alternatives.iter().for_each(|it| text.push_str(&other(it)));
+    if !answer.is_smallest {
+        text.push_str("not proved to be the smallest: the search was over before\n");
+    }
     text
 }
 
