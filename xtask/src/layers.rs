@@ -18,8 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-judge", &[]),
     ("lockstep-solver", &[]),
     ("lockstep-what-if", &["lockstep-solver"]),
-    // The verdict on a step is part of deciding the next one, so the arrow goes from the domain to the judge.
-    ("lockstep-domain", &["lockstep-judge"]),
+    // The verdict on a step is part of deciding the next one, so the arrow goes from the domain to the judge. What would have to move is
+    // part of planning, and its sentences are those of a fleet in a file.
+    ("lockstep-domain", &["lockstep-judge", "lockstep-solver", "lockstep-what-if"]),
     ("lockstep-contract", &["lockstep-domain"]),
     ("lockstep-manifest", &["lockstep-domain"]),
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),

@@ -18,6 +18,7 @@ use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::name::JobName;
 use lockstep_domain::name::ResourceName;
+use lockstep_domain::plan::FleetFile;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
@@ -345,6 +346,11 @@ impl Client {
     ) -> Answer<WaysBack> {
         let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
         self.get(&format!("/environments/{environment}/ways-back{query}"))
+    }
+
+    /// Returns an environment as a fleet in a file.
+    pub fn fleet(&self, environment: &EnvironmentName) -> Answer<FleetFile> {
+        self.get(&format!("/environments/{environment}/fleet"))
     }
 
     /// Removes an environment; returns those that are left.

@@ -4,6 +4,7 @@
 //! (a test there compares both); 4. a method of the client; 5. `cargo xtask openapi` writes the committed document anew.
 
 use lockstep_domain::branch::BranchPolicy;
+use lockstep_domain::plan::FleetFile;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{Operation, Recorded};
@@ -327,6 +328,12 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<WaysBack>),
             ),
             &[("service", "the service; baselines of the environment when it is missing")],
+        ),
+        get(
+            "/environments/{environment}/fleet",
+            "exportFleet",
+            "Returns what runs, what it could require, and all rules between their versions, as `lockstep plan --world` reads it",
+            Json(of::<FleetFile>),
         ),
         query(
             get(

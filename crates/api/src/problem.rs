@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::types::WhatItNeeds;
+
 /// The media type of an error.
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
@@ -32,6 +34,10 @@ pub enum ErrorCode {
     Refused,
     /// What was to be released is released already: nothing is wrong, and nothing was done.
     NothingToRelease,
+    /// Whether it can be done was not decided within the steps that a search may take.
+    Undecided,
+    /// A plan was made that would not work. It is a fault of Lockstep; nothing was done.
+    WrongPlan,
     /// Nothing can be recorded at the moment, for example because the disk is full. Nothing was changed.
     Unavailable,
     /// A fault of Lockstep.
@@ -51,8 +57,8 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
-            Self::Refused | Self::NothingToRelease => 422,
-            Self::Internal => 500,
+            Self::Refused | Self::NothingToRelease | Self::Undecided => 422,
+            Self::Internal | Self::WrongPlan => 500,
             Self::Unavailable => 503,
         }
     }
@@ -71,6 +77,8 @@ impl ErrorCode {
             Self::UnsupportedMedia => "the request has a form that is not taken",
             Self::Refused => "refused",
             Self::NothingToRelease => "nothing to release",
+            Self::Undecided => "not decided",
+            Self::WrongPlan => "a fault of Lockstep: a wrong plan",
             Self::Internal => "a fault of Lockstep",
             Self::Unavailable => "nothing can be recorded at the moment",
         }
@@ -85,7 +93,7 @@ pub struct Problem {
     /// The kind of error.
     pub code: ErrorCode,
     /// The kind of error in words.
-    pub title: String,
+    pub title: Box<str>,
     /// What failed and why.
     pub detail: String,
     /// The command to run next.
@@ -98,6 +106,9 @@ pub struct Problem {
     /// Every single problem, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemPart>,
+    /// What would have to move along, where that was looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Box<WhatItNeeds>>,
 }
 
 /// One of several problems.
@@ -126,12 +137,21 @@ impl Problem {
         Self {
             status: code.status(),
             code,
-            title: code.title().to_owned(),
+            title: code.title().into(),
             detail: detail.into(),
             hint: None,
             wait_ms: None,
             problems: Vec::new(),
+            needs: None,
         }
+    }
+
+    /// Adds what would have to move along. The command for it is what to run next.
+    #[must_use]
+    pub fn with_needs(mut self, needs: WhatItNeeds) -> Self {
+        self.hint = needs.command.clone().or(self.hint);
+        self.needs = Some(Box::new(needs));
+        self
     }
 
     /// Adds how long to wait.

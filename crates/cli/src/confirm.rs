@@ -19,21 +19,28 @@ impl ConfirmOption {
         if self.yes {
             return Ok(());
         }
-        if io::stdin().is_terminal() && io::stderr().is_terminal() {
-            return typed(takes_along);
+        if somebody_is_there() {
+            return if says_yes(&format!("{takes_along}\ngo on?")) {
+                Ok(())
+            } else {
+                Err(Failure::new(Exit::Refused, "nothing was changed"))
+            };
         }
         Err(Failure::new(Exit::Refused, format!("nothing was changed: {takes_along}"))
             .hint("when that is what you want, run the command again with --yes"))
     }
 }
 
-fn typed(takes_along: &str) -> Result<(), Failure> {
+/// Tells whether a person can be asked.
+pub(crate) fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a person.
+pub(crate) fn says_yes(question: &str) -> bool {
     let mut err = io::stderr().lock();
-    let _ = write!(err, "{takes_along}\ngo on? [y/N] ").and_then(|()| err.flush());
+    let _ = write!(err, "{question} [y/N] ").and_then(|()| err.flush());
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
-    match (read, answer.trim()) {
-        (Ok(_), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(Failure::new(Exit::Refused, "nothing was changed")),
-    }
+    matches!((read, answer.trim()), (Ok(_), "y" | "Y" | "yes"))
 }

@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 
 use lockstep_api::client::ClientError;
 use lockstep_api::problem::{ErrorCode, Problem, ProblemPart};
+use lockstep_api::types::WhatItNeeds;
 use lockstep_reach::ReachError;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::operate::plan_text;
 use crate::output::style::{Style, printable};
 
 /// Most causes of one error that are shown.
@@ -36,6 +38,9 @@ pub(crate) struct Failure {
     /// The command to run next.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// What would have to move along, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<Box<WhatItNeeds>>,
 }
 
 fn exit_code<S: serde::Serializer>(exit: &Exit, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,7 +51,7 @@ impl Failure {
     /// Makes a failure with only its text.
     pub(crate) fn new(exit: Exit, detail: impl Into<String>) -> Self {
         let (problems, causes) = (Vec::new(), Vec::new());
-        Self { exit, code: None, detail: detail.into(), problems, causes, hint: None }
+        Self { exit, code: None, detail: detail.into(), problems, causes, hint: None, needs: None }
     }
 
     /// Adds a cause in words.
@@ -141,6 +146,9 @@ impl Failure {
         for cause in &self.causes {
             let _ = writeln!(text, "  because: {}", printable(cause));
         }
+        if let Some(needs) = &self.needs {
+            text.push_str(&printable(&plan_text::needs(needs)));
+        }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "{} {}", style.strong("hint:"), printable(hint));
         }
@@ -176,21 +184,21 @@ impl From<ReachError> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let Problem { code, detail, hint, problems, .. } = problem;
+        let Problem { code, detail, hint, problems, needs, .. } = problem;
         let exit = match code {
             ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::UnsupportedMedia => Exit::Usage,
             ErrorCode::Unauthorized | ErrorCode::Forbidden => Exit::Unauthorized,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict => Exit::Conflict,
-            ErrorCode::Refused | ErrorCode::NothingToRelease => Exit::Refused,
+            ErrorCode::Refused | ErrorCode::NothingToRelease | ErrorCode::Undecided => Exit::Refused,
             ErrorCode::Unavailable => Exit::Unreachable,
-            ErrorCode::MethodNotAllowed | ErrorCode::Internal => Exit::Internal,
+            ErrorCode::MethodNotAllowed | ErrorCode::Internal | ErrorCode::WrongPlan => Exit::Internal,
         };
         let hint = hint.or_else(|| {
             (exit == Exit::Unauthorized)
                 .then(|| "give the token of this server with --token-file FILE".to_owned())
         });
-        Self { exit, code: Some(code), detail, problems, causes: Vec::new(), hint }
+        Self { exit, code: Some(code), detail, problems, causes: Vec::new(), hint, needs }
     }
 }
 
@@ -240,12 +248,14 @@ mod tests {
             (ErrorCode::UnsupportedMedia, 2),
             (ErrorCode::Refused, 3),
             (ErrorCode::NothingToRelease, 3),
+            (ErrorCode::Undecided, 3),
             (ErrorCode::NotFound, 4),
             (ErrorCode::Unavailable, 5),
             (ErrorCode::Conflict, 6),
             (ErrorCode::Unauthorized, 7),
             (ErrorCode::Forbidden, 7),
             (ErrorCode::Internal, 70),
+            (ErrorCode::WrongPlan, 70),
             (ErrorCode::MethodNotAllowed, 70),
         ];
         for (code, expected) in codes {

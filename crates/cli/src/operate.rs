@@ -10,12 +10,17 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::client::ClientError;
 use lockstep_api::problem::Problem;
-use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest, UnderWay};
+use lockstep_api::types::{
+    HoldHandling, Mode, Needs, OperationAnswer, OperationRequest, UnderWay, WhatItNeeds,
+};
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy};
+use lockstep_domain::plan::ServiceWish;
+use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy, VersionRef};
 
+use crate::confirm;
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::operation::{asks, awaits, describe, until_over};
 use crate::interrupt;
@@ -79,6 +84,8 @@ impl ChangeOptions {
             expect: self.expect,
             operation: None,
             under_way: UnderWay::Respect,
+            needs: Needs::Refuse,
+            wishes: Vec::new(),
             leaving: None,
             secrets: BTreeMap::new(),
         };
@@ -105,6 +112,20 @@ impl Change {
     #[must_use]
     pub(crate) fn under_way(mut self, under_way: UnderWay) -> Self {
         self.request.under_way = under_way;
+        self
+    }
+
+    /// Sets whether what it needs comes along.
+    #[must_use]
+    pub(crate) fn needs(mut self, takes: bool) -> Self {
+        self.request.needs = if takes { Needs::Take } else { Needs::Refuse };
+        self
+    }
+
+    /// Sets what is wanted of services beside the versions that are named.
+    #[must_use]
+    pub(crate) fn wishes(mut self, wishes: Vec<ServiceWish>) -> Self {
+        self.request.wishes = wishes;
         self
     }
 
@@ -137,7 +158,7 @@ impl Change {
     ///
     /// # Errors
     /// When it is refused, or was taken back.
-    pub(crate) fn complete(self, ctx: &Context) -> Result<(), Failure> {
+    pub(crate) fn complete(mut self, ctx: &Context) -> Result<(), Failure> {
         let Some(operation) = self.ask(ctx)?.operation else { return Ok(()) };
         let operation = wait(ctx, &operation)?;
         match operation.phase {
@@ -147,7 +168,7 @@ impl Change {
     }
 
     /// Asks for the change, waits for its end unless told otherwise, and says what became of it.
-    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, ctx: &Context) -> Result<(), Failure> {
         let answer = self.ask(ctx)?;
         let Some(operation) = answer.operation.clone().filter(|_| !self.is_dry_run()) else {
             return ctx.out.show(&answer, |answer, style| match &answer.plan {
@@ -195,19 +216,61 @@ impl Change {
         outcome::already_text(operation, self.request.leaving)
     }
 
+    /// Asks, and where it needs others and a person is there, asks whether they come along.
+    fn ask(&mut self, ctx: &Context) -> Result<OperationAnswer, Failure> {
+        let problem = match self.ask_as_it_is(ctx) {
+            Err(ClientError::Problem(problem)) => problem,
+            other => return Ok(other?),
+        };
+        let can_take = problem.needs.as_deref().filter(|needs| needs.command.is_some());
+        let is_asked =
+            self.request.needs == Needs::Refuse && !self.is_dry_run() && ctx.out.format == Format::Text;
+        let Some(needs) = can_take.filter(|_| is_asked && confirm::somebody_is_there()) else {
+            return Err(ClientError::Problem(problem).into());
+        };
+        let added = plan_text::added(needs);
+        ctx.out.message(Failure::from((*problem).clone()).render(&ctx.out.message_style).trim_end());
+        if !confirm::says_yes(&format!("take along {added}?")) {
+            return Err(Failure::new(Exit::Refused, "nothing was changed"));
+        }
+        self.take(needs);
+        Ok(self.ask_as_it_is(ctx)?)
+    }
+
+    /// Takes along what was shown, and nothing else.
+    fn take(&mut self, needs: &WhatItNeeds) {
+        let shown = needs
+            .answer
+            .moves
+            .iter()
+            .filter_map(|part| Some((part.service.parse().ok()?, part.to.parse().ok()?)));
+        let shown = shown.map(|(service, version)| VersionRef { service, version }).collect();
+        self.request.wishes.clear();
+        if matches!(self.request.intent, Intent::Promote { .. }) {
+            // It was of the environment that is copied.
+            self.request.expect = None;
+        }
+        self.request.intent = match std::mem::replace(&mut self.request.intent, Intent::Undo) {
+            Intent::RollBackService { config, .. } | Intent::RollBackServices { config, .. } => {
+                Intent::RollBackServices { versions: shown, config }
+            }
+            _ => Intent::Deploy { versions: shown },
+        };
+    }
+
     /// Asks until nothing but time is in the way any more, unless somebody wants an answer at once.
-    fn ask(&self, ctx: &Context) -> Result<OperationAnswer, Failure> {
+    fn ask_as_it_is(&self, ctx: &Context) -> Result<OperationAnswer, ClientError> {
         let at_once = self.no_wait || self.request.mode == Mode::DryRun;
         let begun = Instant::now();
         let mut said = false;
         loop {
             let problem = match ctx.client.operate(&self.environment, &self.request) {
                 Err(ClientError::Problem(problem)) if !at_once => problem,
-                other => return Ok(other?),
+                other => return other,
             };
             let wait = problem.wait_ms.map(Duration::from_millis);
             let Some(wait) = wait.filter(|wait| begun.elapsed() + *wait <= LONGEST_WAIT) else {
-                return Err(ClientError::Problem(problem).into());
+                return Err(ClientError::Problem(problem));
             };
             if !std::mem::replace(&mut said, true) {
                 say_waiting(ctx, &problem);

@@ -5,3 +5,4 @@ pub(crate) mod duration;
 pub(crate) mod seeing;
 pub(crate) mod share;
 pub(crate) mod target;
+pub(crate) mod wanted;

@@ -3,6 +3,7 @@
 mod accepting;
 mod gateways;
 mod limited;
+mod needs;
 mod rooted;
 mod taking_back;
 mod waiting;
@@ -21,14 +22,20 @@ use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World,
 };
 
+use self::needs::Searched;
 use self::taking_back::{is_taken_back, taking_back};
 use self::waiting::Waiting;
 use crate::environments::is_ready;
+use crate::ledger::is_as_seen;
 use crate::secrets::MAX_SECRET_BYTES;
 use crate::{Control, not_found, storage_problem};
 
 /// Longest reason of an operation.
 const MAX_REASON_BYTES: usize = 4_000;
+/// How often it is searched anew what a request needs because the environment was changed meanwhile.
+const MAX_SEARCHES: u32 = 3;
+/// Most wishes of a request: one for each service of a large fleet.
+const MAX_WISHES: usize = 1_000;
 /// Operations that a list shows.
 const MAX_LISTED: usize = 200;
 
@@ -49,36 +56,75 @@ impl Control {
         // A refused intent leaves no secret value behind.
         let mut rehearsal = request.clone();
         note_secrets(&mut rehearsal.intent, &secrets, |_| Ok("not kept in a dry run".into()))?;
-        let world = self.ledger.world();
-        let decided = self.decided(actor, &world, environment, &rehearsal, self.ledger.now())?;
+        let (searched, answer) = self.rehearse(actor, environment, &rehearsal)?;
         if request.mode == Mode::DryRun {
-            return Ok(would_be(&world, decided.decision));
+            return Ok(answer);
+        }
+        if let Some(searched) = &searched {
+            request.intent = searched.request.intent.clone();
         }
         note_secrets(&mut request.intent, &secrets, |value| {
             self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
         })?;
-        tokio::task::block_in_place(|| {
-            self.ledger.commit(actor, |world, now| {
-                let Decided { decision, released } =
-                    self.decided(actor, world, environment, &request, now)?;
-                let (ended, plan) = match decision {
-                    Decision::GoesThere(id) => return Ok((Vec::new(), Outcome::GoesThere(id))),
-                    Decision::TakesBack(all) => {
-                        let events = taking_back(world, &all, actor, &request.reason);
-                        let (first, already) = (all.first().copied(), events.is_empty());
-                        return Ok((events, Outcome::TakenBack { first, already }));
-                    }
-                    Decision::Begins { ended, plan } => (ended, *plan),
-                };
-                let operation = begin(world, actor, environment, &request, plan, now);
-                let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
-                let released = released
-                    .into_iter()
-                    .map(|version| Event::HoldReleased { environment: environment.clone(), version });
-                Ok((released.chain(ended).chain([begun]).collect(), Outcome::Begun(Box::new(operation))))
-            })
+        let outcome =
+            tokio::task::block_in_place(|| self.record(actor, environment, &request, searched.as_ref()))?;
+        Ok(self.answer(outcome))
+    }
+
+    /// Decides on a world as it is now, and changes nothing. A search for what is needed takes its time, and nobody waits for it.
+    fn rehearse(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        request: &OperationRequest,
+    ) -> Result<(Option<Searched>, OperationAnswer), Problem> {
+        let mut tried = 0;
+        loop {
+            let (now, world) = self.ledger.look();
+            let searched = self.searched(&world, environment, request, now)?;
+            let asked = searched.as_ref().map_or(request, |it| &it.request);
+            let mut decided = self
+                .decided(actor, &world, environment, asked, now)
+                .map_err(|problem| self.with_needs(problem, &world, environment, asked, now))?;
+            note_needed(&mut decided.decision, searched.as_ref());
+            tried += 1;
+            let newest = self.ledger.world();
+            if tried == MAX_SEARCHES || searched.as_ref().is_none_or(|it| is_as_seen(&newest, &it.seen)) {
+                return Ok((searched, would_be(&world, decided.decision)));
+            }
+        }
+    }
+
+    /// Decides on the newest world and records that. What was searched is recorded only where it was searched.
+    fn record(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        request: &OperationRequest,
+        searched: Option<&Searched>,
+    ) -> Result<Outcome, Problem> {
+        self.ledger.commit(actor, |world, now| {
+            if searched.is_some_and(|it| !is_as_seen(world, &it.seen)) {
+                return Err(changed_meanwhile(environment));
+            }
+            let Decided { mut decision, released } = self.decided(actor, world, environment, request, now)?;
+            note_needed(&mut decision, searched);
+            let (ended, plan) = match decision {
+                Decision::GoesThere(id) => return Ok((Vec::new(), Outcome::GoesThere(id))),
+                Decision::TakesBack(all) => {
+                    let events = taking_back(world, &all, actor, &request.reason);
+                    let (first, already) = (all.first().copied(), events.is_empty());
+                    return Ok((events, Outcome::TakenBack { first, already }));
+                }
+                Decision::Begins { ended, plan } => (ended, *plan),
+            };
+            let operation = begin(world, actor, environment, request, plan, now);
+            let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
+            let released = released
+                .into_iter()
+                .map(|version| Event::HoldReleased { environment: environment.clone(), version });
+            Ok((released.chain(ended).chain([begun]).collect(), Outcome::Begun(Box::new(operation))))
         })
-        .map(|outcome| self.answer(outcome))
     }
 
     /// Decides on a world.
@@ -252,6 +298,18 @@ impl Control {
     }
 }
 
+/// Says in a plan why something comes along that nobody named.
+fn note_needed(decision: &mut Decision, searched: Option<&Searched>) {
+    if let (Decision::Begins { plan, .. }, Some(searched)) = (decision, searched) {
+        plan.note_needed(&searched.added);
+    }
+}
+
+fn changed_meanwhile(environment: &EnvironmentName) -> Problem {
+    let detail = format!("`{environment}` was changed while it was looked for what has to move along");
+    Problem::new(ErrorCode::Conflict, detail).with_hint("run the command again")
+}
+
 /// What is decided of a request.
 struct Decided {
     decision: Decision,
@@ -304,6 +362,12 @@ fn check_request(request: &OperationRequest) -> Result<(), Problem> {
     }
     if request.operation.is_some() && request.intent != Intent::Undo {
         return Err(Problem::new(ErrorCode::BadRequest, "only `undo` names an operation"));
+    }
+    if !request.wishes.is_empty() && !matches!(request.intent, Intent::Deploy { .. }) {
+        return Err(Problem::new(ErrorCode::BadRequest, "only a deployment has wishes"));
+    }
+    if request.wishes.len() > MAX_WISHES {
+        return Err(Problem::new(ErrorCode::BadRequest, format!("more than {MAX_WISHES} wishes")));
     }
     let Intent::Configure { set, .. } = &request.intent else {
         return if request.secrets.is_empty() {
@@ -399,6 +463,7 @@ fn code_of(refusals: &[Refusal]) -> ErrorCode {
             | Refusal::NoBaseline { .. }
             | Refusal::NoRevision { .. },
         ) => ErrorCode::NotFound,
+        Some(Refusal::WrongPlan { .. }) => ErrorCode::WrongPlan,
         _ => ErrorCode::Refused,
     }
 }

@@ -244,6 +244,7 @@ impl Control {
             run,
             processes,
             jobs: checked.manifest.jobs.clone(),
+            criticality: checked.manifest.criticality,
             requires: decided.requires,
             resources: checked.manifest.resources.clone(),
             contracts: decided.contracts,

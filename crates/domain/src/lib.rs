@@ -22,6 +22,7 @@ pub mod compat;
 pub mod compile;
 pub mod contract;
 pub mod counting;
+pub mod criticality;
 mod crossing;
 pub mod degrade;
 pub mod digest;

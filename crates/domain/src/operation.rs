@@ -1,6 +1,6 @@
 //! Operations: one recorded change of an environment, its plan, and how far it has come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use lockstep_judge::Obstacle;
@@ -227,6 +227,16 @@ impl Plan {
         }
     }
 
+    /// Says of what nobody named why it comes along.
+    pub fn note_needed(&mut self, added: &BTreeMap<ServiceName, String>) {
+        for part in self.waves.iter_mut().flatten() {
+            if let Some(because) = added.get(&part.service) {
+                part.reasons.retain(|reason| *reason != Reason::Asked);
+                part.reasons.insert(0, Reason::Needed { because: because.clone() });
+            }
+        }
+    }
+
     /// Goes through all moves in their order.
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()
@@ -374,6 +384,11 @@ pub enum Readiness {
 pub enum Reason {
     /// It was asked for.
     Asked,
+    /// It comes along with what was asked for, which would not work without it.
+    Needed {
+        /// What would not work.
+        because: String,
+    },
     /// The environment that is promoted runs it.
     RunsIn {
         /// That environment.
@@ -443,6 +458,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asked => f.write_str("asked for"),
+            Self::Needed { because } => write!(f, "comes along: {because}"),
             Self::RunsIn { environment, baseline } => {
                 write!(f, "runs in {environment} (baseline {baseline})")
             }

@@ -19,7 +19,9 @@ mod resolve;
 mod rule_refusal;
 mod rules;
 mod same;
+mod smallest;
 mod undo;
+mod walk;
 mod wish;
 
 use crate::baseline::{EntryChange, difference};
@@ -36,12 +38,15 @@ use crate::world::World;
 
 pub use decide::decide;
 pub use listening::kept_from_moving;
+pub use lockstep_what_if::{Answer, Fleet as FleetFile, STEPS};
 use order::{Direction, order};
 pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
 pub use rule_refusal::RuleRefusal;
 pub use rules::{WantedRule, add_rule};
+pub use smallest::{Found, Search, ServiceWish, Wanted, Way, export, smallest};
+pub use walk::fault;
 pub use wish::{Decision, InTheWay, Wish};
 
 /// Plans an intent for an environment.
@@ -92,10 +97,13 @@ fn plan_alone(
     refusals.extend(protocols::not_split(world, &strategy, &changes));
     refusals.extend(check::check(relation, environment, &resolved, &changes, now));
     refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
-    if refusals.is_empty() {
-        Ok(assemble(relation, environment, resolved, &changes, strategy, now))
-    } else {
-        Err(refusals)
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let plan = assemble(relation, environment, resolved, &changes, strategy, now);
+    match fault(relation, environment, &plan) {
+        None => Ok(plan),
+        Some(fault) => Err(vec![Refusal::WrongPlan { environment: environment.name.clone(), fault }]),
     }
 }
 

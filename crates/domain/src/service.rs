@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changelog::Changelog;
 use crate::contract::{ContractKind, OfferedContract, Requirement};
+use crate::criticality::Criticality;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::job::Job;
@@ -225,6 +226,9 @@ pub struct Version {
     /// Programs of it that run once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// What it costs that the service moves, where a plan chooses what does.
+    #[serde(default, skip_serializing_if = "Criticality::is_usual")]
+    pub criticality: Criticality,
     /// What it needs of other services.
     pub requires: BTreeMap<ServiceName, Requirement>,
     /// Databases and the like that it needs in an environment.

@@ -187,6 +187,7 @@ pub(crate) fn manifest(
     Manifest {
         name,
         owner: None,
+        criticality: Default::default(),
         build: draft.build.clone(),
         tests: draft.tests.clone(),
         package: draft.package.clone(),

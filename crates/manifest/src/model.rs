@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
+use lockstep_domain::criticality::Criticality;
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::Job;
 use lockstep_domain::name::ResourceName;
@@ -34,6 +35,9 @@ pub struct Manifest {
     pub name: ServiceName,
     /// Who answers for it: a team or a person, in their own notation.
     pub owner: Option<String>,
+    /// What it costs that it moves, where a plan chooses what does.
+    #[serde(skip_serializing_if = "Criticality::is_usual")]
+    pub criticality: Criticality,
     /// How its files come about.
     pub build: Build,
     /// What is run to find out whether it works, in this order.

@@ -27,6 +27,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use lockstep_domain::ServiceName;
+use lockstep_domain::criticality::{Criticality, MAX_CRITICALITY};
 use lockstep_domain::job::Job;
 use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
@@ -64,6 +65,9 @@ pub fn name_in(text: &str) -> Option<ServiceName> {
 fn manifest(root: Table<'_>) -> Option<Manifest> {
     let name = root.require("name", "name = \"orders\"").and_then(|field| field.parse::<ServiceName>());
     let owner = root.get("owner", "owner = \"team-orders\"").and_then(|field| owner(&field));
+    let criticality = root.get("criticality", "criticality = 5");
+    let criticality = criticality.and_then(|field| field.integer(1..=MAX_CRITICALITY));
+    let criticality = criticality.and_then(|number| Criticality::new(number).ok()).unwrap_or_default();
     let build = root.table("build", "[build]").map_or_else(Build::default, build::build);
     let tests = root.get("test", "[[test]]").map_or_else(Vec::new, |field| tables(&field, build::suite));
     let package = package(&root, &build);
@@ -92,6 +96,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     Some(Manifest {
         name: name?,
         owner,
+        criticality,
         build,
         tests,
         package,

@@ -51,6 +51,9 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     if let Some(owner) = &manifest.owner {
         writer.field("owner", quoted(owner));
     }
+    if !manifest.criticality.is_usual() {
+        writer.field("criticality", manifest.criticality);
+    }
     writer.build(&manifest.build);
     manifest.tests.iter().for_each(|suite| writer.suite(suite));
     writer.package(&manifest.package, &manifest.build);

@@ -20,6 +20,7 @@ use lockstep_control::Control;
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::name::JobName;
+use lockstep_domain::plan::FleetFile;
 use lockstep_domain::routes::GatewayReceipt;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
@@ -212,6 +213,11 @@ pub(crate) async fn ways_back(
 ) -> Answer<WaysBack> {
     let service = of.service.map(|service| service.named_now(&control.ledger().world()));
     Ok(Json(control.ways_back(&name, service.as_ref())?))
+}
+
+pub(crate) async fn fleet(State(control): App, At(name): At<EnvironmentName>) -> Answer<FleetFile> {
+    // Comparing contracts takes time.
+    Ok(Json(tokio::task::block_in_place(|| control.export_fleet(&name))?))
 }
 
 pub(crate) async fn revoke(

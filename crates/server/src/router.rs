@@ -69,6 +69,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/services/{service}/manifest", get(handlers::manifest).post(handlers::keep_manifest)),
         ("/services/{service}/rename", post(handlers::rename_service)),
         ("/environments/{environment}/ways-back", get(handlers::ways_back)),
+        ("/environments/{environment}/fleet", get(handlers::fleet)),
         ("/environments/{environment}/diff", get(handlers::diff)),
         ("/environments/{environment}/configurations/{service}/revocations", post(handlers::revoke)),
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::intent::Leaving;
+use lockstep_domain::plan::{Answer, ServiceWish};
 use lockstep_domain::step::Obstacle;
 use lockstep_domain::step_place::StepPlace;
 use lockstep_domain::ways_back::WayBack;
 use lockstep_domain::{
-    BaselineEntry, EnvironmentName, Intent, Operation, OperationId, Plan, ServiceName, Strategy,
+    BaselineEntry, EnvironmentName, Intent, Operation, OperationId, Plan, ServiceName, Strategy, VersionRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,37 @@ pub enum UnderWay {
     TakeBack,
 }
 
+/// What happens when what is wanted does not work without others that nobody named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Needs {
+    /// It is refused, and the answer names the smallest set that would work.
+    #[default]
+    Refuse,
+    /// The smallest set that works moves. Only for a deployment, a promotion, and services that go back.
+    Take,
+}
+
+impl Needs {
+    /// Tells whether it is what goes without saying.
+    #[must_use]
+    pub const fn is_refuse(&self) -> bool {
+        matches!(self, Self::Refuse)
+    }
+}
+
+/// What would have to move for what was refused, or why nothing helps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WhatItNeeds {
+    /// What would come along that nobody named; nothing where no way was found.
+    pub added: Vec<VersionRef>,
+    /// The command that takes it along; missing where no way was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// All that would move and why, in the form in which `lockstep plan --world` answers; or what contradicts itself.
+    pub answer: Answer,
+}
+
 /// An environment is to be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +107,12 @@ pub struct OperationRequest {
     /// What happens to operations that are in the way.
     #[serde(default)]
     pub under_way: UnderWay,
+    /// What happens when it does not work without others.
+    #[serde(default, skip_serializing_if = "Needs::is_refuse")]
+    pub needs: Needs,
+    /// What is wanted of services beside the versions that the intent names: a deployment chooses the nearest versions that keep all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wishes: Vec<ServiceWish>,
     /// What becomes of the arms that are left. When it is missing: they stay warm, and going back ends them.
     #[serde(default)]
     pub leaving: Option<Leaving>,

@@ -1,28 +1,38 @@
 //! `lockstep deploy`: run these versions.
 
-use lockstep_domain::{Intent, VersionRef};
+use lockstep_domain::Intent;
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::ChangeOptions;
 use crate::operate::strategy::StrategyOptions;
+use crate::parse::wanted::Typed;
 use crate::select::EnvironmentOption;
 
 /// Brings versions into an environment.
 ///
 /// One operation brings all of them, in an order that keeps every call working: providers first when going forward.
 /// It waits until the operation is over; a version that does not become healthy or fails too often goes back by itself.
+///
+/// Where they do not work without others, it is refused, and the answer names the smallest set that works: the least sum of the
+/// criticalities of what moves, then the fewest versions. `--with-what-it-needs` takes it; on a terminal it is asked. Nothing that is not
+/// named moves otherwise. A service that is named by what is wanted of it (`payments!=1.3.0`) moves only as far as it must.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep deploy orders@1.4.0 --env staging
   lockstep deploy orders@1.4.0 payments@2.1.0 --env production --strategy canary --steps 5,25,100 --bake 5m
-  lockstep deploy orders@1.4.0 --env production --dry-run")]
+  lockstep deploy orders@1.4.0 --env production --dry-run
+  lockstep deploy orders@1.6.0 --env production --with-what-it-needs
+  lockstep deploy orders@2.0.0 payments!=1.3.0 catalog=keep 'storefront<=1.2.0' --env production")]
 pub(crate) struct Args {
-    /// Versions, at most one of each service.
+    /// Versions, at most one of each service; or what is wanted of one: `!=VERSION`, `<=VERSION`, `>=VERSION`, `=keep`.
     #[arg(value_name = "SERVICE@VERSION", required = true)]
-    versions: Vec<VersionRef>,
+    services: Vec<Typed>,
     #[command(flatten)]
     environment: EnvironmentOption,
+    /// Take along what else has to move, the smallest set that works.
+    #[arg(long)]
+    with_what_it_needs: bool,
     #[command(flatten)]
     strategy: StrategyOptions,
     #[command(flatten)]
@@ -33,7 +43,14 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let environment = self.environment.resolve(ctx)?;
         let strategy = self.strategy.resolve(ctx, &environment)?;
-        let intent = Intent::Deploy { versions: self.versions };
-        self.change.change(environment, intent).strategy(strategy).run(ctx)
+        let (mut versions, mut wishes) = (Vec::new(), Vec::new());
+        for typed in self.services {
+            match typed {
+                Typed::Version(version) => versions.push(version),
+                Typed::Wish(wish) => wishes.push(wish),
+            }
+        }
+        let change = self.change.change(environment, Intent::Deploy { versions }).strategy(strategy);
+        change.wishes(wishes).needs(self.with_what_it_needs).run(ctx)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
+use lockstep_domain::EnvironmentName;
 use lockstep_what_if::{Alternative, Answer, Fleet, Mistake, Unanswered, answer};
 
 use crate::context::Context;
@@ -27,10 +28,11 @@ use crate::output::table::Table;
 /// `null` is open. A version that uses a feature needs one that offers it. A wish says `to`, `at_most`, `at_least` or `not`; a
 /// pinned service moves only when a wish names it.
 ///
-/// A search takes 20,000 steps at most. When they are over, the best that was found is told with `is_smallest` as false.
+/// `--export ENV` writes such a file for an environment: what runs there and what it could require, with what each version requires of others,
+/// and holds, stages, resources and artifacts that keep versions from coming. A service that does not run there is at `none`.
 ///
 /// Ends with code 0 when there is a way, 1 when there is none (the answer, with what contradicts itself, is on standard output in both
-/// cases), 2 when the file has mistakes, all of which are named, and 3 when neither was found within the steps of a search.
+/// cases), 2 when the file has mistakes, all of which are named, and 3 when neither was found within the steps that a search may take.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -38,17 +40,25 @@ use crate::output::table::Table;
 )]
 #[command(after_help = "Examples:
   lockstep plan --world examples/worlds/shop.json
-  lockstep plan --world fleet.json --json")]
+  lockstep plan --world fleet.json --json
+  lockstep plan --export production > fleet.json")]
 pub(crate) struct Args {
     /// The file with the fleet and the wish.
-    #[arg(long, value_name = "FILE")]
-    world: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "export", conflicts_with = "export")]
+    world: Option<PathBuf>,
+    /// Write this environment as a fleet, without a wish.
+    #[arg(long, value_name = "ENV")]
+    export: Option<EnvironmentName>,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let fleet: Fleet = input::json(&self.world, "lockstep plan --help")?;
-        let answer = answer(&fleet).map_err(|why| unanswered(&self.world, why))?;
+        if let Some(environment) = self.export {
+            return ctx.out.document(&ctx.client.fleet(&environment)?);
+        }
+        let Some(world) = self.world else { return Ok(()) };
+        let fleet: Fleet = input::json(&world, "lockstep plan --help")?;
+        let answer = answer(&fleet).map_err(|why| unanswered(&world, why))?;
         ctx.out.show(&answer, render)?;
         if answer.solvable {
             Ok(())

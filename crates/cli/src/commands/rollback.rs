@@ -23,11 +23,15 @@ use crate::select::EnvironmentOption;
 /// automatic brings it again until the hold is released; its instances end, unless `--keep-warm` keeps them. It is all at
 /// once unless a strategy is named. A version that never ran there, or is newer than what runs, is deployed and not gone back to.
 /// Without a target it lists what there is.
+///
+/// Where others would not work with what goes back, it is refused, and the answer names the smallest set that works; `--chain` takes it back
+/// together, each with its configuration as above, and on a terminal it is asked.
 #[derive(Debug, Clone, clap::Args)]
 #[command(mut_arg("strategy", |arg| arg.help("How the target takes over; all at once when left out")))]
 #[command(after_help = "Examples:
   lockstep rollback orders --env production                what there is to go back to
   lockstep rollback orders --to 1.3.2 --env production     one service to a version
+  lockstep rollback orders --to 1.3.2 --env production --chain
   lockstep rollback orders=1.3.2 payments=1.1.0 --env production
   lockstep rollback production --to 17                     the environment to a baseline
   lockstep rollback production --to 17 --strategy canary --bake 5m
@@ -43,6 +47,9 @@ pub(crate) struct Args {
     /// Take back the operation that is in the way, and go back in the same step.
     #[arg(long)]
     interrupt: bool,
+    /// Take back what must go back with it, the smallest set that works.
+    #[arg(long)]
+    chain: bool,
     /// Keep the configuration that is in force instead of the one that the version ran with.
     #[arg(long, conflicts_with = "with_config")]
     keep_config: bool,
@@ -85,7 +92,7 @@ impl Args {
         let strategy = self.strategy.resolve(ctx, &environment)?;
         let under_way = if self.interrupt { UnderWay::TakeBack } else { UnderWay::Respect };
         let change = self.change.change(environment, intent.clone()).strategy(strategy).leaving(self.leaving);
-        let change = change.under_way(under_way);
+        let change = change.under_way(under_way).needs(self.chain);
         if matches!(intent, Intent::RollBackEnvironment { .. }) && !change.is_dry_run() {
             confirm_emptying(ctx, &change, self.confirm)?;
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lockstep_api::types::WhatItNeeds;
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::job::When;
 use lockstep_domain::operation::{Move, NewReplicas, Readiness};
@@ -208,6 +209,41 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
             format!("canary: {}{bound}", steps.collect::<Vec<_>>().join(", "))
         }
     }
+}
+
+/// Names what would come along: "payments 2.1.0 and storefront 1.1.0".
+pub(crate) fn added(needs: &WhatItNeeds) -> String {
+    let added: Vec<_> = needs.added.iter().map(|it| format!("{} {}", it.service, it.version)).collect();
+    match added.as_slice() {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        all => all.join(""),
+    }
+}
+
+/// Says what would have to move along and why; or why nothing helps.
+pub(crate) fn needs(needs: &WhatItNeeds) -> String {
+    let answer = &needs.answer;
+    if !answer.solvable {
+        return format!("{}\n", answer.explanation);
+    }
+    let mut text = match answer.is_smallest {
+        true => "the smallest set that works:\n".to_owned(),
+        false => "a set that works (whether a smaller one does was not decided):\n".to_owned(),
+    };
+    for part in
+        answer.steps.iter().flatten().filter_map(|it| answer.moves.iter().find(|part| part.service == *it))
+    {
+        let is_added = needs.added.iter().any(|it| it.service.as_str() == part.service);
+        let must = if is_added { " must come along" } else { "" };
+        let because = part.because.join("; ");
+        let _ = writeln!(text, "  {} {} -> {}{must}: {because}", part.service, part.from, part.to);
+    }
+    for other in &answer.alternatives {
+        let moves: Vec<_> =
+            other.moves.iter().map(|it| format!("{} {} -> {}", it.service, it.from, it.to)).collect();
+        let _ = writeln!(text, "or for the same cost: {}", moves.join(", "));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -170,3 +170,22 @@ fn a_secret_is_read_from_standard_input_and_is_shown_nowhere() {
     assert!(asked.header("lockstep-actor").unwrap().starts_with("ann@"));
     assert!(!(out(&output) + &err(&output)).contains("hunter2"));
 }
+
+#[test]
+fn what_is_wanted_of_services_is_asked_beside_the_versions() {
+    let server = deploying(&done());
+    let wanted = ["deploy", "orders@1.4.0", "payments!=1.3.0", "catalog=keep", "--env", "production"];
+    assert_eq!(code(&lockstep(&server.url(), &[&wanted[..], &["--with-what-it-needs"]].concat())), 0);
+    let asked = server.asked(OPERATE).json();
+    assert_eq!(asked["intent"]["versions"], json!(["orders@1.4.0"]));
+    let wishes = json!([
+        { "service": "payments", "wanted": { "not": "1.3.0" } },
+        { "service": "catalog", "wanted": "keep" },
+    ]);
+    assert_eq!((&asked["needs"], &asked["wishes"]), (&json!("take"), &wishes));
+
+    let server = deploying(&done());
+    let back = ["rollback", "orders", "--to", "1.3.2", "--env", "production", "--chain"];
+    assert_eq!(code(&lockstep(&server.url(), &back)), 0);
+    assert_eq!(server.asked(OPERATE).json()["needs"], "take");
+}

@@ -57,6 +57,7 @@ mod route_rules;
 mod routes;
 mod schedules;
 mod shapes;
+mod smallest;
 mod static_files;
 mod stopping;
 mod support;

@@ -84,7 +84,11 @@ fn ran_here(environment: &Environment, reference: &VersionRef) -> bool {
 }
 
 /// Going back names its target itself, so only going forward is stopped by a hold.
-fn held(environment: &Environment, reference: &VersionRef, direction: Direction) -> Option<Refusal> {
+pub(super) fn held(
+    environment: &Environment,
+    reference: &VersionRef,
+    direction: Direction,
+) -> Option<Refusal> {
     let hold = environment.holds.get(reference).filter(|_| direction == Direction::Forward)?;
     Some(Refusal::Held {
         version: reference.clone(),
@@ -93,7 +97,7 @@ fn held(environment: &Environment, reference: &VersionRef, direction: Direction)
     })
 }
 
-fn stage(
+pub(super) fn stage(
     world: &World,
     environment: &Environment,
     reference: &VersionRef,

@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_solver::components;
+
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{Basis, Relation, Unmet};
 use crate::contract::Verdict;
@@ -159,14 +161,16 @@ fn preferred(consumer: &ServiceName, provider: &ServiceName, direction: Directio
     }
 }
 
-/// Numbers the strongly connected components: services that reach each other switch together.
+/// Numbers the groups: services that have to wait for each other switch together.
 fn groups(moving: &BTreeSet<ServiceName>, arcs: &[Arc]) -> BTreeMap<ServiceName, usize> {
-    let alone: BTreeMap<_, _> =
-        moving.iter().cloned().enumerate().map(|(index, name)| (name, index)).collect();
-    let graph = Graph::of(&alone, arcs);
-    let reach: Vec<_> = (0..graph.next.len()).map(|node| graph.reach(node)).collect();
-    let together = |node: usize| (0..reach.len()).find(|&other| reach[node][other] && reach[other][node]);
-    alone.into_iter().map(|(name, node)| (name, together(node).unwrap_or(node))).collect()
+    let number: BTreeMap<_, _> = moving.iter().enumerate().map(|(index, name)| (name, index)).collect();
+    let arcs = arcs.iter().map(|arc| (number[&arc.first], number[&arc.second]));
+    let names: Vec<_> = moving.iter().collect();
+    let of = |group: Vec<usize>| {
+        let first = group[0];
+        group.into_iter().map(|member| (names[member].clone(), first)).collect::<Vec<_>>()
+    };
+    components(names.len(), arcs).into_iter().flat_map(of).collect()
 }
 
 /// Which group directly precedes which.

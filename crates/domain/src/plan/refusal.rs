@@ -519,6 +519,14 @@ pub enum Refusal {
     /// There can be no such rule, or a rule is in the way.
     #[error(transparent)]
     Rule(#[from] RuleRefusal),
+    /// A mistake of Lockstep: the plan was looked at once more, and would not work.
+    #[error("the plan that was made for `{environment}` is wrong, and is not carried out: {fault}")]
+    WrongPlan {
+        /// Where.
+        environment: EnvironmentName,
+        /// What is wrong with it.
+        fault: String,
+    },
 }
 
 fn no_process(version: &VersionRef, process: Option<&ProcessName>) -> String {
@@ -638,6 +646,12 @@ fn unread_hint(unread: &Retained) -> String {
 }
 
 impl Refusal {
+    /// Tells whether others that come along could help.
+    #[must_use]
+    pub const fn lacks_others(&self) -> bool {
+        matches!(self, Self::Unmet(_) | Self::UnmetBack { .. })
+    }
+
     /// Tells whether everything is already as wanted, whatever rules give some requests.
     pub(super) const fn is_there_already(&self) -> bool {
         matches!(self, Self::NothingToDo { .. } | Self::Rule(RuleRefusal::Elsewhere { .. }))
@@ -736,6 +750,9 @@ impl Refusal {
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),
             Self::Rule(rule) => rule.hint(),
+            Self::WrongPlan { environment, .. } => Some(format!(
+                "this is a mistake of Lockstep: report it, with `lockstep plan --export {environment}`; fewer services in one operation may help"
+            )),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }
             | Self::NamedTwice(_)

@@ -307,7 +307,7 @@ fn use_configuration(
 
 /// Finds the entry that a version last ran with here. What never ran here, or is newer than what runs, is no way back, also
 /// where the service was removed.
-fn way_back(
+pub(super) fn way_back(
     world: &World,
     environment: &Environment,
     reference: &VersionRef,

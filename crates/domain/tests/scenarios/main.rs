@@ -27,6 +27,7 @@ mod rollout;
 mod same;
 mod schedules;
 mod simulation;
+mod smallest;
 mod speaking;
 mod staying;
 mod taking_over;

@@ -477,6 +477,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         },
         processes: Default::default(),
         jobs: Vec::new(),
+        criticality: Default::default(),
         requires: BTreeMap::new(),
         resources: BTreeMap::new(),
         contracts: Vec::new(),

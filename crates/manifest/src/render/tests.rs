@@ -7,6 +7,7 @@ use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
+use lockstep_domain::criticality::Criticality;
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::external::{Clients, External, VersionQuestion};
 use lockstep_domain::image_run::ImageRun;
@@ -910,6 +911,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             Manifest {
                 name,
                 owner,
+                criticality: Criticality::new(u32::try_from(routes.len()).unwrap() + 1).unwrap(),
                 build,
                 tests,
                 package,

@@ -231,6 +231,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
             image: None,
             user: lockstep_domain::run::RunUser::Own,
         },
+        criticality: Default::default(),
         requires: [].into(),
         resources: [].into(),
         contracts: Vec::new(),

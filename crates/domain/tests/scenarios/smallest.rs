@@ -1,0 +1,389 @@
+//! The smallest set that moves: beside brute force over what can be planned, and in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::criticality::Criticality;
+use lockstep_domain::intent::ConfigChoice;
+use lockstep_domain::plan::{Found, STEPS, Search, ServiceWish, Wanted, Way, export, fault, smallest};
+use lockstep_domain::routes::RouteRule;
+use lockstep_domain::{Intent, VersionRef};
+use lockstep_what_if::{Answer, Wish, answer};
+use proptest::prelude::*;
+
+use crate::simulation::{Stage, deploy, environment, service};
+
+fn found(stage: &Stage, intent: &Intent, wishes: &[ServiceWish]) -> Found {
+    let place = environment("staging");
+    let search = Search {
+        relation: stage.relation(),
+        environment: &place,
+        intent,
+        wishes,
+        strategy: None,
+        has_artifact: &|version| !version.to_string().starts_with("gone@"),
+        steps: STEPS,
+        now: stage.now,
+    };
+    smallest(&search).unwrap()
+}
+
+fn way(stage: &Stage, intent: &Intent, wishes: &[ServiceWish]) -> Way {
+    match found(stage, intent, wishes) {
+        Found::Way(way) => *way,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn no_way(stage: &Stage, intent: &Intent, wishes: &[ServiceWish]) -> Answer {
+    match found(stage, intent, wishes) {
+        Found::NoWay(answer) => *answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn wish(name: &str, wanted: Wanted) -> ServiceWish {
+    ServiceWish { service: service(name), wanted }
+}
+
+fn names(versions: &[VersionRef]) -> Vec<String> {
+    versions.iter().map(ToString::to_string).collect()
+}
+
+fn moves(answer: &Answer) -> Vec<String> {
+    answer.moves.iter().map(|it| format!("{} {} -> {}", it.service, it.from, it.to)).collect()
+}
+
+/// orders 1.6 needs payments 2.1, which storefront 1.0 does not work with; ledger is not there yet.
+fn shop() -> Stage {
+    let mut stage = Stage::new();
+    for version in ["payments@2.0.0", "payments@2.1.0", "payments@2.2.0", "ledger@1.0.0", "ledger@1.1.0"] {
+        stage.release(version, &[]);
+    }
+    stage.release("orders@1.5.0", &[("payments", "^2.0")]);
+    stage.release("orders@1.6.0", &[("payments", "^2.1")]);
+    stage.release("orders@1.7.0", &[("payments", "^2.1"), ("ledger", "^1.0")]);
+    stage.release("orders@1.8.0", &[("payments", "^3.0")]);
+    stage.release("storefront@1.0.0", &[("payments", "=2.0.0")]);
+    stage.release("storefront@1.1.0", &[("payments", "^2.0")]);
+    stage.run("staging", &deploy(&["orders@1.5.0", "payments@2.0.0", "storefront@1.0.0"]), None);
+    stage
+}
+
+#[test]
+fn what_is_lacking_comes_along_with_what_that_needs_and_nothing_else() {
+    let stage = shop();
+    let asked = deploy(&["orders@1.6.0"]);
+    assert!(
+        stage
+            .plan("staging", &asked, None)
+            .unwrap_err()
+            .iter()
+            .all(lockstep_domain::plan::Refusal::lacks_others)
+    );
+    let way = way(&stage, &asked, &[]);
+    assert_eq!(names(&way.added), ["payments@2.1.0", "storefront@1.1.0"]);
+    assert_eq!(way.answer.cost, Some(3));
+    assert!(way.answer.is_smallest);
+    let payments = way.answer.moves.iter().find(|it| it.service == "payments").unwrap();
+    assert_eq!(
+        payments.because,
+        ["`orders@1.6.0` requires payments ^2.1, and 2.0.0 would be there; payments fits from 2.1.0 on"]
+    );
+    let plan = stage.plan("staging", &way.intent, None).unwrap();
+    assert_eq!(plan.waves.len(), way.answer.steps.len());
+}
+
+#[test]
+fn what_is_not_there_yet_comes_in_its_newest_version() {
+    let stage = shop();
+    let way = way(&stage, &deploy(&["orders@1.7.0"]), &[]);
+    assert!(moves(&way.answer).contains(&"ledger none -> 1.1.0".to_owned()), "{:?}", way.answer.moves);
+}
+
+#[test]
+fn what_is_asked_for_alone_stays_as_it_was_asked() {
+    let stage = shop();
+    let asked = deploy(&["storefront@1.1.0"]);
+    let way = way(&stage, &asked, &[]);
+    assert_eq!((way.intent, way.added.len()), (asked, 0));
+}
+
+#[test]
+fn wishes_of_several_kinds_hold_together() {
+    let stage = shop();
+    let not = wish("payments", Wanted::Not("2.1.0".parse().unwrap()));
+    let way = way(&stage, &deploy(&["orders@1.6.0"]), std::slice::from_ref(&not));
+    assert_eq!(names(&way.added), ["storefront@1.1.0"], "payments was named");
+    assert!(moves(&way.answer).contains(&"payments 2.0.0 -> 2.2.0".to_owned()));
+    let keep = wish("storefront", Wanted::Keep);
+    let told = no_way(&stage, &deploy(&["orders@1.6.0"]), &[keep]);
+    assert!(!told.solvable && told.is_minimal);
+    assert!(told.explanation.contains("storefront is wanted to stay."), "{}", told.explanation);
+    assert!(
+        told.explanation.contains("It would work to give up that storefront is wanted to stay (cost 3)"),
+        "{}",
+        told.explanation
+    );
+}
+
+#[test]
+fn a_hold_that_is_in_the_way_is_named_with_what_ends_it() {
+    let mut stage = shop();
+    stage.run("staging", &deploy(&["storefront@1.1.0"]), None);
+    stage.run("staging", &deploy(&["payments@2.1.0"]), None);
+    let back = Intent::RollBackService {
+        service: service("payments"),
+        to: "2.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
+    stage.run("staging", &back, None);
+    // 2.1.0 is held, so 2.2.0 comes.
+    let way = way(&stage, &deploy(&["orders@1.6.0"]), &[]);
+    assert_eq!(names(&way.added), ["payments@2.2.0"]);
+    let most = wish("payments", Wanted::AtMost("2.1.0".parse().unwrap()));
+    let told = no_way(&stage, &deploy(&["orders@1.6.0"]), &[most]);
+    let command = "lockstep hold release payments@2.1.0 --env staging";
+    assert!(told.remedies.iter().any(|it| it.command.as_deref() == Some(command)), "{:?}", told.remedies);
+}
+
+#[test]
+fn nothing_offers_what_is_needed_and_a_bridge_is_named() {
+    let told = no_way(&shop(), &deploy(&["orders@1.8.0"]), &[]);
+    let words = "orders requires payments ^3.0 in 1.8.0 alone, and no version of payments fits";
+    assert!(told.explanation.contains(words), "{}", told.explanation);
+    assert!(
+        told.explanation
+            .contains("Or by a bridge: a version of payments that may run and is ^3.0 for orders.")
+    );
+}
+
+#[test]
+fn an_artifact_that_is_gone_comes_not() {
+    let mut stage = Stage::new();
+    stage.release("gone@1.0.0", &[]);
+    stage.release("web@1.0.0", &[("gone", "^1.0")]);
+    let told = no_way(&stage, &deploy(&["web@1.0.0"]), &[]);
+    assert!(
+        told.explanation.contains("the artifact of `gone@1.0.0` is not in the blob store"),
+        "{}",
+        told.explanation
+    );
+}
+
+#[test]
+fn a_rollback_takes_back_what_must_go_back_with_it() {
+    let mut stage = shop();
+    stage.run("staging", &deploy(&["orders@1.6.0", "payments@2.1.0", "storefront@1.1.0"]), None);
+    let back = Intent::RollBackService {
+        service: service("payments"),
+        to: "2.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
+    let way = way(&stage, &back, &[]);
+    assert_eq!(names(&way.added), ["orders@1.5.0"]);
+    let Intent::RollBackServices { versions, .. } = &way.intent else { panic!("{:?}", way.intent) };
+    assert_eq!(names(versions), ["payments@2.0.0", "orders@1.5.0"]);
+    stage.run("staging", &way.intent, None);
+    assert_eq!(stage.runs("staging"), "orders@1.5.0 payments@2.0.0 storefront@1.1.0");
+}
+
+#[test]
+fn routes_that_two_want_are_learned_from_the_refusal() {
+    let mut stage = Stage::new();
+    let route = |version: &mut lockstep_domain::service::Version| {
+        version.routes = vec![RouteRule { path: "/pay".into(), ..RouteRule::default() }];
+    };
+    stage.release_with("shop@1.0.0", &[], route);
+    stage.release_with("payments@1.0.0", &[], |_| {});
+    stage.release_with("payments@2.0.0", &[], route);
+    stage.release("payments@2.1.0", &[]);
+    stage.release("orders@1.0.0", &[("payments", "^1.0")]);
+    stage.release("orders@1.1.0", &[("payments", "^2.0")]);
+    stage.run("staging", &deploy(&["shop@1.0.0", "payments@1.0.0", "orders@1.0.0"]), None);
+    let way = way(&stage, &deploy(&["orders@1.1.0"]), &[]);
+    assert_eq!(names(&way.added), ["payments@2.1.0"]);
+}
+
+#[test]
+fn a_plan_whose_order_is_wrong_is_found_out() {
+    let mut stage = shop();
+    let to = deploy(&["orders@1.6.0", "payments@2.1.0", "storefront@1.1.0"]);
+    let plan = stage.plan("staging", &to, None).unwrap();
+    assert_eq!(fault(stage.relation(), stage.env("staging"), &plan), None);
+    let mut turned = plan.clone();
+    turned.waves.reverse();
+    let told = fault(stage.relation(), stage.env("staging"), &turned).unwrap();
+    assert!(told.starts_with("after wave 1: "), "{told}");
+    let mut short = plan.clone();
+    short.waves.pop();
+    assert!(fault(stage.relation(), stage.env("staging"), &short).is_some());
+    let mut twice = plan.clone();
+    twice.waves.push(plan.waves[0].clone());
+    assert!(fault(stage.relation(), stage.env("staging"), &twice).unwrap().contains("from where it is not"));
+    stage.run("staging", &to, None);
+    assert!(fault(stage.relation(), stage.env("staging"), &plan).is_some(), "it was made for another start");
+}
+
+const SERVICES: usize = 4;
+const VERSIONS: [&str; 3] = ["1.0.0", "1.1.0", "2.0.0"];
+const RANGES: [&str; 5] = ["=1.0.0", "^1.1", "=2.0.0", ">=1.1", "*"];
+
+/// A fleet made by chance: what each version requires, what runs, and what each service weighs.
+#[derive(Debug, Clone)]
+struct Chance {
+    requires: BTreeMap<(usize, usize), Vec<(usize, usize)>>,
+    runs: Vec<Option<usize>>,
+    weights: Vec<u32>,
+}
+
+fn chance() -> impl Strategy<Value = Chance> {
+    let needs = prop::collection::vec((0..SERVICES, 0..VERSIONS.len(), 0..SERVICES, 0..RANGES.len()), 0..9);
+    let runs = prop::collection::vec(prop::option::weighted(0.8, 0..VERSIONS.len()), SERVICES);
+    (needs, runs, prop::collection::vec(1_u32..4, SERVICES)).prop_map(|(needs, runs, weights)| {
+        let mut requires: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (consumer, version, provider, range) in needs.into_iter().filter(|it| it.0 != it.2) {
+            requires.entry((consumer, version)).or_default().push((provider, range));
+        }
+        Chance { requires, runs, weights }
+    })
+}
+
+/// The fleet, if what is to run can: what is broken at the start is not what this is about.
+fn stage_of(chance: &Chance) -> Option<Stage> {
+    let mut stage = Stage::new();
+    for (number, version) in VERSIONS.iter().enumerate() {
+        for index in 0..SERVICES {
+            let needs = chance.requires.get(&(index, number)).cloned().unwrap_or_default();
+            let needs: Vec<_> = needs.iter().map(|(of, range)| (format!("s{of}"), RANGES[*range])).collect();
+            let needs: Vec<_> = needs.iter().map(|(name, range)| (name.as_str(), *range)).collect();
+            let weight = Criticality::new(chance.weights[index]).unwrap();
+            stage.release_with(&format!("s{index}@{version}"), &needs, |it| it.criticality = weight);
+        }
+    }
+    let runs = chance.runs.iter().enumerate();
+    let runs: Vec<_> =
+        runs.filter_map(|(index, at)| Some(format!("s{index}@{}", VERSIONS[(*at)?]))).collect();
+    if !runs.is_empty() {
+        let intent = deploy(&runs.iter().map(String::as_str).collect::<Vec<_>>());
+        stage.plan("staging", &intent, None).ok()?;
+        stage.run("staging", &intent, None);
+    }
+    Some(stage)
+}
+
+/// What every set of moves costs that can be planned and has a service at a version.
+fn brute_force(stage: &Stage, chance: &Chance, asked: (usize, usize)) -> Option<u32> {
+    let mut best = None;
+    for code in 0..4_usize.pow(u32::try_from(SERVICES).unwrap()) {
+        let to: Vec<Option<usize>> = (0..SERVICES)
+            .map(|index| (code / 4_usize.pow(u32::try_from(index).unwrap()) % 4).checked_sub(1))
+            .collect();
+        let to: Vec<_> =
+            to.into_iter().zip(&chance.runs).map(|(to, runs)| to.filter(|to| Some(*to) != *runs)).collect();
+        let ends = to[asked.0].or(chance.runs[asked.0]);
+        if ends != Some(asked.1) {
+            continue;
+        }
+        let moved = to.iter().enumerate().filter_map(|(index, at)| Some((index, (*at)?)));
+        let cost: u32 = moved.clone().map(|(index, _)| chance.weights[index]).sum();
+        let versions: Vec<_> = moved.map(|(index, at)| format!("s{index}@{}", VERSIONS[at])).collect();
+        let intent = deploy(&versions.iter().map(String::as_str).collect::<Vec<_>>());
+        if best.is_none_or(|best| cost < best)
+            && (versions.is_empty() || stage.plan("staging", &intent, None).is_ok())
+        {
+            best = Some(cost);
+        }
+    }
+    best
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn the_smallest_set_is_that_of_brute_force_over_what_can_be_planned(
+        chance in chance(), index in 0..SERVICES, version in 0..VERSIONS.len(),
+    ) {
+        let Some(stage) = stage_of(&chance) else { return Ok(()) };
+        let intent = deploy(&[&format!("s{index}@{}", VERSIONS[version])]);
+        let best = brute_force(&stage, &chance, (index, version));
+        match found(&stage, &intent, &[]) {
+            Found::NoWay(_) => prop_assert_eq!(best, None),
+            Found::Undecided => prop_assert!(false, "undecided"),
+            Found::Way(way) => {
+                prop_assert_eq!(way.answer.cost, best.map(u64::from));
+                if best != Some(0) {
+                    let plan = stage.plan("staging", &way.intent, None);
+                    let plan = plan.map_err(|why| TestCaseError::fail(format!("{why:?}")))?;
+                    prop_assert_eq!(fault(stage.relation(), stage.env("staging"), &plan), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_export_is_answered_as_the_environment_answers(
+        chance in chance(), index in 0..SERVICES, version in 0..VERSIONS.len(),
+    ) {
+        let Some(stage) = stage_of(&chance) else { return Ok(()) };
+        if chance.runs[index].is_none() {
+            return Ok(());
+        }
+        let intent = deploy(&[&format!("s{index}@{}", VERSIONS[version])]);
+        let place = environment("staging");
+        let search = Search {
+            relation: stage.relation(), environment: &place, intent: &intent, wishes: &[], strategy: None,
+            has_artifact: &|_| true, steps: STEPS, now: stage.now,
+        };
+        let text = serde_json::to_string(&export(&search).unwrap()).unwrap();
+        let mut file: lockstep_what_if::Fleet = serde_json::from_str(&text).unwrap();
+        let to = Some(VERSIONS[version].to_owned());
+        file.intent.push(Wish { service: format!("s{index}"), to, ..Wish::default() });
+        let told = answer(&file).unwrap();
+        match found(&stage, &intent, &[]) {
+            Found::NoWay(_) => prop_assert!(!told.solvable),
+            Found::Undecided => prop_assert!(false, "undecided"),
+            Found::Way(way) => {
+                prop_assert_eq!(told.cost, way.answer.cost);
+                let sets = |answer: &Answer| -> BTreeSet<Vec<String>> {
+                    let all = answer.alternatives.iter().map(|it| &it.moves).chain([&answer.moves]);
+                    all.map(|moves| {
+                        let mut moves: Vec<_> = moves.iter().map(|it| it.service.clone()).collect();
+                        moves.sort();
+                        moves
+                    }).collect()
+                };
+                prop_assert_eq!(sets(&told), sets(&way.answer));
+            }
+        }
+    }
+
+    #[test]
+    fn going_there_and_going_back_there_end_in_the_same_baseline(chance in chance(), back in 0..VERSIONS.len()) {
+        let Some(mut stage) = stage_of(&chance) else { return Ok(()) };
+        let Some(index) = chance.runs.iter().position(Option::is_some) else { return Ok(()) };
+        let forward = deploy(&[&format!("s{index}@{}", VERSIONS[back])]);
+        let Found::Way(way) = found(&stage, &forward, &[]) else { return Ok(()) };
+        if way.answer.moves.is_empty() {
+            return Ok(());
+        }
+        let before = stage.env("staging").entries().clone();
+        stage.run("staging", &way.intent, None);
+        let versions: Vec<VersionRef> = way.answer.moves.iter()
+            .filter(|it| it.from != "none")
+            .map(|it| format!("{}@{}", it.service, it.from).parse().unwrap())
+            .collect();
+        if versions.len() < way.answer.moves.len() {
+            return Ok(());
+        }
+        let there = stage.plan("staging", &Intent::Deploy { versions: versions.clone() }, None);
+        let config = ConfigChoice::AsItRan;
+        let went = stage.plan("staging", &Intent::RollBackServices { versions, config }, None);
+        if let Ok(went) = went {
+            prop_assert_eq!(&went.target, &before);
+            if let Ok(there) = there {
+                prop_assert_eq!(there.target, went.target);
+            }
+        }
+    }
+}
