@@ -2,6 +2,7 @@
 //!
 //! Invariant: they say nothing about a version. No instance is asked, and nothing is counted for an arm.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::name::ServiceName;
-use crate::request_host::normalize_route_host;
+use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::routes::actions::{ActionError, Respond};
-use crate::routes::{host_is_of, path_is_under};
+use crate::routes::{PathType, RouteRule, host_is_of, path_is_under};
 use crate::version::VersionNumber;
 
 /// The format that a gateway must take where there is maintenance.
@@ -125,6 +126,58 @@ impl MaintenancePage {
     }
 }
 
+impl MaintenancePage {
+    /// Tells whether some request of a route for its service may get it, where the service has these versions. A route that answers itself
+    /// asks no service.
+    #[must_use]
+    pub fn may_take<'a>(
+        &self,
+        rule: &RouteRule,
+        mut versions: impl Iterator<Item = &'a VersionNumber>,
+    ) -> bool {
+        let answers = rule.then.as_ref().is_some_and(|then| then.answers());
+        let of_version = self.version.as_ref().is_none_or(|wanted| versions.any(|it| it == wanted));
+        let of_host = match (&self.host, &rule.host) {
+            (Some(wanted), Some(host)) => hosts_meet(wanted, host),
+            _ => true,
+        };
+        !answers && of_version && of_host && self.path.as_ref().is_none_or(|path| paths_meet(path, rule))
+    }
+}
+
+/// Tells whether some host is meant by both.
+fn hosts_meet(one: &str, other: &str) -> bool {
+    let plain = |host: &str| host.strip_prefix(WILDCARD).map(|name| format!("x.{name}"));
+    let of = |wanted: &str, host: &str| {
+        wanted == host || host_is_of(wanted, plain(host).as_deref().unwrap_or(host))
+    };
+    of(one, other) || of(other, one)
+}
+
+/// Tells whether some path is taken by a rule and lies at a path or below it. Of a template the parts before its first variable are looked at.
+fn paths_meet(path: &str, rule: &RouteRule) -> bool {
+    let path = path.trim_end_matches('/');
+    let literal = match rule.path_type {
+        PathType::Exact => return path_is_under(&rule.path, path),
+        PathType::Prefix => rule.path.as_str(),
+        PathType::Template => rule.path.split("/{").next().unwrap_or_default(),
+    };
+    let literal = literal.trim_end_matches('/');
+    path_is_under(literal, path) || path_is_under(path, literal)
+}
+
+/// Says which pages clients get instead of services, of which nothing is counted meanwhile. Nothing where there are none.
+#[must_use]
+pub fn in_place_of<'a>(pages: &[MaintenancePage], services: impl Iterator<Item = &'a ServiceName>) -> String {
+    let services: BTreeSet<&ServiceName> = services.collect();
+    let is_met = |page: &&MaintenancePage| services.iter().any(|service| page.is_of(service));
+    let said = pages.iter().filter(is_met).map(|page| {
+        let number = page.number;
+        format!("; page {number} of maintenance, {page}, is given instead and counts for no version (lockstep maintenance off {number})")
+    });
+    said.collect()
+}
+
 impl fmt::Display for MaintenancePage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.service {
@@ -189,6 +242,59 @@ mod tests {
         assert!(!placed.takes(Some((Some("shop.test"), "/pay")), None));
         let all = MaintenancePage { service: None, ..page() };
         assert!(all.is_of(&"web".parse().unwrap()) && !page().is_of(&"web".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_page_is_told_beside_the_routes_whose_requests_may_get_it_alone() {
+        let (one, two) = (VersionNumber::new(1, 0, 0), VersionNumber::new(2, 0, 0));
+        let rule = |host: Option<&str>, path: &str| RouteRule {
+            host: host.map(Into::into),
+            path: path.into(),
+            path_type: if path.contains('{') { PathType::Template } else { PathType::Prefix },
+            ..RouteRule::default()
+        };
+        let at = |host: Option<&str>, path: Option<&str>| MaintenancePage {
+            host: host.map(Into::into),
+            path: path.map(Into::into),
+            ..page()
+        };
+        for (page, rule, meets) in [
+            (at(None, None), rule(Some("a.test"), "/x"), true),
+            (at(Some("a.test"), None), rule(None, "/x"), true),
+            (at(Some("a.test"), None), rule(Some("b.test"), "/"), false),
+            (at(Some("*.test"), None), rule(Some("a.test"), "/"), true),
+            (at(Some("a.test"), None), rule(Some("*.test"), "/"), true),
+            (at(Some("*.a.test"), None), rule(Some("*.test"), "/"), true),
+            (at(Some("*.a.test"), None), rule(Some("*.b.test"), "/"), false),
+            (at(None, Some("/pay")), rule(None, "/"), true),
+            (at(None, Some("/pay")), rule(None, "/pay/card"), true),
+            (at(None, Some("/pay/card")), rule(None, "/pay"), true),
+            (at(None, Some("/pay")), rule(None, "/payments"), false),
+            (at(None, Some("/pay")), rule(None, "/pay/{id}"), true),
+            (at(None, Some("/pay")), rule(None, "/orders/{id}"), false),
+            (at(None, Some("/")), rule(None, "/orders"), true),
+        ] {
+            assert_eq!(page.may_take(&rule, [&one].into_iter()), meets, "{page} {rule}");
+        }
+        let exact = RouteRule { path_type: PathType::Exact, ..rule(None, "/pay") };
+        assert!(!at(None, Some("/pay/card")).may_take(&exact, [&one].into_iter()));
+        let of_version = MaintenancePage { version: Some(two.clone()), ..page() };
+        assert!(!of_version.may_take(&rule(None, "/"), [&one].into_iter()));
+        assert!(of_version.may_take(&rule(None, "/"), [&one, &two].into_iter()));
+        let then = crate::routes::actions::Actions { respond: Some(page().respond), ..Default::default() };
+        let answers = RouteRule { then: Some(then.into()), ..rule(None, "/") };
+        assert!(!page().may_take(&answers, [&one].into_iter()));
+    }
+
+    #[test]
+    fn a_step_that_waits_is_told_by_which_page() {
+        let (orders, web) = ("orders".parse().unwrap(), "web".parse().unwrap());
+        assert_eq!(in_place_of(&[page()], [&web].into_iter()), "");
+        let said = in_place_of(&[page()], [&orders, &web].into_iter());
+        assert!(
+            said.contains("page 1 of maintenance") && said.contains("lockstep maintenance off 1"),
+            "{said}"
+        );
     }
 
     #[test]

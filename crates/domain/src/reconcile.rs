@@ -18,6 +18,7 @@ use crate::intent::Intent;
 use crate::job_actions;
 use crate::job_runs::{self, Due};
 use crate::leaving;
+use crate::maintenance;
 use crate::mend;
 use crate::name::ServiceName;
 use crate::observed::{Observed, Tables};
@@ -397,7 +398,7 @@ fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     }
     let Some(unproven) = let_through(operation, &standing) else {
         let enough = standing.waited_enough(operation);
-        return enough.map_or_else(|| waits(operation, &standing, now), |event| vec![event]);
+        return enough.map_or_else(|| waits(look, operation, &standing), |event| vec![event]);
     };
     let reason = standing.passed.iter().chain(&unproven).map(String::as_str).collect::<Vec<_>>().join("; ");
     let StepPlace { wave, step } = standing.place;
@@ -430,15 +431,22 @@ fn let_through(operation: &Operation, standing: &Standing) -> Option<Vec<String>
 }
 
 /// Says that a step waits for more than time, unless that was said; anew when it comes to be something else.
-fn waits(operation: &Operation, standing: &Standing, now: Timestamp) -> Vec<Event> {
-    let missing = standing.waits(operation);
+fn waits(look: Look<'_>, operation: &Operation, standing: &Standing) -> Vec<Event> {
+    let missing = format!("{}{}", standing.waits(operation), maintained(look, operation, standing));
     let StepPlace { wave, step } = standing.place;
     let said = operation.waits.as_ref().filter(|said| (said.wave, said.step) == (wave, step));
-    let is_known = said
-        .is_some_and(|said| now.since_ms(said.at) < SAY_AGAIN_MS || words(&said.missing).eq(words(&missing)));
+    let is_known = said.is_some_and(|said| {
+        look.now.since_ms(said.at) < SAY_AGAIN_MS || words(&said.missing).eq(words(&missing))
+    });
     let waits =
         || Event::StepWaits { operation: operation.id, environment: operation.environment.clone(), missing };
     (!is_known).then(waits).into_iter().collect()
+}
+
+/// Says which pages of maintenance keep a step waiting.
+fn maintained(look: Look<'_>, operation: &Operation, standing: &Standing) -> String {
+    let services = operation.plan.moves_of(standing.place.wave).iter().map(|part| &part.service);
+    maintenance::in_place_of(&look.environment.settings.gateway_rules.maintenance, services)
 }
 
 /// What is said without its numbers, which change all the time.
@@ -473,7 +481,7 @@ fn misses(look: Look<'_>, operation: &Operation) -> Vec<String> {
     let Some(standing) = standing(operation, look.observed, look.now) else { return Vec::new() };
     match standing.left_ms {
         _ if standing.unproven.is_empty() => Vec::new(),
-        0 => vec![standing.waits(operation)],
+        0 => vec![format!("{}{}", standing.waits(operation), maintained(look, operation, &standing))],
         _ => standing.unproven.into_iter().map(|one| one.missing).collect(),
     }
 }

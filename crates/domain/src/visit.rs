@@ -62,6 +62,14 @@ pub enum VisitError {
 }
 
 impl Visit {
+    /// Tells whether browsers keep its cookie only where it was given by https (RFC 6265bis, 4.1.3).
+    #[must_use]
+    pub fn needs_https(&self) -> bool {
+        let begins =
+            |prefix: &str| self.cookie.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
+        begins("__Host-") || begins("__Secure-")
+    }
+
     /// Returns everything that is wrong with it.
     #[must_use]
     pub fn problems(&self) -> Vec<VisitError> {

@@ -66,11 +66,27 @@ fn doubts(table: &RouteTable, lines: &Lines) -> Vec<TableProblem> {
             add(index, format!("takes nothing: routes[{first}] takes the very same requests"));
         }
     }
+    doubts.extend(unkept_cookies(table).map(|it| lines.place(it)));
     doubts.extend(references::problems(table).into_iter().map(|it| lines.place(it)));
     doubts.extend(
         table.services.iter().flat_map(|(name, routes)| of_service(name, routes)).map(|it| lines.place(it)),
     );
     doubts
+}
+
+/// Cookies of visits that browsers keep only by https, where nobody comes by that as far as the table says.
+fn unkept_cookies(table: &RouteTable) -> impl Iterator<Item = TableProblem> + '_ {
+    let by_https = table.entry.as_ref().is_some_and(|entry| entry.settings.https_port.is_some());
+    let by_proxy = !table.rules().trusted_networks.is_empty();
+    let routes = table.routes.iter().enumerate().filter(move |_| !by_https && !by_proxy);
+    routes.filter_map(|(index, route)| {
+        let visit = route.rule.then.as_ref()?.visit.as_ref().filter(|visit| visit.needs_https())?;
+        let detail = format!(
+            "route `{}` keeps visitors by the cookie `{}`, which browsers drop that do not come by https: every visit is lost, unless the gateway is run with --listen-tls",
+            route.rule, visit.cookie
+        );
+        Some(TableProblem::new(format!("routes[{index}]"), detail))
+    })
 }
 
 /// A version on trial that nothing is behind, and rules that take nothing.
@@ -106,6 +122,20 @@ mod tests {
         let path = folder.path().join("table.toml");
         std::fs::write(&path, text).unwrap();
         check_file(&path).unwrap().doubts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_cookie_that_browsers_drop_is_told() {
+        let table = |cookie: &str, entry: &str| {
+            format!(
+                "environment = \"e\"\n{entry}[service.a]\ninstances = []\n[[route]]\nservice = \"a\"\nsticky = {{ for = \"1h\", cookie = \"{cookie}\" }}\n"
+            )
+        };
+        let told =
+            |cookie, entry| doubts_of(&table(cookie, entry)).iter().any(|it| it.contains("browsers drop"));
+        assert!(told("__Host-v", "") && told("__secure-v", "") && !told("visit", ""));
+        assert!(!told("__Host-v", "[entry]\nhttps_port = 8443\n"));
+        assert!(!told("__Host-v", "[rules]\ntrusted_networks = [\"10.0.0.0/8\"]\n"));
     }
 
     #[test]

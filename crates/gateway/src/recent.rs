@@ -98,11 +98,13 @@ pub(crate) enum Chosen {
 }
 
 /// How it ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ended {
     status: u16,
     code: Option<&'static str>,
     instance: Option<SocketAddr>,
+    /// The arm whose instance that is.
+    arm: Option<Arc<Counts>>,
     took: Duration,
     tries: u32,
     shielded: bool,
@@ -121,7 +123,19 @@ impl Ended {
         end: &'static str,
     ) -> Self {
         let (shielded, degraded, mirrored) = (false, false, false);
-        Self { status: 0, code: None, instance, took, tries, shielded, degraded, mirrored, fault: None, end }
+        Self {
+            status: 0,
+            code: None,
+            instance,
+            arm: None,
+            took,
+            tries,
+            shielded,
+            degraded,
+            mirrored,
+            fault: None,
+            end,
+        }
     }
 }
 
@@ -160,8 +174,9 @@ impl Ring {
         let (mut kept, place) = (self.lock(), self.place(number));
         let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
         let &Report { status, code, tries, shielded, degraded, mirrored, fault, end, .. } = report;
-        let (instance, end) = (report.address(), end.word());
-        let ended = Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end };
+        let (instance, arm, end) = (report.address(), report.arm.clone(), end.word());
+        let ended =
+            Ended { status, code, instance, arm, took, tries, shielded, degraded, mirrored, fault, end };
         slot.ended = Some(ended);
     }
 

@@ -8,14 +8,15 @@
 mod export;
 mod message;
 mod noted;
+mod refusal;
 mod sampling;
 mod settings;
 mod write;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -63,6 +64,23 @@ struct SpanCounts {
     exported: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
+    /// Those that wait, or are on their way.
+    waiting: AtomicU64,
+    /// Why a collector took some not, the last time.
+    why: Mutex<String>,
+}
+
+impl SpanCounts {
+    /// Counts spans of which nobody waits to hear any more, and how many of them were taken.
+    fn settled(&self, count: u64, taken: u64) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+        self.exported.fetch_add(taken, Ordering::Relaxed);
+        self.failed.fetch_add(count - taken, Ordering::Relaxed);
+    }
+
+    fn refused_because(&self, why: &str) {
+        why.clone_into(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// Where a request stands in its trace, as it goes on to an instance.
@@ -137,9 +155,12 @@ impl Spans {
 
     /// Sends a record on its way, or drops it.
     pub(crate) fn send(&self, record: Box<Record>) {
-        let spans = record.spans();
+        let (spans, counts) = (record.spans(), &self.shared.counts);
+        // Before it is sent: it may be settled at once.
+        counts.waiting.fetch_add(spans, Ordering::Relaxed);
         if self.records.try_send(record).is_err() {
-            self.shared.counts.dropped.fetch_add(spans, Ordering::Relaxed);
+            counts.waiting.fetch_sub(spans, Ordering::Relaxed);
+            counts.dropped.fetch_add(spans, Ordering::Relaxed);
         } else if self.shared.queued.fetch_add(1, Ordering::Relaxed) + 1 == BATCH as i64 {
             self.shared.full.notify_one();
         }
@@ -149,14 +170,29 @@ impl Spans {
     pub(crate) async fn finish(&self, limit: Duration) {
         self.shared.leave.cancel();
         let mut finished = self.finished.clone();
-        if tokio::time::timeout(limit, finished.wait_for(|it| *it)).await.is_err() {
-            tracing::warn!("not all spans were sent to their collector before the end");
+        let _ = tokio::time::timeout(limit, finished.wait_for(|it| *it)).await;
+        let SpanCounts { exported, dropped, failed, waiting, why } = &self.shared.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (refused, no_room, too_late) = (read(failed), read(dropped), read(waiting));
+        let lost = refused + no_room + too_late;
+        if lost > 0 {
+            let (exported, why) =
+                (read(exported), why.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            tracing::warn!(
+                lost,
+                refused,
+                no_room,
+                too_late,
+                exported,
+                why,
+                "spans were lost in the life of this gateway: not taken by their collector, without room in the queue, or not sent before the end"
+            );
         }
     }
 
     /// Returns how many spans became what.
     pub(crate) fn read(&self) -> [(&'static str, u64); 3] {
-        let SpanCounts { exported, dropped, failed } = &self.shared.counts;
+        let SpanCounts { exported, dropped, failed, .. } = &self.shared.counts;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("exported", read(exported)), ("dropped", read(dropped)), ("failed", read(failed))]
     }

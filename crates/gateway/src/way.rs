@@ -167,8 +167,10 @@ pub(crate) struct Routed {
     /// Counts it for its route, until it is over.
     pub(crate) place: Option<Place>,
     pub(crate) class: Class,
-    /// Whether its arm was not drawn: a rule chose it, or it stands in for the one that was.
+    /// Whether it says nothing of a split: a rule chose its arm, it stands in for the one that was drawn, a copy caused it, or it is late on purpose.
     pub(crate) ruled: bool,
+    /// What chose its arm.
+    pub(crate) chosen: Chosen,
     /// Whether a visit chose its arm that began at other shares.
     pub(crate) held: bool,
     /// How much later it is sent on, because of a fault that it met on purpose.
@@ -194,18 +196,6 @@ impl Routed {
     /// Returns how many bytes of a body the route takes, where it says so.
     pub(crate) fn body_limit(&self) -> Option<u64> {
         self.policy.as_ref().and_then(|policy| policy.limits.body_bytes)
-    }
-
-    /// Tells what chose its arm.
-    pub(crate) fn chosen(&self, key_is_new: bool) -> Chosen {
-        let is_degraded = self.passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
-        match (self.ruled, key_is_new) {
-            (true, _) if is_degraded => Chosen::Breaker,
-            (true, _) => Chosen::Rule,
-            (false, _) if self.held => Chosen::Visit,
-            (false, true) => Chosen::Chance,
-            (false, false) => Chosen::Key,
-        }
     }
 
     /// Begins to note how much of its answer the client takes, and which places it takes meanwhile.
@@ -259,7 +249,7 @@ impl Desk {
         if let (Some(noted), Ok(routed)) = (&mut notes.span, &found) {
             let changed = notes.changes.as_deref().and_then(Changes::path);
             noted.goes(changed.unwrap_or(&request.path[routed.strip..]));
-            noted.chosen = Some(routed.chosen(notes.key_is_new));
+            noted.chosen = Some(routed.chosen);
         }
         if let Some(ring) = &self.worker.recent {
             self.keep(ring, request, origin.as_ref().ok(), notes, found.as_ref().ok());

@@ -72,7 +72,9 @@ fn listed(table: &RouteTable) -> Vec<Listed> {
 /// Says which pages clients of a route may get instead of its service.
 fn maintained(table: &RouteTable, route: &Route) -> Vec<String> {
     let rules = table.rules();
-    let pages = rules.maintenance_of(&route.service);
+    let splits = table.services.get(&route.service).map(|it| it.splits.as_slice()).unwrap_or_default();
+    let versions = || splits.iter().map(|split| &split.version);
+    let pages = rules.maintenance_of(&route.service).filter(|page| page.may_take(&route.rule, versions()));
     let said = pages.map(|page| format!("maintenance {}: {page} (lockstep maintenance list)", page.number));
     said.collect()
 }

@@ -51,7 +51,7 @@ pub struct Recent {
     /// The service of its route, or that was called by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The version that was chosen first.
+    /// The version that was chosen first; `ended.version` is that of the instance that was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// What chose the version: `rule`, `key`, `chance` for a request without a key, `breaker` where another one is left alone, or `visit` for one that began at other shares.
@@ -106,6 +106,9 @@ pub struct EndedAs {
     /// The instance that was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The version of that instance, where it is another one than was chosen first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// How long it took, in milliseconds.
     pub ms: f64,
     /// How many instances were asked.
@@ -132,6 +135,8 @@ impl From<Slot> for Recent {
         let asks_clients = facts.asked.as_deref().is_some_and(|asked| asked.clients);
         let Way { environment, client, caller, https, seat, arm, place, priority } = way;
         let version = arm.as_ref().and_then(|(counts, _)| counts.arm.as_ref());
+        let last = ended.as_ref().and_then(|ended| ended.arm.as_ref()?.arm.as_ref());
+        let last = last.filter(|last| Some(*last) != version).map(|last| last.version.to_string());
         let named = tcp.as_ref().and_then(|passed| passed.service.as_ref()).map(ToString::to_string);
         let route_service = seat.as_ref().map(|seat| seat.service.to_string());
         Self {
@@ -153,7 +158,7 @@ impl From<Slot> for Recent {
             chosen_by: arm.as_ref().map(|(_, chosen)| chosen.word().to_owned()),
             place,
             priority: Some(priority.word().to_owned()).filter(|_| !priority.is_usual()),
-            ended: ended.map(EndedAs::from),
+            ended: ended.map(|ended| EndedAs { version: last, ..EndedAs::from(ended) }),
         }
     }
 }
@@ -183,11 +188,13 @@ impl TcpKnown {
 
 impl From<Ended> for EndedAs {
     fn from(ended: Ended) -> Self {
-        let Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end } = ended;
+        let Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end, arm: _ } =
+            ended;
         Self {
             status,
             code: code.map(str::to_owned),
             instance: instance.map(|address| address.to_string()),
+            version: None,
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             tries,
             shielded,

@@ -31,7 +31,8 @@ fn the_end_of_a_request_that_is_kept_no_more_is_not_that_of_another() {
     ring.end(first, &report(500), Duration::ZERO);
     ring.end(second, &report(201), Duration::ZERO);
     ring.end(99, &report(500), Duration::ZERO);
-    let statuses: Vec<_> = ring.newest(9).iter().map(|slot| slot.ended.map(|ended| ended.status)).collect();
+    let statuses: Vec<_> =
+        ring.newest(9).iter().map(|slot| slot.ended.as_ref().map(|ended| ended.status)).collect();
     assert_eq!(statuses, [None, Some(201)]);
 }
 

@@ -15,17 +15,16 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::{BodyExt as _, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
-use hyper::{Method, StatusCode};
-use lockstep_reach::ReachError;
 use prost::Message as _;
-use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::message::{Attributes, ExportTraceServiceResponse, request};
+use super::refusal::SendError;
 use super::write::{SCHEMA, write};
 use super::{BATCH, Collector, Record, Shared, SpansConfig};
 
@@ -50,37 +49,8 @@ pub(super) struct Exporter {
     resource: Attributes,
     records: Receiver<Box<Record>>,
     shared: Arc<Shared>,
-    /// Whether the last batch was not taken, which has been said.
-    failing: bool,
-}
-
-/// Why a collector did not take spans.
-#[derive(Debug, Error)]
-enum SendError {
-    #[error(transparent)]
-    Reach(#[from] ReachError),
-    #[error("no answer within {0:?}")]
-    Silent(Duration),
-    #[error("it answered {0}: {1}")]
-    Status(StatusCode, String, Option<Duration>),
-}
-
-impl SendError {
-    /// Tells whether it may go better later, as OTLP has it.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Reach(error) => !error.is_lasting(),
-            Self::Silent(_) => true,
-            Self::Status(status, ..) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
-        }
-    }
-
-    fn asked_pause(&self) -> Option<Duration> {
-        match self {
-            Self::Status(.., pause) => *pause,
-            Self::Reach(_) | Self::Silent(_) => None,
-        }
-    }
+    /// Spans that were lost since one was taken, where the last batch was not taken, which has been said.
+    failing: Option<u64>,
 }
 
 impl Exporter {
@@ -101,7 +71,7 @@ impl Exporter {
         let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let mut resource = Attributes::of_resource();
         usual.chain(given).for_each(|(name, value)| resource.text(name, value));
-        Self { collector: config.collector.clone(), resource, records, shared, failing: false }
+        Self { collector: config.collector.clone(), resource, records, shared, failing: None }
     }
 
     /// Starts the thread; `finish` is told when it is over.
@@ -154,12 +124,15 @@ impl Exporter {
                 Err(error) => error,
             };
             let is_last = tries >= MAX_TRIES || self.shared.leave.is_cancelled() || !error.is_passing();
-            if !std::mem::replace(&mut self.failing, true) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(collector = %self.collector.reach.address(), error, "spans are not taken by their collector");
+            let (address, path, why) = (self.collector.reach.address(), &self.collector.path, error.why());
+            if self.failing.is_none() {
+                let hint = error.hint(address, path);
+                tracing::warn!(collector = %address, path, why, hint, "spans are not taken by their collector");
             }
+            *self.failing.get_or_insert_default() += if is_last { count } else { 0 };
+            self.shared.counts.refused_because(&why);
             if is_last {
-                self.shared.counts.failed.fetch_add(count, Ordering::Relaxed);
+                self.shared.counts.settled(count, 0);
                 return;
             }
             tokio::select! {
@@ -173,15 +146,18 @@ impl Exporter {
     fn delivered(&mut self, count: u64, answer: ExportTraceServiceResponse) {
         let partial = answer.partial_success.unwrap_or_default();
         let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
-        self.shared.counts.exported.fetch_add(count - refused, Ordering::Relaxed);
-        self.shared.counts.failed.fetch_add(refused, Ordering::Relaxed);
-        if refused > 0 && !self.failing {
-            let why: String = partial.error_message.chars().take(200).collect();
-            tracing::warn!(collector = %self.collector.reach.address(), refused, why, "the collector did not take all spans");
-        } else if refused == 0 && self.failing {
-            tracing::info!(collector = %self.collector.reach.address(), "spans are taken by their collector again");
+        self.shared.counts.settled(count, count - refused);
+        let address = self.collector.reach.address();
+        if refused > 0 {
+            let why: String = partial.error_message.chars().filter(|it| !it.is_control()).take(200).collect();
+            self.shared.counts.refused_because(&why);
+            if self.failing.is_none() {
+                tracing::warn!(collector = %address, refused, why, "the collector did not take all spans");
+            }
+            *self.failing.get_or_insert_default() += refused;
+        } else if let Some(lost) = self.failing.take() {
+            tracing::info!(collector = %address, lost, "spans are taken by their collector again");
         }
-        self.failing = refused > 0;
     }
 
     fn body(&self, spans: &[Vec<u8>]) -> Bytes {
@@ -203,15 +179,24 @@ impl Exporter {
         let answer = reach.ask(Method::POST, path, &all, body).await?;
         let status = answer.status();
         let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or("what is no message of OTLP").chars().take(80).collect();
         // What is longer says nothing more, and is no reason to send the spans again.
         let said = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         if status.is_success() {
-            return Ok(ExportTraceServiceResponse::decode(said).unwrap_or_default());
+            return taken(&said).ok_or_else(|| SendError::NoCollector(status, kind));
         }
         let text = String::from_utf8_lossy(&said).chars().filter(|it| !it.is_control()).take(200).collect();
         Err(SendError::Status(status, text, pause.map(Duration::from_secs)))
     }
+}
+
+/// Reads what is said of spans that were taken: a message in protobuf, nothing, or an object in JSON, as some collectors answer.
+fn taken(said: &[u8]) -> Option<ExportTraceServiceResponse> {
+    let decoded = ExportTraceServiceResponse::decode(said).ok();
+    let is_object = || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(said).is_ok();
+    decoded.or_else(|| is_object().then(ExportTraceServiceResponse::default))
 }
 
 fn packed(body: &[u8]) -> Vec<u8> {

@@ -70,12 +70,14 @@ impl std::fmt::Debug for Fields {
 #[derive(Debug, Error)]
 pub enum SpanSettingsError {
     /// It is not an address.
-    #[error("`{setting}` is no address of a collector: {why}")]
+    #[error("`{setting}` is `{value}`, which is no address of a collector: {why}")]
     Address {
         /// The option or variable.
         setting: String,
-        /// What is wrong.
-        why: AddressError,
+        /// What it is; without a password.
+        value: String,
+        /// What is wrong, and what to write.
+        why: String,
     },
     /// It is not what it should be.
     #[error("`{setting}` is `{value}`: {expected}")]
@@ -181,8 +183,9 @@ fn read(options: &SpanOptions, variables: &mut Variables<'_>) -> Option<SpansCon
         return None;
     }
     let address = endpoint.trim().parse::<ServerAddress>();
-    let address = address.map_err(|why| {
-        variables.wrong.push(SpanSettingsError::Address { setting: setting.clone(), why });
+    let address = address.map_err(|error| {
+        let (value, why) = no_address(&endpoint, &error);
+        variables.wrong.push(SpanSettingsError::Address { setting: setting.clone(), value, why });
     });
     let sampling = sampling(options, variables);
     let fields = fields(variables);
@@ -209,6 +212,26 @@ fn read(options: &SpanOptions, variables: &mut Variables<'_>) -> Option<SpansCon
     let reach = reach.map_err(|error| variables.wrong.push(SpanSettingsError::Reach(error))).ok()?;
     let collector = Collector { reach, path, fields, timeout, gzip };
     Some(SpansConfig { collector, sampling, queries: options.queries, resource })
+}
+
+/// Says what an address is that is none, and what to write instead.
+fn no_address(endpoint: &str, error: &AddressError) -> (String, String) {
+    match error {
+        AddressError::Scheme { instead } => {
+            let why = format!(
+                "write http://{instead}, or https:// where it speaks TLS; OTLP over HTTP usually has port 4318, and 4317 is that of gRPC, which is not spoken here"
+            );
+            (endpoint.trim().chars().take(100).collect(), why)
+        }
+        AddressError::Secret => {
+            let why = "an address has no user and no password: a key is given in OTEL_EXPORTER_OTLP_HEADERS (NAME=VALUE)";
+            ("…".to_owned(), why.to_owned())
+        }
+        AddressError::Part(why) => (
+            endpoint.trim().chars().take(100).collect(),
+            format!("write http://HOST:4318 or https://HOST: {why}"),
+        ),
+    }
 }
 
 /// Tells whether variables say that nothing is exported, whatever else they say.

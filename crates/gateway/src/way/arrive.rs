@@ -142,6 +142,7 @@ impl Desk {
             place,
             class: arrival.class(notes),
             ruled: is_degraded || arrival.is_ruled(notes),
+            chosen: if is_degraded { Chosen::Breaker } else { arrival.chosen(notes) },
             held: choice.held,
             delay,
             passage,

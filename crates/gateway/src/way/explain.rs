@@ -8,11 +8,11 @@ mod words;
 
 use std::sync::Arc;
 
-use lockstep_domain::EnvironmentName;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::injection::Fault;
 use lockstep_domain::routes::index::Verdict;
 use lockstep_domain::routes::{FULL_WEIGHT, RouteTable, SplitRule, SplitTakes, caller_token};
+use lockstep_domain::{EnvironmentName, ServiceName};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -20,7 +20,7 @@ use super::{Desk, Notes, Routed};
 use crate::config::Timeouts;
 use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
-use crate::injection::may_meet;
+use crate::injection::{Met, may_meet};
 use crate::maintenance;
 use crate::problem::Problem;
 use crate::request::{Request, fields};
@@ -197,6 +197,11 @@ impl Account {
         match found {
             Ok(routed) => self.served(&request, &routed, &notes),
             Err(problem) if problem.is_wanted() => {
+                if let (Some(met), Some(table)) = (notes.met(), table.as_ref()) {
+                    let faults = table.routes.rules.iter().flat_map(|rules| &rules.faults);
+                    let fault = faults.into_iter().find(|fault| fault.number == met.number);
+                    self.tell_faults(fault.map(|fault| &fault.service), &request, Some(met));
+                }
                 if problem.code() == maintenance::CODE {
                     self.say(maintenance::CODE, problem.detail());
                 }
@@ -271,14 +276,23 @@ impl Account {
         }
     }
 
+    /// Says what requests of a service meet on purpose; `met` is what each meets that none of the others before took.
+    fn tell_faults(&mut self, service: Option<&ServiceName>, request: &Request<'_>, met: Option<Met>) {
+        let comes_first = |fault: &Fault| met.is_none_or(|met| fault.number < met.number);
+        let is_met = |fault: &&Fault| {
+            Some(&fault.service) == service && comes_first(fault) && may_meet(fault, request)
+        };
+        let drawn: Vec<_> = self.faults.iter().filter(is_met).map(words::fault).collect();
+        let which = if drawn.is_empty() { "each such request" } else { "each other such request" };
+        drawn.into_iter().for_each(|says| self.say("fault", says));
+        if let Some(met) = met {
+            self.say("fault", format!("{which} is {met}"));
+        }
+    }
+
     fn served(&mut self, request: &Request<'_>, routed: &Routed, notes: &Notes) -> Outcome {
         let service = &routed.service;
-        let is_met = |fault: &&Fault| fault.service == service.service && may_meet(fault, request);
-        let drawn: Vec<_> = self.faults.iter().filter(is_met).map(words::fault).collect();
-        drawn.into_iter().for_each(|says| self.say("fault", says));
-        if let Some(met) = notes.met() {
-            self.say("fault", format!("each such request is {met}"));
-        }
+        self.tell_faults(Some(&service.service), request, notes.met());
         let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
         let rule = service.routes.rule_for(is_said, &notes.key);
         // A visit that begins with the request is drawn, whatever its trace is.

@@ -43,8 +43,7 @@ impl Desk {
         // The address behind a proxy is only looked for where somebody asks for it.
         let behind = || view.client().filter(|_| table.asked.clients);
         let place = |routed: &Routed| slot(&routed.service.routes.salt, &notes.key);
-        let went =
-            routed.map(|routed| (Arc::clone(&routed.target().counts), routed.chosen(notes.key_is_new)));
+        let went = routed.map(|routed| (Arc::clone(&routed.target().counts), routed.chosen));
         Way {
             environment: self.environment.name().clone(),
             client: Some(view.caller)

@@ -316,7 +316,7 @@ fn a_fault_that_only_some_requests_meet_is_told_and_not_drawn() {
             said,
             [
                 "10 % of such requests are aborted on purpose with 503 by fault 3, the others are not",
-                "each such request is delayed on purpose by 200 ms by fault 4",
+                "each other such request is delayed on purpose by 200 ms by fault 4",
             ]
         );
     }

@@ -9,6 +9,7 @@ use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::injection::{FORMAT_WITH_FAULTS, Fault, FaultInjection, Injected};
 use lockstep_domain::routes::{FULL_WEIGHT, RouteTable};
 use lockstep_domain::version_rules::Pattern;
+use lockstep_gateway::explain::{Outcome, Question, explain};
 use lockstep_gateway::{AccessLogConfig, AccessLogTarget, ApplyError, GatewayConfig};
 
 use crate::support::*;
@@ -188,4 +189,38 @@ fn a_delayed_request_that_is_the_trial_of_a_version_says_how_it_went() {
     wait_until("it is tried again", || ask(&running, "x-slow: 1\r\n").status() == 200);
     // A trial that was never told of would be given up after half a minute.
     assert_eq!(ask(&running, "").status(), 200);
+}
+
+#[test]
+fn what_met_a_fault_was_chosen_as_any_other_request() {
+    let instance = Instance::start(|_, stream| answer(stream, 200, b"ok"));
+    let running = Running::of(GatewayConfig { recent: 10, ..GatewayConfig::new("test") }, &[]);
+    let header = Some(Pattern { name: "x-user".into(), value: "jason".into() });
+    let faults = [Fault { header, ..fault(Injected::DelayMs(1)) }];
+    let table = table(2, &[stable(0, &[("one", instance.address)])]);
+    running.gateway.apply(with(table, &faults, FaultInjection::Allow)).unwrap();
+    for (fields, chosen) in [("", "chance"), ("x-lockstep-key: k\r\n", "key")] {
+        ask(&running, &format!("x-user: jason\r\n{fields}"));
+        let last = || running.gateway.admin().recent(1, None).requests.pop();
+        wait_until("it is over", || last().is_some_and(|it| it.ended.is_some()));
+        let last = last().unwrap();
+        assert_eq!(last.chosen_by.as_deref(), Some(chosen));
+        assert_eq!(last.ended.unwrap().fault.as_deref(), Some("delayed on purpose by 1 ms by fault 3"));
+    }
+}
+
+#[test]
+fn an_abort_that_all_meet_is_told_before_it_happens() {
+    let table = table(2, &[stable(0, &[("one", "127.0.0.1:1".parse().unwrap())])]);
+    let some = Fault { number: 2, share: 1_000, ..fault(Injected::DelayMs(1)) };
+    let table = with(table, &[some, fault(Injected::Abort(503))], FaultInjection::Allow);
+    let question = Question::new("GET", "http://shop.test/", &[], [192, 0, 2, 1].into()).unwrap();
+    let explained = explain(table, &question).unwrap();
+    let faults = explained.steps.iter().filter(|step| step.about == "fault").map(|step| step.says.as_str());
+    let expected = [
+        "10 % of such requests are delayed on purpose by 1 ms by fault 2, the others are not",
+        "each other such request is aborted on purpose with 503 by fault 3",
+    ];
+    assert_eq!(faults.collect::<Vec<_>>(), expected);
+    assert!(matches!(explained.outcome, Outcome::Answered { status: 503, code: "injected_fault", .. }));
 }

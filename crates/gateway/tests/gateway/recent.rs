@@ -237,3 +237,16 @@ fn routes_are_counted_by_name_and_the_many_together() {
     let name = "lockstep_gateway_route_duration_seconds_count{environment=\"production\",route=\"*/r007\",service=\"shop\"} 1";
     assert!(text.contains(name), "{text}");
 }
+
+#[test]
+fn the_instance_that_answered_for_a_version_on_trial_is_told_with_its_own_version() {
+    let new = Instance::start(|_, stream| answer(stream, 500, b"no"));
+    let old = Instance::start(|_, stream| answer(stream, 200, b"ok"));
+    let arms = canary(9_999, ("new", new.address), ("old", old.address));
+    let (_gateway, asked, mut client) = start(table(1, &arms), 10);
+    assert_eq!(client.get("/", "ann").unwrap().header("lockstep-shielded"), Some("shop@1.1.0"));
+    let request = ended(&asked, 1).requests.pop().unwrap();
+    let last = request.ended.unwrap();
+    assert_eq!((request.version.as_deref(), last.version.as_deref()), (Some("1.1.0"), Some("1.0.0")));
+    assert_eq!((last.instance, last.shielded), (Some(old.address.to_string()), true));
+}

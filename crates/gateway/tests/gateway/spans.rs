@@ -368,6 +368,21 @@ fn a_collector_that_is_gone_slow_or_hostile_costs_no_request_and_bounded_memory(
 }
 
 #[test]
+fn what_is_no_collector_takes_nothing_whatever_it_answers() {
+    let page = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 15\r\n\r\n<html>hi</html>";
+    let json = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{\"partialSuccess\":{}}";
+    for (answer, result) in [(&page[..], "failed"), (&json[..], "exported")] {
+        let collector = Collector::answering(move |stream| raw(stream, answer));
+        let instance = Instance::named("one");
+        let running = with(collector.config(), &[stable(0, &[("shop-1", instance.address)])]);
+        running.client().get("/", "k").unwrap();
+        wait_until("it is counted as what it is", || {
+            running.gateway.admin().metrics().contains(&format!("spans_total{{result=\"{result}\"}} 2"))
+        });
+    }
+}
+
+#[test]
 fn a_collector_that_is_busy_is_sent_the_same_again() {
     let turn = Arc::new(Mutex::new(0));
     let busy = Collector::answering(move |stream| {

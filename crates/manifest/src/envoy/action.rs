@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::request_host::normalize_route_host;
 use toml::{Table, Value};
 
 use super::Left;
@@ -43,6 +44,10 @@ pub(super) fn answer<'n>(
 ) -> Result<bool, Refused<'n>> {
     if let Some(redirect) = message.message("redirect") {
         let table = self::redirect(&redirect, matched)?;
+        if table.contains_key("scheme") && !table.contains_key("host") && !table.contains_key("port") {
+            let why = "taken over, but it leads to the usual port of the scheme: Envoy keeps another one that the client asked for; port = 8443 in the redirect names it";
+            redirect.item.leave(left, why);
+        }
         route.insert("redirect".into(), Value::from(table));
         return Ok(true);
     }
@@ -82,15 +87,34 @@ fn redirect<'n>(message: &Message<'n>, matched: &Match) -> Result<Table, Refused
     if message.get("https_redirect").is_some_and(|it| it.is_true()) {
         table.insert("scheme".into(), Value::from("https"));
     }
-    for (name, key) in [("scheme_redirect", "scheme"), ("host_redirect", "host")] {
-        if let Some(text) = message.text(name) {
-            table.insert(key.into(), Value::from(text));
+    if let Some(item) = message.get("scheme_redirect") {
+        match item.text().unwrap_or_default() {
+            scheme @ ("http" | "https") => _ = table.insert("scheme".into(), Value::from(scheme)),
+            _ => return Err((item, "a redirect leads to http or https".to_owned())),
         }
     }
-    if let Some(port) =
-        message.get("port_redirect").and_then(|it| it.number::<i64>()).filter(|port| *port > 0)
-    {
-        table.insert("port".into(), Value::from(port));
+    if let Some(item) = message.get("host_redirect").filter(|it| it.text() != Some("")) {
+        let text = item.text().unwrap_or_default();
+        let with_port = text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        let (host, port) = match with_port {
+            Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
+            None => (text, None),
+        };
+        if with_port.is_some() != port.is_some()
+            || normalize_route_host(host).is_err()
+            || host.contains(['[', ':'])
+            || host.starts_with('*')
+        {
+            return Err((item, "it is no host name, with a port or without".to_owned()));
+        }
+        table.insert("host".into(), Value::from(host.to_ascii_lowercase()));
+        table.extend(port.map(|port| ("port".to_owned(), Value::from(i64::from(port)))));
+    }
+    if let Some(item) = message.get("port_redirect").filter(|it| it.text() != Some("0")) {
+        match item.number::<u16>() {
+            Some(port) => _ = table.insert("port".into(), Value::from(i64::from(port))),
+            None => return Err((item, "a port is a number from 1 to 65535".to_owned())),
+        }
     }
     if let Some(item) = message.get("path_redirect") {
         let path = item.text().unwrap_or_default();

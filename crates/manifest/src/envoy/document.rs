@@ -1,4 +1,5 @@
-//! A message of Envoy's configuration as it is read: what is not asked for is named, so that nothing is passed over.
+//! A message of Envoy's configuration as it is read: what is not asked for is named, so that nothing is passed over, and so is what has another
+//! shape than it is read as: a text where a message belongs, or a time before none.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,11 +7,15 @@ use std::collections::BTreeSet;
 use super::Left;
 use crate::yaml::{Node, Value};
 
+/// Values that have another shape than they are read as.
+pub(super) type Misshapen = RefCell<Vec<Left>>;
+
 /// A value with its place.
 #[derive(Clone)]
 pub(super) struct Item<'n> {
     pub(super) node: &'n Node,
     pub(super) place: String,
+    misshapen: &'n Misshapen,
 }
 
 /// A message, and which of its fields were asked for.
@@ -20,23 +25,55 @@ pub(super) struct Message<'n> {
 }
 
 impl<'n> Item<'n> {
-    pub(super) fn root(node: &'n Node) -> Self {
-        Self { node, place: String::new() }
+    pub(super) fn root(node: &'n Node, misshapen: &'n Misshapen) -> Self {
+        Self { node, place: String::new(), misshapen }
     }
 
-    /// Reads it as a message; one without fields where it is none.
+    /// Says that it is not what belongs there.
+    fn is_no(&self, expected: &str) {
+        let found = match &self.node.value {
+            Value::Nothing => return,
+            Value::Text(text) => format!("`{}`", text.chars().take(40).collect::<String>()),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a message".to_owned(),
+        };
+        self.leave(
+            &mut self.misshapen.borrow_mut(),
+            format!("not read: {expected} belongs here, and there is {found}"),
+        );
+    }
+
+    fn read<T>(&self, expected: &str, read: impl FnOnce(&'n str) -> Option<T>) -> Option<T> {
+        let found = self.text().map(read)?;
+        if found.is_none() {
+            self.is_no(expected);
+        }
+        found
+    }
+
+    /// Reads it as a message; one without fields where it is none, which is named.
     pub(super) fn message(&self) -> Message<'n> {
+        if !matches!(self.node.value, Value::Map(_)) {
+            self.is_no("a message with fields (NAME: VALUE)");
+        }
         Message { item: self.clone(), asked: RefCell::default() }
     }
 
     /// Returns its elements, where it is a list.
     pub(super) fn items(&self) -> Vec<Self> {
-        let item = |(at, node)| Self { node, place: format!("{}[{at}]", self.place) };
+        if !matches!(self.node.value, Value::List(_)) {
+            self.is_no("a list");
+        }
+        let item = |(at, node)| Self { node, place: format!("{}[{at}]", self.place), ..self.clone() };
         self.node.items().iter().enumerate().map(item).collect()
     }
 
     pub(super) fn text(&self) -> Option<&'n str> {
-        self.node.text()
+        let text = self.node.text();
+        if text.is_none() {
+            self.is_no("a text");
+        }
+        text
     }
 
     /// Reads a word of a list of words, which Envoy takes in any case.
@@ -46,7 +83,7 @@ impl<'n> Item<'n> {
 
     /// Reads a number; those of the wrapper types stand for themselves in YAML.
     pub(super) fn number<T: std::str::FromStr>(&self) -> Option<T> {
-        self.text()?.parse().ok()
+        self.read("a number", |text| text.parse().ok())
     }
 
     pub(super) fn is_true(&self) -> bool {
@@ -55,18 +92,20 @@ impl<'n> Item<'n> {
 
     /// Reads yes or no in the words that Envoy's YAML has for it.
     pub(super) fn flag(&self) -> Option<bool> {
-        match self.text()?.to_ascii_lowercase().as_str() {
+        self.read("true or false", |text| match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => Some(true),
             "false" | "no" | "off" | "n" => Some(false),
             _ => None,
-        }
+        })
     }
 
     /// Reads a duration such as `0.25s`, in milliseconds; what is not whole is rounded up, so that nothing becomes none.
     pub(super) fn duration_ms(&self) -> Option<u64> {
-        let seconds: f64 = self.text()?.strip_suffix('s')?.parse().ok()?;
-        let is_usable = seconds.is_finite() && (0.0..=1e9).contains(&seconds);
-        is_usable.then(|| (seconds * 1_000.0).ceil() as u64)
+        self.read("a time of 0 or more seconds, such as 0.25s,", |text| {
+            let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+            let is_usable = seconds.is_finite() && (0.0..=1e9).contains(&seconds);
+            is_usable.then(|| (seconds * 1_000.0).ceil() as u64)
+        })
     }
 
     /// Names it as not taken over.
@@ -83,7 +122,8 @@ impl<'n> Message<'n> {
         self.asked.borrow_mut().insert(key);
         let place =
             if self.item.place.is_empty() { key.clone() } else { format!("{}.{key}", self.item.place) };
-        Some(Item { node, place }).filter(|item| item.node.value != Value::Nothing)
+        let item = Item { node, place, misshapen: self.item.misshapen };
+        Some(item).filter(|item| item.node.value != Value::Nothing)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&'n str> {
@@ -118,6 +158,7 @@ impl<'n> Message<'n> {
             .map(|(key, node)| Item {
                 node,
                 place: format!("{}.{key}", self.item.place).trim_start_matches('.').to_owned(),
+                misshapen: self.item.misshapen,
             })
             .collect()
     }

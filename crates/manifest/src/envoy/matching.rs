@@ -28,6 +28,16 @@ pub(super) struct When {
     pub(super) query: BTreeMap<String, Value>,
 }
 
+impl When {
+    /// Goes through what is asked for of fields and of the query.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = String> + '_ {
+        let of = |kind: &'static str, all: &'_ BTreeMap<String, Value>| -> Vec<String> {
+            all.iter().map(|(name, value)| format!("{kind} {name} {value}")).collect()
+        };
+        of("field", &self.headers).into_iter().chain(of("query", &self.query))
+    }
+}
+
 /// What a route takes of the requests to its hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Match {
@@ -52,6 +62,7 @@ impl Match {
         for item in message.list("query_parameters") {
             let condition = item.message();
             let name = condition.text("name").unwrap_or_default().to_owned();
+            as_written(&condition, &item, &name)?;
             let value = value(&condition, &item)?;
             nothing_else(&condition)?;
             add(&mut when.query, &item, name, value)?;
@@ -138,13 +149,10 @@ impl Match {
         RouteRule { path: path.clone(), path_type, ..RouteRule::default() }
     }
 
-    /// Tells whether it is asked before another one here, wherever it stands.
-    pub(super) fn comes_before(&self, other: &Self) -> bool {
-        let of = |it: &Self| {
-            let path = it.rule().precedence();
-            (path, !it.when.methods.is_empty(), it.when.headers.len(), it.when.query.len())
-        };
-        of(self) > of(other)
+    /// Returns its place in the order in which routes are asked here: the greater one is asked before, wherever it stands.
+    pub(super) fn rank(&self) -> impl Ord + use<> {
+        let path = self.rule().precedence();
+        (path, !self.when.methods.is_empty(), self.when.headers.len(), self.when.query.len())
     }
 }
 
@@ -166,7 +174,26 @@ fn joined(
     Ok(Some(all))
 }
 
+/// Where a path lies among others.
+pub(super) struct Place {
+    /// Its parts before the first variable, and before what is open.
+    pub(super) begin: Vec<String>,
+    /// Whether more may follow, or a variable.
+    pub(super) is_open: bool,
+}
+
 impl Path {
+    /// Says where it lies. Two paths of which neither begins as the other one does take nothing both.
+    pub(super) fn place(&self) -> Place {
+        let (text, is_open) = match self {
+            Self::Prefix(path) => (path.trim_end_matches('/'), true),
+            Self::Exact(path) => (path.as_str(), false),
+            Self::Template(path) => (path.as_str(), true),
+        };
+        let parts = text.split('/').skip(1).take_while(|part| !part.starts_with('{'));
+        Place { begin: parts.map(str::to_owned).collect(), is_open }
+    }
+
     /// The text before anything that is open, and whether more may follow: anything, or what begins with a slash.
     fn open_end(&self) -> Option<&str> {
         match self {
@@ -326,13 +353,53 @@ fn header<'n>(item: &Item<'n>, when: &mut When) -> Result<(), (Item<'n>, String)
             _ => None,
         };
         let methods = methods.ok_or_else(|| (item.clone(), "methods are named one by one".to_owned()))?;
-        when.methods = methods.into_iter().collect();
+        let methods: BTreeSet<String> = methods.into_iter().collect();
+        // All conditions have to hold.
+        let is_first = when.methods.is_empty();
+        when.methods.retain(|method| methods.contains(method));
+        match (is_first, when.methods.is_empty()) {
+            (true, _) => when.methods = methods,
+            (false, true) => {
+                return Err((item.clone(), "no request has two methods, so it takes none".to_owned()));
+            }
+            (false, false) => {}
+        }
         return Ok(());
     }
     if name.starts_with(':') || name == "host" {
         return Err((item.clone(), "of these fields only `:method` can be asked for".to_owned()));
     }
+    if is_of_proxies(&name) {
+        let why = "Envoy writes this field itself before it looks at it, and here what a client sends would be looked at: for the scheme, `http = \"redirect\"` in [entry]; for the client, `clients` of a route";
+        return Err((item.clone(), why.to_owned()));
+    }
     add(&mut when.headers, item, name, value)
+}
+
+/// Tells whether a proxy writes a field, so that what is looked at is its own.
+fn is_of_proxies(name: &str) -> bool {
+    let written = ["x-request-id", "x-real-ip", "forwarded", "via", "x-scheme"];
+    written.contains(&name) || ["x-forwarded-", "x-envoy-", "lockstep-"].iter().any(|it| name.starts_with(it))
+}
+
+/// Refuses a condition on a query that means something else where it is decoded: Envoy compares what is written.
+fn as_written<'n>(condition: &Message<'n>, item: &Item<'n>, name: &str) -> Result<(), (Item<'n>, String)> {
+    let matcher = condition.get("string_match").map(|it| it.message());
+    let texts = ["exact", "prefix", "suffix", "contains"];
+    let texts = texts.into_iter().filter_map(|form| matcher.as_ref()?.text(form));
+    let is_encoded = |text: &str| text.contains(['%', '+', ' ', '&', '#']) || !text.is_ascii();
+    let regex =
+        matcher.as_ref().and_then(|it| it.get("safe_regex")).and_then(|it| it.message().text("regex"));
+    let is_wrong = is_encoded(name)
+        || texts.into_iter().any(is_encoded)
+        || regex.is_some_and(|it| it.contains(['%', ' ']));
+    match is_wrong {
+        true => Err((
+            item.clone(),
+            "Envoy compares a query as it is written, and here it is decoded: %20 is a space".to_owned(),
+        )),
+        false => Ok(()),
+    }
 }
 
 fn alternatives(regex: &str) -> Option<Vec<String>> {

@@ -193,3 +193,153 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_envoy_writes_itself_before_it_looks_cannot_be_asked_for() {
+    for name in ["x-forwarded-proto", "X-Request-Id", "x-envoy-internal", "x-forwarded-for", "forwarded"] {
+        let imported = read(&format!(
+            "- {{ match: {{ prefix: /a/, headers: [{{ name: {name}, string_match: {{ exact: https }} }}] }}, route: {{ cluster: b }} }}"
+        ));
+        let left = left(&imported);
+        assert!(
+            left.iter()
+                .any(|it| it.contains("match.headers[0]") && it.contains("Envoy writes this field itself")),
+            "{name}: {left:#?}"
+        );
+        assert!(!imported.toml.contains("/a/"), "{}", imported.toml);
+    }
+}
+
+#[test]
+fn a_redirect_keeps_the_port_that_it_names() {
+    let imported = read(
+        "- { match: { path: /a }, redirect: { https_redirect: true } }\n\
+         - { match: { path: /b }, redirect: { host_redirect: \"Other.test:8443\" } }\n\
+         - { match: { path: /c }, redirect: { port_redirect: 8443, https_redirect: true } }\n\
+         - { match: { path: /d }, redirect: { host_redirect: \"other.test:x\" } }\n\
+         - { match: { path: /e }, redirect: { scheme_redirect: ftp } }\n\
+         - { match: { path: /f }, redirect: { port_redirect: many } }\n\
+         - { match: { path: /g }, redirect: { host_redirect: \"[fd00::1]:81\" } }",
+    );
+    let found =
+        parse_table(&imported.toml, "t").unwrap_or_else(|it| panic!("{it:#?}\n{}", imported.toml)).table;
+    let to = |path: &str| {
+        let route = found.routes.iter().find(|route| route.rule.path == path)?;
+        let redirect = route.rule.then.clone()?.redirect.clone()?;
+        redirect.location(
+            &route.rule,
+            (lockstep_domain::routes::actions::Scheme::Http, "s.test:8080"),
+            (path, ""),
+        )
+    };
+    assert_eq!(to("/b").as_deref(), Some("http://other.test:8443/b"));
+    assert_eq!(to("/c").as_deref(), Some("https://s.test:8443/c"));
+    assert!(["/d", "/e", "/f", "/g"].into_iter().all(|path| to(path).is_none()));
+    let left = left(&imported);
+    for (place, why) in [
+        ("routes[0].redirect", "Envoy keeps another one"),
+        ("routes[3].redirect.host_redirect", "is no host name"),
+        ("routes[6].redirect.host_redirect", "is no host name"),
+        ("routes[4].redirect.scheme_redirect", "http or https"),
+        ("routes[5].redirect.port_redirect", "a number"),
+    ] {
+        assert!(left.iter().any(|it| it.contains(place) && it.contains(why)), "{place}: {left:#?}");
+    }
+}
+
+#[test]
+fn a_query_is_taken_over_where_it_means_the_same_decoded() {
+    let query = |matcher: &str| {
+        let imported = read(&format!(
+            "- {{ match: {{ path: /a, query_parameters: [{{ name: v, string_match: {{ {matcher} }} }}] }}, route: {{ cluster: b }} }}"
+        ));
+        asked(&imported).len() == 1
+    };
+    for same in ["exact: one-1", "prefix: a.b", "safe_regex: { regex: \"[a-z]+\" }"] {
+        assert!(query(same), "{same}");
+    }
+    for other in ["exact: a%20b", "exact: \"a b\"", "contains: a+b", "safe_regex: { regex: \"a%2[0]b\" }"] {
+        assert!(!query(other), "{other}");
+    }
+}
+
+#[test]
+fn all_conditions_on_the_method_hold() {
+    let methods = |conditions: &str| {
+        let imported =
+            read(&format!("- {{ match: {{ path: /a, headers: [{conditions}] }}, route: {{ cluster: b }} }}"));
+        asked(&imported)
+    };
+    let of = |text: &str| format!("{{ name: \":method\", string_match: {{ {text} }} }}");
+    let both =
+        [of("safe_regex: { regex: \"GET|POST\" }"), of("safe_regex: { regex: \"POST|PUT\" }")].join(", ");
+    assert_eq!(methods(&both), ["*/a exactly POST b".to_owned()]);
+    let none = [of("exact: GET"), of("exact: POST")].join(", ");
+    assert!(methods(&none).is_empty(), "it takes no request");
+}
+
+#[test]
+fn what_has_another_shape_is_named_with_its_place() {
+    let imported = read(
+        "- { match: \"/a\", route: { cluster: b } }\n\
+         - { match: { prefix: \"/\" }, route: { cluster: b, timeout: -1s, idle_timeout: soon, retry_policy: { num_retries: many, retry_on: reset } }, request_headers_to_add: x }\n\
+         - { match: { prefix: [a] }, route: b }",
+    );
+    let left = left(&imported);
+    for (place, why) in [
+        ("routes[0].match", "a message with fields"),
+        ("routes[1].route.timeout", "a time of 0 or more seconds"),
+        ("routes[1].route.idle_timeout", "a time of 0 or more seconds"),
+        ("routes[1].route.retry_policy.num_retries", "a number"),
+        ("routes[1].request_headers_to_add", "a list"),
+        ("routes[2].match.prefix", "a text"),
+    ] {
+        assert!(left.iter().any(|it| it.contains(place) && it.contains(why)), "{place}: {left:#?}");
+    }
+    let text = with("- { match: { prefix: \"/\" }, route: { cluster: b } }").replace(
+        "load_assignment:\n      cluster_name: a",
+        "connect_timeout: 5\n    load_assignment:\n      cluster_name: a",
+    );
+    let imported = import(&text, "production", None).unwrap();
+    assert!(
+        self::left(&imported).iter().any(|it| it.contains("connect_timeout") && it.contains("0.25s")),
+        "{:#?}",
+        imported.left
+    );
+    let no_map = import("static_resources: hello\n", "production", None);
+    assert!(
+        no_map.is_err_and(|it| !it.what.is_empty())
+            || !import("static_resources: hello\n", "p", None).unwrap().left.is_empty()
+    );
+}
+
+/// Lists of routes as those of large configurations: paths of their own, one prefix with many fields, and a condition before everything.
+fn large(count: usize) -> [String; 3] {
+    let list = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().join("\n");
+    let own = list(&|at| format!("- {{ match: {{ prefix: \"/s{at}/\" }}, route: {{ cluster: b }} }}"));
+    let fields = list(&|at| {
+        format!(
+            "- {{ match: {{ prefix: \"/\", headers: [{{ name: x-t, string_match: {{ exact: t{at} }} }}] }}, route: {{ cluster: b }} }}"
+        )
+    });
+    let first = format!(
+        "- {{ match: {{ prefix: \"/\", headers: [{{ name: x-t, string_match: {{ exact: a }} }}] }}, route: {{ cluster: a }} }}\n{own}"
+    );
+    [own, fields, first]
+}
+
+#[test]
+fn twice_as_many_routes_are_looked_at_about_twice_as_often() {
+    // Counted are pairs that are compared, not time.
+    let compared = |count: usize| {
+        large(count).map(|routes| {
+            let before = order::compared();
+            let _ = read(&routes);
+            order::compared() - before
+        })
+    };
+    let (small, twice) = (compared(300), compared(600));
+    // What all have one path for is compared with each other.
+    assert!(twice[0] <= 3 * small[0].max(600), "{small:?} {twice:?}");
+    assert!(twice[2] <= 5 * small[2].max(600), "{small:?} {twice:?}");
+}

@@ -92,7 +92,9 @@ fn asked(Recent { tcp, method, host, path, .. }: &Recent) -> String {
 fn went(Recent { service, version, ended, .. }: &Recent) -> String {
     let at = ended.as_ref().and_then(|ended| ended.instance.as_ref());
     let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-    match (service, version) {
+    // Where another version was asked in the end, the instance is of that.
+    let last = ended.as_ref().and_then(|ended| ended.version.as_ref());
+    match (service, last.or(version.as_ref())) {
         (Some(service), Some(version)) => format!("{service}@{version}{at}"),
         (Some(service), None) => service.clone(),
         _ => String::new(),

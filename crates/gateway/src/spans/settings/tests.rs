@@ -106,6 +106,21 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
 }
 
 #[test]
+fn an_address_that_is_none_is_shown_with_what_to_write() {
+    let said = |endpoint: &str| read_with(&to(endpoint), &[]).unwrap_err();
+    for (endpoint, words) in [
+        ("collector:4317", "`--otlp-endpoint` is `collector:4317`"),
+        ("collector:4317", "4317 is that of gRPC"),
+        ("grpc://collector:4317", "write http://"),
+        ("http://:4318", "http://HOST:4318"),
+        ("http://me:secret@collector:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
+    ] {
+        assert!(said(endpoint).contains(words), "{endpoint}: {}", said(endpoint));
+        assert!(!said(endpoint).contains("secret") && !said(endpoint).contains("--token-file"));
+    }
+}
+
+#[test]
 fn what_only_the_collector_should_see_goes_over_no_network_in_the_clear() {
     let keys = ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=1");
     assert!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.1:4318"), keys]).is_err());

@@ -13,6 +13,7 @@ use super::Share;
 use crate::injection::Met;
 use crate::priority::Said;
 use crate::problem::{Problem, Status};
+use crate::recent::Chosen;
 use crate::request::Request;
 use crate::table::ServiceTargets;
 
@@ -165,7 +166,7 @@ fn places(splits: &[Split]) -> String {
 pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<String> {
     let asked = routed.pick.target;
     let rule = service.routes.splits[asked].policy.as_ref()?.breaker?;
-    if routed.ruled {
+    if routed.chosen == Chosen::Rule {
         return Some("none: whom a rule sends to a version sees how it does".to_owned());
     }
     let stands_in = service.stands_in_for(asked).map(|other| &service.targets[other].label);
