@@ -66,8 +66,9 @@ impl Control {
         note_secrets(&mut request.intent, &secrets, |value| {
             self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
         })?;
-        let outcome =
-            tokio::task::block_in_place(|| self.record(actor, environment, &request, searched.as_ref()))?;
+        let outcome = tokio::task::block_in_place(|| {
+            self.record_decided(actor, environment, &request, searched.as_ref())
+        })?;
         Ok(self.answer(outcome))
     }
 
@@ -96,7 +97,7 @@ impl Control {
     }
 
     /// Decides on the newest world and records that. What was searched is recorded only where it was searched.
-    fn record(
+    fn record_decided(
         &self,
         actor: &Actor,
         environment: &EnvironmentName,

@@ -47,7 +47,7 @@ impl Desk {
     /// Counts a request that is over, and logs it.
     pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
-        let Rare { met, turned_by, priority } = notes.rare.take().map(|rare| *rare).unwrap_or_default();
+        let Rare { met, turned_by, priority, .. } = notes.rare.take().map(|rare| *rare).unwrap_or_default();
         (report.priority, report.is_turned_away) = (priority.0, turned_by.is_some());
         // One that is to wait may be refused before.
         report.fault = met.filter(|met| met.delay().is_none() || report.delayed);
