@@ -139,7 +139,7 @@ impl Live {
             resources,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
-            behind: self.switched.behind(self.gateways.values()),
+            behind: self.switched.behind(&self.gateways.values()),
             leaving_since: self.instances.leaving(),
             steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),

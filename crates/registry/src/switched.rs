@@ -34,7 +34,7 @@ impl Switched {
     /// Returns the switches of which every gateway says that nobody is under way who was admitted before their end.
     pub(crate) fn behind<'a>(
         &self,
-        gateways: impl Iterator<Item = &'a GatewaySeen> + Clone,
+        gateways: &(impl Iterator<Item = &'a GatewaySeen> + Clone),
     ) -> BTreeSet<OperationId> {
         let is_behind = |over: &Edition| {
             let nobody_before =
@@ -81,7 +81,7 @@ mod tests {
         switched.note(&table(4, &[7]));
         switched.note(&table(5, &[7]));
         let behind = |switched: &Switched, all: &[GatewaySeen]| {
-            switched.behind(all.iter()).into_iter().map(|it| it.0).collect::<Vec<_>>()
+            switched.behind(&all.iter()).into_iter().map(|it| it.0).collect::<Vec<_>>()
         };
         assert!(behind(&switched, &[gateway(3, None)]).is_empty(), "it admits by the table before");
         assert!(behind(&switched, &[gateway(5, Some(3))]).is_empty());

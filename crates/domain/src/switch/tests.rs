@@ -110,7 +110,7 @@ fn what_is_gone_is_said_and_who_was_before_the_service_gets_what_is() {
     let now = switches(7, &[(7, 1, true)]);
     let old: Admission = "6".parse().unwrap();
     assert_eq!(routes.belonging(&now, &old, b"ann"), Belongs::Gone(&side(0)));
-    let mut fresh = routes.clone();
+    let mut fresh = routes;
     fresh.passages[0].from = None;
     assert_eq!(fresh.belonging(&now, &old, b"ann"), Belongs::Here);
 }

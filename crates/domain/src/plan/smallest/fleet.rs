@@ -66,6 +66,9 @@ impl Member<'_> {
     }
 }
 
+/// Versions that require the same, and what that is.
+type Alike<'a> = (Vec<&'a Requirement>, Vec<u32>);
+
 impl<'a> Fleet<'a> {
     /// What could have to move for what is wanted.
     pub(super) fn of_wishes(
@@ -278,7 +281,7 @@ impl<'a> Fleet<'a> {
     /// What versions of a service require of others.
     fn needs(&self, relation: Relation<'a>, consumer: usize) -> Vec<(String, Need)> {
         let member = &self.services[consumer];
-        let mut groups: BTreeMap<usize, Vec<(Vec<&'a Requirement>, Vec<u32>)>> = BTreeMap::new();
+        let mut groups: BTreeMap<usize, Vec<Alike<'a>>> = BTreeMap::new();
         for (at, version) in (0_u32..).zip(&member.versions) {
             let mut of: BTreeMap<usize, Vec<&'a Requirement>> = BTreeMap::new();
             for (provider, requirement) in relation.world.requirements(version) {
@@ -328,7 +331,8 @@ impl<'a> Fleet<'a> {
         let others: Versions = used.iter().filter(|at| Some(**at) != broken).map(|at| *at..*at + 1).collect();
         let mut needs = Vec::new();
         if let Some(broken) = broken {
-            let offered = offered.parts().iter().cloned().chain([beside..beside + 1]).collect();
+            let offered =
+                offered.parts().iter().cloned().chain(std::iter::once(beside..beside + 1)).collect();
             needs.push(Need { consumer, used: (broken..broken + 1).into(), provider, offered });
         }
         if !others.is_empty() {
