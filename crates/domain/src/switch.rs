@@ -48,6 +48,7 @@ pub struct Switch {
     pub taken: u32,
     /// Whether no step will follow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub over: bool,
 }
 

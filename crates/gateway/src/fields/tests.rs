@@ -13,7 +13,7 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 25] = [
+const WITHOUT_UNIT: [&str; 28] = [
     "format",
     "revision",
     "baseline",
@@ -39,6 +39,9 @@ const WITHOUT_UNIT: [&str; 25] = [
     "least",
     "start",
     "most",
+    "newest",
+    "operation",
+    "taken",
 ];
 
 #[test]
