@@ -62,11 +62,11 @@ fn kill_at_random(mut child: Child, random: u64) -> u64 {
             return Some(seq.parse::<u64>().unwrap());
         }
     };
-    for _ in 0..=random % 8 {
+    for _ in 0..=random % 4 {
         acknowledged().expect("the child ended by itself");
     }
     // Spinning, not waiting: it picks the moment within a commit.
-    let moment = Instant::now() + Duration::from_micros(random / 8 % 4_000);
+    let moment = Instant::now() + Duration::from_micros(random / 4 % 4_000);
     while Instant::now() < moment {
         std::hint::spin_loop();
     }
