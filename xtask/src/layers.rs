@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-domain", &["lockstep-judge", "lockstep-solver", "lockstep-what-if"]),
     ("lockstep-contract", &["lockstep-domain"]),
     ("lockstep-manifest", &["lockstep-domain"]),
+    // It parts migrations as they are read when they are compared, so that what runs is what was judged.
+    ("lockstep-migrate", &["lockstep-contract", "lockstep-domain", "lockstep-files"]),
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
@@ -95,6 +97,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-image",
             "lockstep-judge",
             "lockstep-manifest",
+            "lockstep-migrate",
             "lockstep-pipeline",
             "lockstep-reach",
             "lockstep-relay",

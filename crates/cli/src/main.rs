@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Some(open_files::WORD) => open_files::lower(arguments),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
         Some(lockstep_domain::external::WORD) => lockstep_relay::main(arguments),
+        Some(lockstep_domain::database::WORD) => lockstep_migrate::main(arguments),
         Some(lockstep_site::WORD) => lockstep_site::main(arguments),
         Some(lockstep_runtime::resource::step::WORD) => lockstep_runtime::resource::step::main(arguments),
         Some("guard") => lockstep_pipeline::guard::main(),

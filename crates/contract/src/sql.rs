@@ -12,6 +12,7 @@ mod locks;
 mod migrations;
 mod replay;
 mod rules;
+pub mod script;
 mod split;
 mod state;
 mod transactions;
@@ -21,9 +22,9 @@ mod witness;
 use std::collections::{HashMap, HashSet};
 
 use compare::Purpose;
-pub(crate) use migrations::is_part;
 pub use migrations::{Class, Migration, classify};
-use migrations::{File, Run, align, is_numbered, is_sql, natural, read, run};
+use migrations::{File, Run, align, is_numbered, is_sql, read, run};
+pub use migrations::{is_part, is_way_back, natural};
 use replay::Rows;
 pub use rules::RULES;
 

@@ -24,6 +24,7 @@ pub mod contract;
 pub mod counting;
 pub mod criticality;
 mod crossing;
+pub mod database;
 pub mod degrade;
 pub mod digest;
 pub mod drain;

@@ -151,6 +151,10 @@ name!(
     JobName, "job", label_problem
 );
 name!(
+    /// A database that versions of an environment bring migrations for, such as `orders`.
+    DatabaseName, "database", label_problem
+);
+name!(
     /// The name of a process of a service.
     ProcessName, "process", label_problem
 );

@@ -167,7 +167,8 @@ const SQL_ENDINGS: [&str; 8] = ["psql", "pgsql", "ddl", "mysql", "plsql", "tsql"
 
 /// Says whether a file is a migration, read or not: SQL by its ending, anything else by a name that has a number, or that
 /// tools give to migrations.
-pub(crate) fn is_part(path: &str) -> bool {
+#[must_use]
+pub fn is_part(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let Some((stem, ending)) = name.rsplit_once('.') else { return false };
     let numbered = |stem: &str| {
@@ -182,7 +183,9 @@ pub(crate) fn is_part(path: &str) -> bool {
     ending == "sql" || SQL_ENDINGS.contains(&ending) || OTHER_ENDINGS.contains(&ending) && named
 }
 
-fn is_way_back(path: &str) -> bool {
+/// Says whether a file is the way back of a migration.
+#[must_use]
+pub fn is_way_back(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let undo =
         name.strip_prefix('u').is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
@@ -201,7 +204,8 @@ pub(super) fn is_numbered(path: &str) -> bool {
 }
 
 /// Orders names with the numbers in them as numbers.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
+#[must_use]
+pub fn natural(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {
         let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();

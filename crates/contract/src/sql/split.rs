@@ -61,7 +61,7 @@ fn is_marked(line: &str, marks: &[&str]) -> bool {
 }
 
 /// Blanks the way back and the client's `DELIMITER`, and keeps every line where it was.
-fn forward_only(text: &str) -> String {
+pub(super) fn forward_only(text: &str) -> String {
     let mut forward = String::with_capacity(text.len());
     let (mut back, mut delimiter) = (false, None);
     for line in text.lines() {

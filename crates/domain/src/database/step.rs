@@ -1,0 +1,100 @@
+//! What a step at a database is asked to do, as it stands in a plan and on its command line.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Applied, Database, VersionDatabase};
+use crate::name::DatabaseName;
+
+/// The argument that makes the program of Lockstep a step at a database.
+pub const WORD: &str = "database-step";
+/// The file of the working folder in which the step says what it found.
+pub const TOLD_FILE: &str = ".lockstep-database.json";
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// It looks.
+    Look,
+    /// It applies what is missing, up to a migration and with it; with none, it only looks whether all is as it was recorded.
+    Apply {
+        /// The last one.
+        through: Option<String>,
+    },
+    /// It records migrations as done that were done by other means, up to one and with it, and runs nothing.
+    Adopt {
+        /// The last one.
+        through: String,
+    },
+    /// It records what a person says of a migration that died half-way.
+    Settle {
+        /// Which.
+        migration: String,
+        /// Whether it is done; otherwise it runs again.
+        done: bool,
+    },
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Look => f.write_str("look"),
+            Self::Apply { through: Some(name) } => write!(f, "apply migrations up to `{name}`"),
+            Self::Apply { through: None } => f.write_str("look whether it is as it was recorded"),
+            Self::Adopt { through } => write!(f, "take migrations up to `{through}` as done"),
+            Self::Settle { migration, done: true } => write!(f, "take `{migration}` as done"),
+            Self::Settle { migration, done: false } => write!(f, "take `{migration}` as not done"),
+        }
+    }
+}
+
+/// A step at a database, in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseRun {
+    /// Which database.
+    pub database: DatabaseName,
+    /// What is done.
+    pub act: Act,
+    /// The migrations that will run, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected: Vec<String>,
+}
+
+/// Everything a step is told; the address is in its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What it does.
+    pub act: Act,
+    /// Who applies migrations.
+    pub applied: Applied,
+    /// The folder of migrations, below the working folder.
+    pub folder: String,
+    /// The variable with the address.
+    pub variable: String,
+    /// How long a statement may wait for a lock.
+    pub lock_ms: u64,
+    /// How long all of it may take.
+    pub timeout_ms: u64,
+    /// For which version, as it is noted with each migration.
+    pub by: String,
+}
+
+impl Step {
+    /// Describes a step at a database of a version.
+    #[must_use]
+    pub fn new(of: &VersionDatabase, act: Act, by: String) -> Self {
+        let Database { migrations, applied, variable, timeout_ms, lock_ms, .. } = of.database.clone();
+        Self { act, applied, folder: migrations.as_str().to_owned(), variable, lock_ms, timeout_ms, by }
+    }
+
+    /// Returns the command of the step by a program of Lockstep.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Vec<String> {
+        let told = serde_json::to_string(self).expect("plain data is JSON");
+        vec![program.to_owned(), WORD.to_owned(), told]
+    }
+}

@@ -1,0 +1,68 @@
+//! What a database has to be able to do, so that migrations can be applied to it: the port of PostgreSQL and SQLite.
+
+use std::fmt::Display;
+
+use lockstep_contract::SqlDialect;
+use thiserror::Error;
+
+use crate::folder::Migration;
+
+/// The table in which it is recorded which migrations a database has.
+pub(crate) const TABLE: &str = "lockstep_migrations";
+
+/// Why something at a database failed. It never has the address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub(crate) struct Fault(pub(crate) String);
+
+impl Fault {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// A row of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) checksum: String,
+    /// Whether the migration came to its end.
+    pub(crate) finished: bool,
+}
+
+/// What became of a migration that was to be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Now,
+    /// Somebody else has applied it meanwhile.
+    Before,
+}
+
+/// A database to which migrations are applied.
+pub(crate) trait Engine {
+    /// Which SQL it takes.
+    fn dialect(&self) -> SqlDialect;
+
+    /// Reads the record; a database without one has none.
+    fn rows(&mut self) -> Result<Vec<Row>, Fault>;
+
+    /// Makes sure that nobody else applies migrations until this process ends, and makes the table of the record.
+    fn claim(&mut self) -> Result<(), Fault>;
+
+    /// Applies a migration and records it, in one transaction.
+    fn apply(&mut self, migration: &Migration, by: &str) -> Result<Ran, Fault>;
+
+    /// Runs the statements of a migration that cannot be one transaction.
+    fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault>;
+
+    /// Records a migration, in the place of what was recorded of it.
+    fn record(&mut self, row: &Row, by: &str) -> Result<(), Fault>;
+
+    /// Takes a migration out of the record.
+    fn forget(&mut self, name: &str) -> Result<(), Fault>;
+}
+
+/// Says at which line of a migration what went wrong.
+pub(crate) fn at(name: &str, line: u32, why: impl Display) -> Fault {
+    Fault(format!("{name}:{line}: {why}"))
+}

@@ -1,0 +1,208 @@
+//! Migrations that a program of the version applies: it is started, and another one is asked which the database has.
+//!
+//! What the database has is what the second one says, also when the first one ended well.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lockstep_domain::database::{Act, Recorded, Step, Told};
+use serde_json::Value;
+
+use crate::engine::Fault;
+use crate::folder;
+use crate::run::Outcome;
+
+/// Most bytes of what the program of the level prints: each migration has a name of at most 200.
+const MAX_ANSWER: u64 = 1024 * 1024;
+/// What stands for the last migration that may run.
+const TO: &str = "{to}";
+
+/// Does a step with the programs of a version.
+pub(crate) fn work(step: &Step, apply: &[String], level: &[String]) -> Result<Outcome, Fault> {
+    let names = folder::names(Path::new(&step.folder))?;
+    let done = match &step.act {
+        Act::Apply { through: Some(through) } => run(apply, through),
+        Act::Adopt { .. } => {
+            Err(Fault::new("the program of the version keeps the record, so it is its to take over"))
+        }
+        Act::Look | Act::Apply { through: None } | Act::Settle { .. } => Ok(()),
+    };
+    let mut told = ask(level, &names)?;
+    if let (Act::Apply { through: Some(through) }, Err(Fault(why))) = (&step.act, &done) {
+        println!("{why}");
+        told.half = Some(through.clone());
+    }
+    let last = told.recorded.last().map_or("none", |last| last.name.as_str());
+    println!("the database says that its last migration is {last}");
+    let is_short = |through: &String| !told.recorded.iter().any(|it| it.name == *through);
+    let done = done.and_then(|()| match &step.act {
+        Act::Apply { through: Some(through) } if is_short(through) => {
+            told.half = Some(through.clone());
+            Err(Fault(format!(
+                "`{}` ended well, and the database does not have `{through}`",
+                apply.join(" ")
+            )))
+        }
+        _ => Ok(()),
+    });
+    Ok((told, done))
+}
+
+fn command(line: &[String]) -> Result<Command, Fault> {
+    let (program, arguments) = line.split_first().ok_or_else(|| Fault::new("a command is empty"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn run(apply: &[String], through: &str) -> Result<(), Fault> {
+    let line: Vec<_> = apply.iter().map(|word| word.replace(TO, through)).collect();
+    let ended = command(&line)?.status().map_err(|error| not_started(&line, &error))?;
+    if ended.success() { Ok(()) } else { Err(Fault(format!("`{}` failed: {ended}", line.join(" ")))) }
+}
+
+fn not_started(line: &[String], error: &io::Error) -> Fault {
+    Fault(format!("`{}` cannot be started: {error}", line.join(" ")))
+}
+
+fn ask(level: &[String], names: &[String]) -> Result<Told, Fault> {
+    let shown = level.join(" ");
+    let mut child =
+        command(level)?.stdout(Stdio::piped()).spawn().map_err(|error| not_started(level, &error))?;
+    let mut answer = Vec::new();
+    let output = child.stdout.take().ok_or_else(|| Fault::new("there is no output"))?;
+    let read = output.take(MAX_ANSWER + 1).read_to_end(&mut answer);
+    if answer.len() as u64 > MAX_ANSWER {
+        // What it still wants to say is not waited for.
+        let _ = child.kill();
+    }
+    let ended = child.wait().and_then(|ended| read.map(|_| ended));
+    let ended = ended.map_err(|error| Fault(format!("`{shown}`: {error}")))?;
+    if answer.len() as u64 > MAX_ANSWER {
+        return Err(Fault(format!("`{shown}` prints more than {MAX_ANSWER} bytes")));
+    }
+    if !ended.success() {
+        return Err(Fault(format!("`{shown}` failed: {ended}")));
+    }
+    let value: Value = serde_json::from_slice(&answer)
+        .map_err(|error| Fault(format!("`{shown}` prints no JSON: {error}")))?;
+    told(&value, names).ok_or_else(|| {
+        Fault(format!(
+            "`{shown}` has to print {{\"level\": \"0005\"}}, {{\"applied\": [\"0001_a.sql\"]}}, or one of these values alone"
+        ))
+    })
+}
+
+/// Understands what the program of the level says: the last migration, or all.
+fn told(value: &Value, names: &[String]) -> Option<Told> {
+    match value {
+        Value::Object(fields) => match (fields.get("applied"), fields.get("level")) {
+            (Some(all), _) => told(all, names).filter(|_| all.is_array()),
+            (None, Some(level)) => told(level, names).filter(|_| !level.is_object()),
+            (None, None) => None,
+        },
+        Value::Null => Some(Told::default()),
+        Value::Array(all) => {
+            let said = all.iter().map(text).collect::<Option<Vec<_>>>()?;
+            let mut all = Told::default();
+            said.iter().for_each(|said| note(&mut all, find(names, said).map(|at| &names[at]), said));
+            Some(all)
+        }
+        single => {
+            let said = text(single)?;
+            let mut found = Told::default();
+            match find(names, &said) {
+                Some(last) => names[..=last].iter().for_each(|name| found.recorded.push(recorded(name))),
+                None => note(&mut found, None, &said),
+            }
+            (!said.is_empty()).then_some(found)
+        }
+    }
+}
+
+fn note(told: &mut Told, found: Option<&String>, said: &str) {
+    match found {
+        Some(name) => told.recorded.push(recorded(name)),
+        None => told.drift.push(format!("the database has `{said}`, which this version does not bring")),
+    }
+}
+
+fn recorded(name: &str) -> Recorded {
+    Recorded { name: name.to_owned(), digest: None, class: None }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.len() <= 200 && !text.chars().any(char::is_control) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Finds a migration by its name, by its name without the ending, or by its number.
+fn find(names: &[String], said: &str) -> Option<usize> {
+    let bare = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
+    let number = |text: &str| {
+        let text = text.trim_start_matches(['v', 'V']);
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        (!digits.is_empty()).then(|| digits.trim_start_matches('0').to_owned())
+    };
+    let is_number = said.bytes().all(|byte| byte.is_ascii_digit());
+    let exact = names.iter().position(|name| name == said || bare(name) == said);
+    exact.or_else(|| {
+        let wanted = number(said).filter(|_| is_number)?;
+        names.iter().rposition(|name| number(name).as_ref() == Some(&wanted))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn level(value: &Value) -> Option<(Vec<String>, usize)> {
+        let names = ["0001_a.sql", "0002_b.py", "10_c.sql"].map(str::to_owned);
+        let told = told(value, &names)?;
+        Some((told.recorded.into_iter().map(|it| it.name).collect(), told.drift.len()))
+    }
+
+    #[test]
+    fn a_level_is_said_as_a_number_a_name_or_all_names() {
+        let two = Some((vec!["0001_a.sql".to_owned(), "0002_b.py".to_owned()], 0));
+        for said in [
+            json!(2),
+            json!("2"),
+            json!("0002"),
+            json!("0002_b"),
+            json!({ "level": "0002_b.py" }),
+            json!({ "applied": ["0001_a", 2] }),
+            json!(["1", "0002_b"]),
+        ] {
+            assert_eq!(level(&said), two, "{said}");
+        }
+        assert_eq!(level(&json!(null)), Some((Vec::new(), 0)));
+        assert_eq!(level(&json!({ "applied": [] })), Some((Vec::new(), 0)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_drift_and_what_is_no_level_is_refused() {
+        assert_eq!(level(&json!("0099")), Some((Vec::new(), 1)));
+        assert_eq!(level(&json!(["0001_a", "other"])).unwrap().1, 1);
+        for said in
+            [json!(true), json!({}), json!({ "level": {} }), json!([[]]), json!(""), json!("\u{1b}[2J")]
+        {
+            assert_eq!(level(&said), None, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_prints_without_end_is_ended() {
+        let Fault(why) = ask(&["yes".to_owned()], &[]).unwrap_err();
+        assert!(why.contains("more than"), "{why}");
+        let Fault(why) = ask(&["false".to_owned()], &[]).unwrap_err();
+        assert!(why.contains("failed"), "{why}");
+        assert!(ask(&["./none".to_owned()], &[]).unwrap_err().0.contains("cannot be started"));
+    }
+}

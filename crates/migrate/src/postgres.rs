@@ -1,0 +1,207 @@
+//! PostgreSQL: a migration is a transaction with the record locked; an advisory lock keeps other steps out for as long as this one lives.
+//!
+//! Every migration has a connection of its own, so that what one sets is not there for the next.
+
+use std::fmt::Display;
+
+use lockstep_contract::SqlDialect;
+use lockstep_domain::database::Step;
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, Config, Error, NoTls};
+
+use crate::address::Encryption;
+use crate::engine::{Engine, Fault, Ran, Row, TABLE, at};
+use crate::folder::Migration;
+use crate::tls::Tls;
+
+/// The number of the lock: the first bytes of the digest of the name of the table, so that no other program means it by accident.
+const LOCK: i64 = 0x6c6f_636b_7374_6570;
+
+pub(crate) struct Postgres {
+    runtime: Runtime,
+    config: Config,
+    encryption: Encryption,
+    lock_ms: u64,
+    timeout_ms: u64,
+    /// The connection that holds the lock, until the process ends.
+    claimed: Option<Client>,
+}
+
+impl Postgres {
+    pub(crate) fn new(config: &Config, encryption: Encryption, step: &Step) -> Result<Self, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self {
+            runtime: runtime.map_err(|error| Fault(format!("nothing can be waited for: {error}")))?,
+            config: config.clone(),
+            encryption,
+            lock_ms: step.lock_ms,
+            timeout_ms: step.timeout_ms,
+            claimed: None,
+        })
+    }
+
+    fn connect(&self) -> Result<Client, Fault> {
+        self.runtime.block_on(async {
+            let client = match self.encryption {
+                Encryption::None => {
+                    let (client, connection) =
+                        self.config.connect(NoTls).await.map_err(|error| unreached(&error))?;
+                    tokio::spawn(connection);
+                    client
+                }
+                Encryption::Checked => {
+                    let tls = Tls::new().map_err(Fault)?;
+                    let (client, connection) =
+                        self.config.connect(tls).await.map_err(|error| unreached(&error))?;
+                    tokio::spawn(connection);
+                    client
+                }
+            };
+            // Servers before 14 do not know it; then a statement of a step that was killed goes on until its time is over.
+            let _ = client.batch_execute("SET client_connection_check_interval = '1s'").await;
+            let limits =
+                format!("SET lock_timeout = {}; SET statement_timeout = {}", self.lock_ms, self.timeout_ms);
+            client.batch_execute(&limits).await.map_err(|error| refused(&error))?;
+            Ok(client)
+        })
+    }
+
+    fn write(&self, client: &Client, row: &Row, by: &str) -> Result<(), Fault> {
+        let statement = format!(
+            "INSERT INTO {TABLE} (name, checksum, applied_by, finished) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET \
+             checksum = excluded.checksum, applied_by = excluded.applied_by, applied_at = now(), finished = excluded.finished"
+        );
+        let written = client.execute(&statement, &[&row.name, &row.checksum, &by, &row.finished]);
+        self.runtime.block_on(written).map(drop).map_err(|error| refused(&error))
+    }
+
+    fn execute(&self, client: &Client, statements: &str) -> Result<(), Fault> {
+        self.runtime.block_on(client.batch_execute(statements)).map_err(|error| refused(&error))
+    }
+
+    fn statements(&self, client: &Client, migration: &Migration) -> Result<(), Fault> {
+        for part in &migration.parts {
+            let ran = self.runtime.block_on(client.batch_execute(&part.text));
+            ran.map_err(|error| at(&migration.name, part.line, words(&error)))?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, client: &Client) -> Result<Vec<Row>, Fault> {
+        let is_there = format!("SELECT to_regclass('{TABLE}') IS NOT NULL");
+        let known =
+            self.runtime.block_on(client.query_one(&is_there, &[])).map_err(|error| refused(&error))?;
+        if !known.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        let all = format!("SELECT name, checksum, finished FROM {TABLE}");
+        let rows = self.runtime.block_on(client.query(&all, &[])).map_err(|error| refused(&error))?;
+        Ok(rows
+            .iter()
+            .map(|row| Row { name: row.get(0), checksum: row.get(1), finished: row.get(2) })
+            .collect())
+    }
+}
+
+impl Engine for Postgres {
+    fn dialect(&self) -> SqlDialect {
+        SqlDialect::PostgreSql
+    }
+
+    fn rows(&mut self) -> Result<Vec<Row>, Fault> {
+        let client = self.connect()?;
+        self.read(&client)
+    }
+
+    fn claim(&mut self) -> Result<(), Fault> {
+        let client = self.connect()?;
+        let locked = self.runtime.block_on(client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")));
+        locked.map_err(|error| {
+            Fault(format!("another step applies migrations to the database: {}", words(&error)))
+        })?;
+        self.execute(
+            &client,
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {TABLE} (name text PRIMARY KEY, checksum text NOT NULL, applied_by text NOT NULL, \
+                 applied_at timestamptz NOT NULL DEFAULT now(), finished boolean NOT NULL)"
+            ),
+        )?;
+        self.claimed = Some(client);
+        Ok(())
+    }
+
+    fn apply(&mut self, migration: &Migration, by: &str) -> Result<Ran, Fault> {
+        let client = self.connect()?;
+        self.execute(&client, &format!("BEGIN; LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE"))?;
+        if self.read(&client)?.iter().any(|row| row.name == migration.name) {
+            return Ok(Ran::Before);
+        }
+        // It stands before the statements, because these may set where tables are looked for.
+        let row = Row { name: migration.name.clone(), checksum: migration.checksum(), finished: true };
+        self.write(&client, &row, by)?;
+        self.statements(&client, migration)?;
+        self.execute(&client, "COMMIT")?;
+        Ok(Ran::Now)
+    }
+
+    fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault> {
+        let client = self.connect()?;
+        self.statements(&client, migration)?;
+        // A transaction that is still open would be undone without a word when the connection closes.
+        let open = "SELECT now() <> statement_timestamp()";
+        let open = self.runtime.block_on(client.query_one(open, &[])).map_err(|error| refused(&error))?;
+        match open.get::<_, bool>(0) {
+            false => Ok(()),
+            true => Err(Fault(format!("{}: it leaves a transaction open", migration.name))),
+        }
+    }
+
+    fn record(&mut self, row: &Row, by: &str) -> Result<(), Fault> {
+        let client = self.connect()?;
+        self.write(&client, row, by)
+    }
+
+    fn forget(&mut self, name: &str) -> Result<(), Fault> {
+        let client = self.connect()?;
+        let statement = format!("DELETE FROM {TABLE} WHERE name = $1");
+        self.runtime.block_on(client.execute(&statement, &[&name])).map(drop).map_err(|error| refused(&error))
+    }
+}
+
+fn unreached(error: &Error) -> Fault {
+    Fault(format!("the database is not reached: {}", words(error)))
+}
+
+fn refused(error: &Error) -> Fault {
+    Fault(format!("the database refuses: {}", words(error)))
+}
+
+/// What the server says, or why nothing could be asked; the library's own words have no address.
+fn words(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(said) => {
+            let more = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            let hint = said.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            format!("{}{more}{hint}", said.message())
+        }
+        None => with_sources(error),
+    }
+}
+
+fn with_sources(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(next) = source {
+        add(&mut text, next);
+        source = next.source();
+    }
+    text
+}
+
+fn add(text: &mut String, more: impl Display) {
+    let more = more.to_string();
+    if !text.contains(&more) {
+        text.push_str(": ");
+        text.push_str(&more);
+    }
+}

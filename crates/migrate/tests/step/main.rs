@@ -1,0 +1,9 @@
+//! The step at a database as a process, on SQLite and on a PostgreSQL that is started for it: what is applied, by how many at once, and
+//! what is there after it died at any point.
+
+mod both;
+mod dies;
+mod own;
+mod place;
+mod refused;
+mod server;

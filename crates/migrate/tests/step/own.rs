@@ -1,0 +1,58 @@
+//! Migrations that a program of the version applies.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use lockstep_domain::database::{Act, Applied};
+
+use crate::place::{Kind, Place};
+
+const MIGRATE: &str = r#"#!/bin/sh
+case "$1" in
+  up) [ -e broken ] && exit 3; echo "going to $2"; echo "$2" > level ;;
+  status) if [ -e level ]; then printf '{"level": "%s"}' "$(cat level)"; else printf null; fi ;;
+esac
+"#;
+
+fn place() -> Place {
+    let mut place = Place::with_three(Kind::Sqlite);
+    let program = place.folder.path().join("migrate");
+    fs::write(&program, MIGRATE).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    place.applied = Applied::ByProgram {
+        apply: words(&["./migrate", "up", "{to}"]),
+        level: words(&["./migrate", "status", "--json"]),
+    };
+    place
+}
+
+#[test]
+fn a_program_applies_and_another_says_what_the_database_has() {
+    let place = place();
+    assert_eq!(place.run(Act::Look).good().has(), [""; 0]);
+    let ended = place.apply("2_text.sql").good();
+    assert_eq!(ended.has(), ["1_notes.sql", "2_text.sql"]);
+    assert!(ended.said.contains("going to 2_text.sql"), "{}", ended.said);
+    assert_eq!(place.run(Act::Apply { through: None }).good().has().len(), 2);
+}
+
+#[test]
+fn a_program_that_fails_leaves_a_half_state_and_what_is_there_is_asked_all_the_same() {
+    let place = place();
+    place.apply("1_notes.sql").good();
+    fs::write(place.folder.path().join("broken"), "").unwrap();
+    let ended = place.apply("10_tags.sql").bad("exit status: 3");
+    assert_eq!(ended.has(), ["1_notes.sql"]);
+    assert_eq!(ended.told.unwrap().half.as_deref(), Some("10_tags.sql"));
+}
+
+#[test]
+fn a_program_that_ends_well_and_did_nothing_is_not_believed() {
+    let mut place = place();
+    if let Applied::ByProgram { apply, .. } = &mut place.applied {
+        *apply = vec!["true".to_owned()];
+    }
+    place.apply("1_notes.sql").bad("ended well, and the database does not have `1_notes.sql`");
+    place.run(Act::Adopt { through: "1_notes.sql".to_owned() }).bad("keeps the record");
+}
