@@ -7,7 +7,8 @@ use std::fmt::Display;
 use lockstep_contract::SqlDialect;
 use lockstep_domain::database::Step;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use crate::address::Encryption;
 use crate::engine::{Engine, Fault, Ran, Row, TABLE, at};
@@ -71,8 +72,9 @@ impl Postgres {
             "INSERT INTO {TABLE} (name, checksum, applied_by, finished) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE SET \
              checksum = excluded.checksum, applied_by = excluded.applied_by, applied_at = now(), finished = excluded.finished"
         );
-        let written = client.execute(&statement, &[&row.name, &row.checksum, &by, &row.finished]);
-        self.runtime.block_on(written).map(drop).map_err(|error| refused(&error))
+        let values: [&(dyn ToSql + Sync); 4] = [&row.name, &row.checksum, &by, &row.finished];
+        let written = self.runtime.block_on(client.execute(&statement, &values));
+        written.map(drop).map_err(|error| refused(&error))
     }
 
     fn execute(&self, client: &Client, statements: &str) -> Result<(), Fault> {
@@ -147,12 +149,17 @@ impl Engine for Postgres {
     fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault> {
         let client = self.connect()?;
         self.statements(&client, migration)?;
-        // A transaction that is still open would be undone without a word when the connection closes.
-        let open = "SELECT now() <> statement_timestamp()";
-        let open = self.runtime.block_on(client.query_one(open, &[])).map_err(|error| refused(&error))?;
-        match open.get::<_, bool>(0) {
-            false => Ok(()),
-            true => Err(Fault(format!("{}: it leaves a transaction open", migration.name))),
+        // A transaction that is still open would be undone without a word when the connection closes. In one message both times are the
+        // same outside of one.
+        let said = self.runtime.block_on(client.simple_query("SELECT now() = statement_timestamp()"));
+        let said = said.map_err(|error| refused(&error))?;
+        let is_closed = said.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+            _ => false,
+        });
+        match is_closed {
+            true => Ok(()),
+            false => Err(Fault(format!("{}: it leaves a transaction open", migration.name))),
         }
     }
 

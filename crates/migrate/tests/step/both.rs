@@ -58,7 +58,8 @@ fn of_two_at_once_one_waits_and_each_migration_runs_once() {
         let mut place = Place::with_three(kind);
         place.lock_ms = 30_000;
         let through = || Act::Apply { through: Some("10_tags.sql".to_owned()) };
-        let both = [place.begin(through()), place.begin(through())];
+        let other = place.beside();
+        let both = [place.begin(through()), other.begin(through())];
         for child in both {
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -32,6 +32,7 @@ fn what_was_killed_in_a_transaction_never_was_and_runs_again() {
 #[test]
 fn what_was_killed_in_a_transaction_of_sqlite_never_was_and_runs_again() {
     let place = Place::with_three(Kind::Sqlite);
+    place.apply("1_notes.sql").good();
     place.write("2_text.sql", &format!("CREATE TABLE half (id integer);\n{COUNTS};"));
     let mut child = place.begin(Act::Apply { through: Some("10_tags.sql".to_owned()) });
     wait_for("the migration", || place.folder.path().join("notes.db-journal").exists());

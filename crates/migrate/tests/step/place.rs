@@ -47,6 +47,20 @@ impl Place {
         Self { kind, folder, database, url, applied: Applied::ByLockstep, lock_ms: 2_000 }
     }
 
+    /// Another working folder with the same migrations and the same database.
+    pub(crate) fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let copied =
+            Command::new("cp").arg("-r").arg(self.folder.path().join("db")).arg(folder.path()).status();
+        assert!(copied.unwrap().success());
+        let url = match self.kind {
+            Kind::Postgres => self.url.clone(),
+            Kind::Sqlite => format!("sqlite:{}", self.folder.path().join(&self.database).display()),
+        };
+        let (kind, database, applied) = (self.kind, self.database.clone(), self.applied.clone());
+        Self { kind, folder, database, url, applied, lock_ms: self.lock_ms }
+    }
+
     /// One with three migrations that add.
     pub(crate) fn with_three(kind: Kind) -> Self {
         let place = Self::new(kind);

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 pub(crate) const PASSWORD: &str = "s3cret-of-the-test";
@@ -19,7 +19,17 @@ pub(crate) struct Server {
 /// Returns the server. It ends with the process of the tests.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start)
+    // It is ended with the thread that started it, which therefore is none of a single test.
+    SERVER.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            sender.send(Server::start()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        receiver.recv().unwrap()
+    })
 }
 
 impl Server {
@@ -28,7 +38,7 @@ impl Server {
         let programs = newest();
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
-        if rustix_is_root() {
+        if is_root() {
             let owned = Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().unwrap();
             assert!(owned.success());
         }
@@ -71,7 +81,7 @@ impl Server {
     }
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output().unwrap().stdout;
     id.starts_with(b"0")
 }
@@ -80,7 +90,7 @@ fn rustix_is_root() -> bool {
 fn as_user(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).current_dir(folder);
-    if rustix_is_root() {
+    if is_root() {
         command.args(["--reuid", "postgres", "--clear-groups"]);
     }
     command.arg("--").arg(program).stdout(Stdio::null()).stderr(Stdio::null());
