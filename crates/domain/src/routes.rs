@@ -7,6 +7,7 @@ pub mod actions;
 pub mod compress;
 pub mod conditions;
 pub mod cors;
+pub mod hedge;
 pub mod index;
 pub mod limits;
 pub mod policy;
@@ -53,6 +54,7 @@ pub use crate::priority::FORMAT_WITH_PRIORITIES;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use crate::targets::{FORMAT_WITH_NAMES, NamedEndpoint};
 pub use crate::visit::FORMAT_WITH_VISITS;
+pub use hedge::FORMAT_WITH_HEDGES;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 pub(crate) use rule::{takes as host_is_of, under as path_is_under};
@@ -116,7 +118,10 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 /// without them is written as before.
 ///
 /// 22: priorities of requests, by which a gateway of an earlier format would not refuse. A table without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PRIORITIES;
+///
+/// 23: reads that are asked of another instance as well where the first is slow, which a gateway of an earlier format would not do. A table
+/// without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_HEDGES;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
 pub const FORMAT_WITH_SHEDDING: u32 = 20;
 /// The format that a gateway must take where a route has answers compressed.
@@ -416,7 +421,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.needs_priorities() {
+        let format = if self.routes.iter().any(|route| route.rule.hedges()) {
+            FORMAT_WITH_HEDGES
+        } else if self.needs_priorities() {
             FORMAT_WITH_PRIORITIES
         } else if self.needs_names() {
             FORMAT_WITH_NAMES

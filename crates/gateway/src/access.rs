@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
+use crate::policy::Hedged;
 use crate::report::Report;
 
 /// Lines that wait to be written; at 300 bytes a line it is 2.4 MB.
@@ -99,6 +100,8 @@ struct Line<'a> {
     tries: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     retried: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hedged: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     shielded: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -197,6 +200,7 @@ impl AccessLog {
             bytes: report.bytes,
             tries: report.tries,
             retried: report.retried.map(|cause| cause.to_string()),
+            hedged: report.hedged.map(Hedged::word),
             shielded: report.shielded,
             degraded: report.degraded,
             mirrored: report.mirrored,

@@ -105,6 +105,14 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
     Some(Pick { target, lease })
 }
 
+/// Picks an instance of the arm that serves well and has room, for what is as well left undone.
+pub(crate) fn spare(arm: &Target, search: Search<'_>) -> Option<Lease> {
+    match &arm.zones {
+        None => among(arm, &arm.endpoints, search),
+        Some(zones) => zones.choose(arm, search),
+    }
+}
+
 /// Picks one of these instances of an arm that serve well.
 pub(crate) fn among(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
     match endpoints {

@@ -230,6 +230,11 @@ impl Breaker {
         Gate(self.gate.load(Ordering::Acquire))
     }
 
+    /// Tells whether requests of its arm simply pass.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate().is_closed()
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.gate().phase()
     }

@@ -10,7 +10,7 @@ use lockstep_domain::priority::Priority;
 
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
-use crate::policy::CAUSES;
+use crate::policy::{CAUSES, HEDGES};
 use crate::problem::{BUSY, OVERLOADED};
 use crate::report::Report;
 use crate::tcp::{TcpCounts, TcpSums};
@@ -36,6 +36,8 @@ pub(crate) struct Counts {
     retries: AtomicU64,
     /// Requests for which further ones were asked, by cause.
     retried: [AtomicU64; CAUSES.len()],
+    /// Reads of which another instance was to be asked as well, by what came of it.
+    hedged: [AtomicU64; HEDGES.len()],
     /// Requests that were answered by the stable arm for one on trial.
     shielded: AtomicU64,
     /// Requests that were answered in the place of an arm that is left alone.
@@ -58,6 +60,7 @@ pub(crate) struct Sums {
     pub(crate) total_us: u64,
     pub(crate) retries: u64,
     pub(crate) retried: [u64; CAUSES.len()],
+    pub(crate) hedged: [u64; HEDGES.len()],
     pub(crate) shielded: u64,
     pub(crate) degraded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
@@ -92,6 +95,9 @@ impl Counts {
         if let Some(cause) = report.retried {
             add(&self.retried[cause.index()], 1);
         }
+        if let Some(hedged) = report.hedged {
+            add(&self.hedged[hedged.index()], 1);
+        }
         if let Some(status) = report.grpc {
             add(&self.calls[usize::from(status.code())], 1);
         }
@@ -118,6 +124,9 @@ impl Counts {
             *sum += read(counter);
         }
         for (sum, counter) in sums.retried.iter_mut().zip(&self.retried) {
+            *sum += read(counter);
+        }
+        for (sum, counter) in sums.hedged.iter_mut().zip(&self.hedged) {
             *sum += read(counter);
         }
         for (sum, counter) in sums.calls.iter_mut().zip(&self.calls) {

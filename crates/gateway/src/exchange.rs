@@ -10,6 +10,7 @@ mod end;
 mod ends;
 mod facts;
 mod head;
+mod hedge;
 mod hops;
 mod next;
 mod pass;
@@ -87,7 +88,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             }
             self.report.asks(&target.counts, &endpoint.instance);
             if self.notes.span.is_some() {
-                self.begin_hop(target, &endpoint, asked);
+                self.begin_hop(target, &endpoint);
             }
             let failure = match self.ask_in_time(lease, &attempt).await {
                 Ok(Asking::Passed(after)) => {
@@ -120,6 +121,11 @@ impl<'c, C: Client> Exchange<'c, C> {
                 waiting.given_up(asked.elapsed());
             }
             self.course.tried.push(Arc::clone(&endpoint));
+            if let Some(second) = self.course.second.take()
+                && let Some(after) = Box::pin(self.ask_second(second, target, began)).await
+            {
+                return after;
+            }
             let again = self.may_repeat(target, &failure);
             let next = self.next(index, loss, (again, may_hold));
             if next.is_some() && self.course.shielded.is_none() {

@@ -126,6 +126,7 @@ path_type = "template"
 service = "hello"
 limits = { rate = { requests = 10, per = "1m" } }
 retries = { attempts = 1, on = ["503"] }
+hedge = { after = "p95", least = "20ms" }
 "#;
 
 /// What comes out of a table file is what a gateway serves without a word; what is refused has a reason.

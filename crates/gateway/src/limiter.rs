@@ -68,6 +68,12 @@ impl Limiter {
         Some(Waiting { limiter: Arc::clone(self), place, doubt: OnceLock::new() })
     }
 
+    /// Lets a request in that nobody misses where there is no place for it: nobody is ended for it, and its refusal is not counted.
+    pub(crate) fn spare(self: &Arc<Self>, shares: Shares, priority: Priority) -> Option<Waiting> {
+        let before = self.take(1, |limit| shares.of(limit, priority))?;
+        Some(Waiting { limiter: Arc::clone(self), place: AtomicU32::new(before + 1), doubt: OnceLock::new() })
+    }
+
     /// Counts `more` as waiting where fewer do than may; returns how many did before.
     fn take(&self, more: u32, part: impl Fn(u32) -> u32) -> Option<u32> {
         let limit = part(self.limit.load(Ordering::Relaxed));

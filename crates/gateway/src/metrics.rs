@@ -15,7 +15,7 @@ use crate::environment::{Ejections, Observation};
 use crate::injection::Met;
 use crate::limiter::LimiterSeen;
 use crate::names::NameSeen;
-use crate::policy::CAUSES;
+use crate::policy::{CAUSES, HEDGES};
 
 /// Everything that is shown.
 #[derive(Debug)]
@@ -396,6 +396,14 @@ impl Everything {
         self.each(|labels, sums| {
             for (cause, count) in CAUSES.iter().zip(sums.retried).filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{{labels},cause=\"{cause}\"}} {count}"));
+            }
+        });
+        let name = "lockstep_gateway_hedged_requests_total";
+        let means = "Reads of which another instance was to be asked as well, by what came of it: its answer came first (won), that of the first one did (lost), too many were asked again already (no_budget), or no other one served well and had room (no_instance).";
+        text.family(name, "counter", means);
+        self.each(|labels, sums| {
+            for (result, count) in HEDGES.iter().zip(sums.hedged).filter(|(_, count)| *count > 0) {
+                text.line(format_args!("{name}{{{labels},result=\"{result}\"}} {count}"));
             }
         });
         let name = "lockstep_gateway_retries_refused_total";

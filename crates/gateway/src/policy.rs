@@ -2,6 +2,7 @@
 
 mod admit;
 mod buckets;
+mod hedge;
 mod retry;
 mod total;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::problem::{Problem, Status};
 
 pub(crate) use admit::{RouteState, RouteStates, Who, bad_body};
+pub(crate) use hedge::{HEDGES, Hedged, Hedging, Pace};
 pub(crate) use retry::{CAUSES, Retry, RetryCause};
 pub(crate) use total::{OutOfTime, Total, in_time};
 

@@ -21,6 +21,7 @@ pub use listed::{Known, Recent, RecentList, TcpKnown};
 
 use crate::counts::Counts;
 use crate::injection::Met;
+use crate::policy::Hedged;
 use crate::report::Report;
 use crate::seat::Seat;
 
@@ -107,6 +108,7 @@ pub(crate) struct Ended {
     arm: Option<Arc<Counts>>,
     took: Duration,
     tries: u32,
+    hedged: Option<Hedged>,
     shielded: bool,
     degraded: bool,
     mirrored: bool,
@@ -130,6 +132,7 @@ impl Ended {
             arm: None,
             took,
             tries,
+            hedged: None,
             shielded,
             degraded,
             mirrored,
@@ -173,10 +176,22 @@ impl Ring {
     pub(crate) fn end(&self, number: u64, report: &Report, took: Duration) {
         let (mut kept, place) = (self.lock(), self.place(number));
         let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
-        let &Report { status, code, tries, shielded, degraded, mirrored, fault, end, .. } = report;
+        let &Report { status, code, tries, hedged, shielded, degraded, mirrored, fault, end, .. } = report;
         let (instance, arm, end) = (report.address(), report.arm.clone(), end.word());
-        let ended =
-            Ended { status, code, instance, arm, took, tries, shielded, degraded, mirrored, fault, end };
+        let ended = Ended {
+            status,
+            code,
+            instance,
+            arm,
+            took,
+            tries,
+            hedged,
+            shielded,
+            degraded,
+            mirrored,
+            fault,
+            end,
+        };
         slot.ended = Some(ended);
     }
 

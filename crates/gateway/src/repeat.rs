@@ -129,12 +129,18 @@ impl RepeatBudget {
 
     /// Takes a part of the budget for one repeat, if there is any left.
     pub(crate) fn take(&self) -> Option<Counted<'_>> {
+        let taken = self.spare();
+        if taken.is_none() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Takes a part of the budget for what nobody misses where there is none.
+    pub(crate) fn spare(&self) -> Option<Counted<'_>> {
         let under_way = self.under_way.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
         let one_more = |repeats| fits(under_way, repeats).then_some(repeats + 1);
         let taken = self.repeats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        if taken.is_err() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
         taken.ok().map(|_| Counted(&self.repeats))
     }
 

@@ -55,6 +55,9 @@ pub(crate) enum HearError {
     Broken(String),
     #[error("it did not answer in time")]
     Silent,
+    /// Another instance answered first.
+    #[error("another instance answered first")]
+    Overtaken,
     #[error(transparent)]
     Client(ClientEnd),
 }

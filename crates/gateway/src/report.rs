@@ -10,7 +10,7 @@ use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
 use crate::instance::Instance;
-use crate::policy::RetryCause;
+use crate::policy::{Hedged, RetryCause};
 use crate::problem::Problem;
 use crate::spans::Hops;
 
@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) tries: u32,
     /// Why another instance was asked, the last time.
     pub(crate) retried: Option<RetryCause>,
+    /// What came of asking another instance as well, where that was wanted.
+    pub(crate) hedged: Option<Hedged>,
     /// Whether the stable arm was asked for one on trial that failed.
     pub(crate) shielded: bool,
     /// Whether the arm stood in for one that is left alone.
@@ -89,6 +91,7 @@ impl Report {
             hops: None,
             tries: 0,
             retried: None,
+            hedged: None,
             shielded: false,
             degraded: false,
             delayed: false,

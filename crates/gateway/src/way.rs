@@ -34,6 +34,7 @@ use crate::leaving::Delivery;
 use crate::limiter::Waiting;
 use crate::maintenance;
 use crate::peer::{Origin, Peer};
+use crate::policy::Hedging;
 use crate::priority::{self, Said};
 use crate::problem::{Problem, Status};
 use crate::recent::Chosen;
@@ -179,6 +180,8 @@ pub(crate) struct Routed {
     pub(crate) passage: Option<Box<Passage>>,
     /// Its place among those that wait for an answer of its arm, where these have a limit that adapts.
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// When another instance is asked as well, where its route says so and it is a read.
+    pub(crate) hedge: Option<Arc<Hedging>>,
     /// Counts it for the table that it was admitted under, until it is over, where it was admitted here.
     pub(crate) admitted: Option<Admitted>,
     /// Whether something is being switched.

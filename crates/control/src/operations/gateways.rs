@@ -4,8 +4,9 @@ use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
     FORMAT_WITH_AFFINITY, FORMAT_WITH_APPROACH, FORMAT_WITH_BALANCING, FORMAT_WITH_BREAKERS,
-    FORMAT_WITH_COMPRESSION, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PRIORITIES,
-    FORMAT_WITH_PROTOCOLS, FORMAT_WITH_SHEDDING, FORMAT_WITH_TCP, FORMAT_WITH_VISITS, RouteRule,
+    FORMAT_WITH_COMPRESSION, FORMAT_WITH_CONDITIONS, FORMAT_WITH_HEDGES, FORMAT_WITH_POLICIES,
+    FORMAT_WITH_PRIORITIES, FORMAT_WITH_PROTOCOLS, FORMAT_WITH_SHEDDING, FORMAT_WITH_TCP, FORMAT_WITH_VISITS,
+    RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -21,6 +22,12 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if version.routes.iter().any(RouteRule::hedges) {
+        return Some(Asked {
+            format: FORMAT_WITH_HEDGES,
+            what: "has reads asked of two instances by a route",
+        });
+    }
     let shares = version.run.gateway.as_ref().is_some_and(|policy| policy.priorities.is_some());
     if shares || version.routes.iter().any(RouteRule::has_priority) {
         return Some(Asked { format: FORMAT_WITH_PRIORITIES, what: "has requests of several priorities" });

@@ -9,9 +9,10 @@ use thiserror::Error;
 
 use super::actions::{ActionError, Respond};
 use super::conditions::ConditionError;
+use super::hedge::Hedge;
 use super::limits::{MAX_BODY_BYTES, MAX_REQUESTS, RouteLimits};
 use super::retries::{MAX_ATTEMPTS, Retries};
-use super::{FORMAT_WITH_BREAKERS, Patience, RouteRule};
+use super::{FORMAT_WITH_BREAKERS, FORMAT_WITH_HEDGES, Patience, RouteRule};
 use crate::gateway_rules::MAX_TIMEOUT_MS;
 use crate::priority::{FORMAT_WITH_PRIORITIES, Priority};
 
@@ -38,6 +39,10 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_PRIORITIES))]
     pub priority: Option<Priority>,
+    /// When a read that has no answer yet is asked of another instance of its version as well; never when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_HEDGES))]
+    pub hedge: Option<Hedge>,
 }
 
 /// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
@@ -93,6 +98,15 @@ pub enum PolicyError {
     /// What clients get meanwhile is no answer.
     #[error("`fallback`: {0}")]
     Fallback(ActionError),
+    /// After what another one is asked is no time.
+    #[error("`hedge` is after `p50` to `p99` of the answers, or after a time from 1 ms to a day")]
+    Hedge,
+    /// It would never be.
+    #[error("a request is over after `{0}`, so by `hedge` no other instance would ever be asked")]
+    HedgeNever(&'static str),
+    /// No other one may be asked.
+    #[error("`hedge` has another instance asked as well, which `{0}` rules out")]
+    HedgeBeside(&'static str),
     /// No instance is asked.
     #[error("the gateway answers by itself here, so there is nothing to wait for, to ask again or to limit")]
     Answers,
@@ -116,7 +130,22 @@ impl Policy {
             .chain(retries)
             .chain(self.limits.problems())
             .chain(self.fallback.iter().filter_map(|it| it.check().err()).map(PolicyError::Fallback))
+            .chain(self.hedge.iter().flat_map(|hedge| hedge.problems(rule)))
+            .chain(self.hedge_problems())
             .collect()
+    }
+
+    /// Returns what contradicts that another instance is asked as well.
+    #[must_use]
+    pub fn hedge_problems(&self) -> Vec<PolicyError> {
+        let Some(hedge) = self.hedge else { return Vec::new() };
+        let RouteTimeouts { head_ms, request_ms, .. } = self.timeouts;
+        let is_over = |limit: Option<u64>| limit.is_some_and(|limit| hedge.least_ms() >= limit);
+        let head = is_over(head_ms).then_some(PolicyError::HedgeNever("timeouts.head"));
+        let request = is_over(request_ms).then_some(PolicyError::HedgeNever("timeouts.request"));
+        let is_once = self.retries.as_ref().is_some_and(|retries| retries.attempts == 0);
+        let once = is_once.then_some(PolicyError::HedgeBeside("retries.attempts = 0"));
+        head.into_iter().chain(request).chain(once).collect()
     }
 
     /// Says what is asked for, a line for each.
@@ -134,6 +163,7 @@ impl Policy {
             .chain(self.limits.told())
             .chain(fallback)
             .chain(priority)
+            .chain(self.hedge.map(Hedge::told))
             .collect()
     }
 }

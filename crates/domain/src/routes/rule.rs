@@ -236,6 +236,12 @@ impl RouteRule {
         self.policy.as_ref().is_some_and(|policy| policy.priority.is_some())
     }
 
+    /// Tells whether reads are asked of another instance as well.
+    #[must_use]
+    pub fn hedges(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.hedge.is_some())
+    }
+
     /// Tells whether it says what clients get while a version is left alone.
     #[must_use]
     pub fn has_fallback(&self) -> bool {

@@ -100,7 +100,12 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         let sent = place.send(parts, early, &self.facts.body).await;
         let mut loan = Box::new(sent.map_err(Failure::Stale)?);
-        let talk = self.talk(&mut *loan, attempt).await;
+        let talk = self.talk(&mut *loan, attempt, None).await;
+        if matches!(talk, Err(HearError::Overtaken)) {
+            // The instance is told before the other answer is passed on.
+            drop(loan);
+            return Box::pin(self.pass_second(attempt)).await;
+        }
         self.course.is_touched |= loan.upload().is_touched();
         match talk {
             Ok(Talk::Passed(after)) => {
@@ -111,7 +116,10 @@ impl<'c, C: Client> Exchange<'c, C> {
                 let output = std::mem::take(self.output);
                 Ok(Asking::Held(Box::new(Held { line: Line::Stream(loan), head, output })))
             }
-            Err(HearError::Unread(_)) if !loan.upload().is_touched() || self.client.kept().is_some() => {
+            Err(HearError::Unread(_))
+                if self.course.second.is_none()
+                    && (!loan.upload().is_touched() || self.client.kept().is_some()) =>
+            {
                 Err(Failure::Stale(loan.hang_up()))
             }
             Err(HearError::Silent) => {
@@ -137,7 +145,12 @@ impl<'c, C: Client> Exchange<'c, C> {
                 (true, _) => Failure::Broken(error.source.to_string()),
             });
         }
-        let talk = self.talk(&mut loan, attempt).await;
+        let talk = self.talk(&mut loan, attempt, None).await;
+        if matches!(talk, Err(HearError::Overtaken)) {
+            // The instance is told before the other answer is passed on.
+            drop(loan);
+            return Box::pin(self.pass_second(attempt)).await;
+        }
         if talk.is_ok() || matches!(talk, Err(HearError::Closed)) {
             loan.note(talk.is_ok(), attempt.asked);
         }
@@ -152,7 +165,11 @@ impl<'c, C: Client> Exchange<'c, C> {
                 let output = std::mem::take(self.output);
                 Ok(Asking::Held(Box::new(Held { line: Line::Connection(loan), head, output })))
             }
-            Err(HearError::Closed) if self.facts.repeat == Repeat::Once && loan.was_stale().await => {
+            Err(HearError::Closed)
+                if self.course.second.is_none()
+                    && self.facts.repeat == Repeat::Once
+                    && loan.was_stale().await =>
+            {
                 Err(Failure::Stale(loan.hang_up()))
             }
             Err(HearError::Silent) => Err(Failure::Silent),

@@ -110,7 +110,7 @@ impl Attempt<'_> {
     /// Counts a call when its answer is over: its end says how it went. One without such an end was broken off.
     pub(super) fn count_call(&self, report: &mut Report, took: Duration) {
         let seen = match (report.end, report.grpc) {
-            (End::ClientLeft | End::OutOfTime, _) => Seen::Left,
+            (End::ClientLeft | End::OutOfTime | End::Cut, _) => Seen::Left,
             (End::Whole, Some(status)) => Seen::Status(status.as_http()),
             (End::Whole | End::BrokenOff, _) => Seen::Nothing,
         };
@@ -186,6 +186,12 @@ impl Attempt<'_> {
         if self.target.choosing.ejection.compares() {
             self.endpoint.instance.count(failed, took);
         }
+    }
+
+    /// Notes that another instance answered in its place, when this one had taken so long already.
+    pub(super) fn left(&self, waited: Duration) {
+        self.compare(false, waited);
+        self.endpoint.instance.see(Sample::Abandoned(micros(waited)), Moment::now());
     }
 
     /// Notes that the instance failed a request.

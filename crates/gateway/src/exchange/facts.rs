@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::mirror::Plan;
-use crate::policy::{Retry, Total};
+use crate::policy::{Hedging, Retry, Total};
 use crate::problem::Next;
 use crate::repeat::Repeat;
 use crate::request::Request;
@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) waits: Waits,
     /// How it is asked again, where its route says so.
     pub(crate) retry: Option<Arc<Retry>>,
+    /// When another instance is asked as well, where its route says so.
+    pub(crate) hedge: Option<Arc<Hedging>>,
     /// How long it may take as a whole, where its route says so.
     pub(crate) total: Option<Arc<Total>>,
     /// When a call must be over.
@@ -87,6 +89,7 @@ impl Facts {
             // Who says how long a call may take has said it, unless its route says something of the head.
             waits: if timeout.is_some() && !says_head { Waits { answer: STREAM, ..waits } } else { waits },
             retry: retry.map(Arc::new),
+            hedge: routed.and_then(|routed| routed.hedge.clone()),
             total: limit.map(|ms| Total::begin(Duration::from_millis(ms))),
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),

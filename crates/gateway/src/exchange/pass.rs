@@ -19,6 +19,7 @@ use crate::waits::{STREAM, Waits};
 use super::attempt::Attempt;
 use super::ends::{Client, Ends};
 use super::facts::After;
+use super::hedge::Race;
 use super::state::{Exchange, Held, Line, Talk};
 
 impl<'c, C: Client> Exchange<'c, C> {
@@ -28,10 +29,12 @@ impl<'c, C: Client> Exchange<'c, C> {
         Patience { stall, pause: if self.facts.asked.is_call { STREAM } else { stall } }
     }
 
+    /// Hears the answer, unless its head was heard, and passes it on.
     pub(super) async fn talk<L: Ends>(
         &mut self,
         loan: &mut L,
         attempt: &Attempt<'_>,
+        heard: Option<Box<AnswerHead>>,
     ) -> Result<Talk, HearError> {
         let patience = self.patience();
         let stall = patience.stall;
@@ -50,13 +53,43 @@ impl<'c, C: Client> Exchange<'c, C> {
         let mut side = pin!(side);
         let waiting = self.waiting.as_deref();
         let limit = Limit { upload, answer: limit, deadline: self.deadline, waiting, delivery };
-        let unanswered = upload.sent().map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
-        let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
-        let mut head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
+        let sent = upload.sent().filter(|_| heard.is_none());
+        let unanswered = sent.map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
+        let mut head = match heard {
+            Some(head) => *head,
+            None => {
+                let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
+                let hedging = self.facts.hedge.as_deref().filter(|_| !self.course.repeated);
+                match hedging.zip(sent) {
+                    None => hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?,
+                    Some((hedging, sent)) => {
+                        let race = Race {
+                            hedging,
+                            attempt,
+                            desk: self.desk,
+                            notes: self.notes,
+                            head: self.head,
+                            tried: &self.course.tried,
+                            permit: &mut self.course.permit,
+                            repeated: &mut self.course.repeated,
+                            second: &mut self.course.second,
+                            report: &mut *self.report,
+                            asked,
+                            limits: (self.facts.waits.connect, self.facts.waits.answer),
+                            sent,
+                        };
+                        let hear = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked);
+                        // What only some requests need is not part of all of them.
+                        let mut hearing = Box::pin(hear);
+                        *Box::pin(race.run(hearing.as_mut())).await?
+                    }
+                }
+            }
+        };
         let heard = Instant::now();
         unanswered.into_iter().for_each(|it| it.heard(Moment::of(heard)));
         attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
-        if head.is_switch() || attempt.holds(&head) {
+        if head.is_switch() || attempt.holds(&head) || self.course.second.is_some() {
             return Ok(Talk::Hold(head));
         }
         if let Some(waiting) = self.waiting.take() {

@@ -26,6 +26,7 @@ use crate::way::{Desk, Notes, Passage};
 use super::ends::Client;
 use super::facts::{After, Facts};
 use super::head::Head;
+use super::hedge::Second;
 
 /// What an instance is asked on.
 #[derive(Debug)]
@@ -76,6 +77,8 @@ pub(crate) struct Course<'c, O> {
     pub(super) lost: Option<Lost<O>>,
     /// Whether some of the body was taken from the client for an instance that did not look at it.
     pub(super) is_touched: bool,
+    /// Another instance that has the request as well, where it is of use.
+    pub(super) second: Option<Box<Second<O>>>,
     /// The head for another instance than the first, where it is told another span.
     pub(super) head: Option<Box<Head>>,
     /// Since when the answer to a call is passed on whose end decides how it is counted, and how long it took to begin.
@@ -95,6 +98,7 @@ impl<O> Default for Course<'_, O> {
             shielded,
             lost,
             is_touched: false,
+            second: None,
             head: None,
             open_call: None,
         }

@@ -11,6 +11,7 @@ use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::{Route, RouteTable};
 
+use super::Pace;
 use super::buckets::{Buckets, Taken};
 use crate::chunked::ChunkError;
 use crate::framing::Body;
@@ -24,9 +25,11 @@ pub(crate) struct RouteState {
     under_way: Arc<Room>,
     /// Made with the first request that is counted.
     buckets: OnceLock<Buckets>,
+    /// How long its answers take to begin, where that decides something.
+    pub(super) pace: Pace,
 }
 
-/// What is counted of all routes that limit something.
+/// What is counted of all routes that limit something, or learn how long their answers take.
 #[derive(Debug, Default)]
 pub(crate) struct RouteStates(BTreeMap<(ServiceName, String), Arc<RouteState>>);
 
@@ -39,29 +42,29 @@ pub(crate) struct Who<'a> {
     pub(crate) key: Option<&'a [u8]>,
 }
 
-fn limits_of(route: &Route) -> Option<&RouteLimits> {
-    route.rule.policy.as_ref().map(|policy| &policy.limits).filter(|limits| !limits.is_none())
+fn counts(route: &Route) -> bool {
+    route.rule.policy.as_ref().is_some_and(|policy| !policy.limits.is_none() || policy.hedge.is_some())
 }
 
 impl RouteStates {
     /// Takes the routes of a table; what is counted of those that were there before stays.
     pub(crate) fn follow(&mut self, table: &RouteTable) {
-        let limiting = table.routes.iter().filter(|route| limits_of(route).is_some());
+        let counting = table.routes.iter().filter(|route| counts(route));
         let keep = |route: &Route| {
             let key = (route.service.clone(), route.rule.key());
             let state = self.0.get(&key).cloned().unwrap_or_default();
             (key, state)
         };
-        self.0 = limiting.map(keep).collect();
+        self.0 = counting.map(keep).collect();
     }
 
-    /// Returns what is counted of each route of the table, by its place; nothing where none limits anything.
+    /// Returns what is counted of each route of the table, by its place; nothing where nothing is counted of any.
     pub(crate) fn of(&self, table: &RouteTable) -> Vec<Option<Arc<RouteState>>> {
         if self.0.is_empty() {
             return Vec::new();
         }
         let one = |route: &Route| {
-            limits_of(route)?;
+            counts(route).then_some(())?;
             self.0.get(&(route.service.clone(), route.rule.key())).cloned()
         };
         table.routes.iter().map(one).collect()

@@ -113,6 +113,9 @@ pub struct EndedAs {
     pub ms: f64,
     /// How many instances were asked.
     pub tries: u32,
+    /// What came of asking another instance as well: `won`, `lost`, `no_budget` or `no_instance`; nothing where that was not wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedged: Option<String>,
     /// Whether the stable version answered for one on trial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shielded: bool,
@@ -188,8 +191,20 @@ impl TcpKnown {
 
 impl From<Ended> for EndedAs {
     fn from(ended: Ended) -> Self {
-        let Ended { status, code, instance, took, tries, shielded, degraded, mirrored, fault, end, arm: _ } =
-            ended;
+        let Ended {
+            status,
+            code,
+            instance,
+            took,
+            tries,
+            hedged,
+            shielded,
+            degraded,
+            mirrored,
+            fault,
+            end,
+            arm: _,
+        } = ended;
         Self {
             status,
             code: code.map(str::to_owned),
@@ -197,6 +212,7 @@ impl From<Ended> for EndedAs {
             version: None,
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             tries,
+            hedged: hedged.map(|hedged| hedged.word().to_owned()),
             shielded,
             degraded,
             mirrored,

@@ -11,7 +11,7 @@ use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
 use crate::instance::Instance;
-use crate::policy::RetryCause;
+use crate::policy::{Hedged, RetryCause};
 use crate::recent::Chosen;
 use crate::report::End;
 use crate::seat::Seat;
@@ -65,7 +65,7 @@ pub(crate) struct Hop {
     pub(crate) instance: Arc<Instance>,
     pub(crate) arm: Arc<Counts>,
     pub(crate) by_streams: bool,
-    /// When it failed, and how; nothing while it may still be the one that answers.
+    /// When it failed, and how, or was not waited for any longer; nothing while it may still be the one that answers.
     pub(crate) failed: Option<(Instant, u16, Option<&'static str>)>,
 }
 
@@ -92,6 +92,7 @@ pub(crate) struct Ended {
     pub(crate) grpc: Option<GrpcStatus>,
     pub(crate) end: End,
     pub(crate) retried: Option<RetryCause>,
+    pub(crate) hedged: Option<Hedged>,
     pub(crate) is_shielded: bool,
     pub(crate) is_degraded: bool,
     pub(crate) is_mirrored: bool,
@@ -153,10 +154,18 @@ impl Hops {
         self.0.push(hop);
     }
 
-    /// Notes that the instance which was asked last gave no answer that is passed on. A status of 0 is none.
+    /// Notes that the instance which was waited for gave no answer that is passed on. A status of 0 is none.
     pub(crate) fn failed(&mut self, status: u16, error: Option<&'static str>) {
-        if let Some(hop) = self.0.last_mut() {
+        if let Some(hop) = self.0.iter_mut().find(|hop| hop.failed.is_none()) {
             hop.failed = Some((Instant::now(), status, error));
+        }
+    }
+
+    /// Notes that an instance is not waited for any longer: the last one that was asked, or the one before (2).
+    pub(crate) fn is_left(&mut self, from_the_end: usize) {
+        let place = self.0.len().checked_sub(from_the_end);
+        if let Some(hop) = place.and_then(|place| self.0.get_mut(place)) {
+            hop.failed.get_or_insert((Instant::now(), 0, None));
         }
     }
 }

@@ -13,6 +13,7 @@ use super::noted::{Connection, Ended, Hop, Noted, Record};
 use crate::answer::is_failure;
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
+use crate::policy::Hedged;
 use crate::recent::{Chosen, word};
 use crate::report::End;
 use crate::trace::TraceContext;
@@ -135,6 +136,7 @@ fn own(noted: &Noted, ended: &Ended, attributes: &mut Attributes) {
     attributes.some("lockstep.caller", noted.point.as_ref().map(InstanceId::as_str));
     attributes.some("lockstep.code", ended.code);
     attributes.some("lockstep.retried", ended.retried.map(|cause| cause.to_string()));
+    attributes.some("lockstep.hedged", ended.hedged.map(Hedged::word));
     attributes.flag("lockstep.shielded", ended.is_shielded);
     attributes.flag("lockstep.degraded", ended.is_degraded);
     attributes.flag("lockstep.mirrored", ended.is_mirrored);

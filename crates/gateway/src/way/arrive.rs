@@ -8,7 +8,7 @@ use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::service_policy::Balance;
-use lockstep_domain::routes::{Matched, Patience, RouteRule};
+use lockstep_domain::routes::{Matched, Patience, RouteRule, SplitRole};
 
 use super::passage::Found;
 use super::turned::{Turned, Why};
@@ -18,7 +18,7 @@ use crate::balance::{Search, pick};
 use crate::framing::Body;
 use crate::limiter::Waiting;
 use crate::moment::Moment;
-use crate::policy::Who;
+use crate::policy::{Hedging, Who};
 use crate::recent::Chosen;
 use crate::request::Request;
 use crate::request_view::View;
@@ -100,6 +100,21 @@ impl<'a> Arrival<'a, '_> {
     }
 }
 
+impl Arrival<'_, '_> {
+    /// Finds whether another instance is asked as well when there is no answer: of reads, which may be asked twice. While a version is on trial none is, of
+    /// neither version: what is compared has to be what instances do by themselves, and not what others do for the slow ones.
+    fn hedging(&self) -> Option<Arc<Hedging>> {
+        let hedge = self.policy()?.hedge?;
+        let Request { method, body, call, websocket, .. } = self.request;
+        let is_read = matches!(*method, "GET" | "HEAD") && body.is_done() && call.is_none() && !websocket;
+        let on_trial = |target: &Target| target.role == SplitRole::Candidate;
+        let is_compared = self.service.trial.is_some() || self.service.targets.iter().any(on_trial);
+        let state = || self.matched.place.and_then(|place| self.table.states.get(place)?.clone());
+        let may_be = is_read && !is_compared && self.delay.is_none();
+        may_be.then(|| Arc::new(Hedging { hedge, state: state() }))
+    }
+}
+
 impl Desk {
     /// Finds the instance that is asked first; nothing where there is none.
     pub(super) fn arrive(&self, arrival: &Arrival<'_, '_>, notes: &Notes) -> Result<Option<Routed>, Turned> {
@@ -134,6 +149,7 @@ impl Desk {
         }
         Ok(Some(Routed {
             service: Arc::clone(service),
+            hedge: arrival.hedging().filter(|_| passage.is_none()),
             affinity,
             pick,
             strip,
@@ -171,7 +187,8 @@ impl Desk {
 
     /// Asks the route whether it takes one more.
     fn admit(&self, arrival: &Arrival<'_, '_>, notes: &Notes) -> Result<Option<Place>, Turned> {
-        let Some(policy) = arrival.policy() else { return Ok(None) };
+        let limiting = arrival.policy().filter(|policy| !policy.limits.is_none());
+        let Some(policy) = limiting else { return Ok(None) };
         let &Arrival { table, request, caller, .. } = arrival;
         let state = arrival.matched.place.and_then(|place| table.states.get(place)?.as_ref());
         let Some(state) = state else { return Ok(None) };

@@ -92,6 +92,7 @@ impl Desk {
             grpc: report.grpc,
             end: report.end,
             retried: report.retried,
+            hedged: report.hedged,
             is_shielded: report.shielded,
             is_degraded: report.degraded,
             is_mirrored: report.mirrored,

@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod half_closed;
 mod health;
+mod hedges;
 mod hygiene;
 mod injected;
 mod leaks;

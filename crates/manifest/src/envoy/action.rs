@@ -222,6 +222,7 @@ pub(super) fn lead<'n>(
     let connect_ms = all().map(|it| it.connect_ms).max().unwrap_or(0);
     timeouts(message, waits, connect_ms, route, left);
     retries(message.message("retry_policy").as_ref(), route, left);
+    message.leave("hedge_policy", left, "hedge = \"1s\" has slow reads asked of another instance as well");
     message.leave("cors", left, "cors = { origins = [\"https://shop.example\"] }");
     message.leave(
         "hash_policy",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_domain::routes::RouteRule;
+use lockstep_domain::routes::hedge::{Hedge, LEAST_MS, Percentile};
 use lockstep_domain::routes::limits::{MAX_REQUESTS, RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::retries::{MAX_ATTEMPTS, Retries};
@@ -39,6 +40,11 @@ pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>>
         let priority = field.parse();
         add(&field, Policy { priority, ..Policy::default() }, &|all, one| all.priority = one.priority);
     }
+    if let Some(field) = table.get("hedge", "hedge = \"p95\"") {
+        let hedge = hedge(&field);
+        add(&field, Policy { hedge, ..Policy::default() }, &|all, one| all.hedge = one.hedge);
+        all.hedge_problems().iter().for_each(|problem| field.wrong(problem));
+    }
     (!all.is_none()).then(|| Arc::new(all))
 }
 
@@ -72,6 +78,35 @@ fn retries(field: &Field<'_>) -> Option<Retries> {
         methods: methods.unwrap_or_default(),
         idempotency_key: key.unwrap_or(false),
     })
+}
+
+/// Reads after what another instance is asked as well: a text, or a table of it and of the least time.
+fn hedge(field: &Field<'_>) -> Option<Hedge> {
+    if field.as_text().is_some() {
+        return hedge_after(field, None);
+    }
+    let table = field.table()?;
+    let least = table.get("least", "least = \"20ms\"");
+    let least_ms = duration(&table, "least", "least = \"20ms\"");
+    let after = table.require("after", "after = \"p95\"").and_then(|after| hedge_after(&after, least_ms));
+    table.finish();
+    if let (Some(Hedge::AfterMs(_)), Some(least)) = (after, least) {
+        least.wrong("only a part of the answers, as `after = \"p95\"`, has a least time");
+    }
+    after
+}
+
+fn hedge_after(field: &Field<'_>, least_ms: Option<u64>) -> Option<Hedge> {
+    let text = field.text()?;
+    if let Some(percent) = text.strip_prefix('p').and_then(|percent| percent.parse().ok()) {
+        return Some(Hedge::Percentile(Percentile { percent, least_ms: least_ms.unwrap_or(LEAST_MS) }));
+    }
+    let after = value::duration_ms(text).ok().map(Hedge::AfterMs);
+    if after.is_none() {
+        let what = format!("`{text}` is neither a part of the answers, as p95, nor a time, as 50ms");
+        field.wrong_because(what, "hedge = \"p95\"");
+    }
+    after
 }
 
 fn limits(field: &Field<'_>) -> Option<RouteLimits> {

@@ -254,6 +254,43 @@ fn a_route_asks_how_long_is_waited_for_it() {
 }
 
 #[test]
+fn a_route_has_slow_reads_asked_of_another_instance_as_well() {
+    use lockstep_domain::routes::hedge::{Hedge, Percentile};
+    let of = |route: &str| {
+        let text = format!("name = \"a\"\nrun.command = \"./a\"\n[[route]]\n{route}\n");
+        parse(&text, "f").map(|it| it.routes[0].policy.as_ref().and_then(|policy| policy.hedge))
+    };
+    let part = |percent, least_ms| Some(Hedge::Percentile(Percentile { percent, least_ms }));
+    for (route, hedge) in [
+        ("hedge = \"p95\"", part(95, 10)),
+        ("hedge = { after = \"p99\", least = \"50ms\" }", part(99, 50)),
+        ("hedge = { after = \"p50\" }", part(50, 10)),
+        ("hedge = \"80ms\"", Some(Hedge::AfterMs(80))),
+        ("hedge = { after = \"2s\" }", Some(Hedge::AfterMs(2_000))),
+    ] {
+        assert_eq!(of(route).unwrap(), hedge, "{route}");
+    }
+    for (route, words) in [
+        ("hedge = true", "hedge"),
+        ("hedge = 95", "hedge"),
+        ("hedge = \"95%\"", "`95%` is neither a part of the answers, as p95, nor a time, as 50ms"),
+        ("hedge = \"p100\"", "after `p50` to `p99` of the answers"),
+        ("hedge = { least = \"5ms\" }", "hedge.after"),
+        ("hedge = { after = \"50ms\", least = \"5ms\" }", "only a part of the answers"),
+        ("hedge = { after = \"p95\", most = \"5ms\" }", "hedge.most: unknown field"),
+        ("affinity = \"client\"\nhedge = \"p95\"", "which `affinity` rules out"),
+        ("stream = true\nhedge = \"p95\"", "which `stream = true` rules out"),
+        ("retries = { attempts = 0 }\nhedge = \"p95\"", "which `retries.attempts = 0` rules out"),
+        ("timeouts = { head = \"1s\" }\nhedge = \"1s\"", "over after `timeouts.head`"),
+        ("respond = { status = 204 }\nhedge = \"p95\"", "the gateway answers by itself"),
+    ] {
+        let problems = of(route).unwrap_err();
+        let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(shown.len() == 1 && shown[0].contains(words), "{route}: {shown:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_value_is_said_once() {
     for route in [
         "limits = { body = \"much\" }",

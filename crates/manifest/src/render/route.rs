@@ -6,6 +6,7 @@ use lockstep_domain::routes::actions::{Actions, FieldChanges, Redirect, Respond,
 use lockstep_domain::routes::compress::Compress;
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::hedge::{Hedge, LEAST_MS, Percentile};
 use lockstep_domain::routes::limits::{RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::retries::Retries;
@@ -43,7 +44,7 @@ impl Writer<'_> {
         route.policy.iter().for_each(|policy| self.policy(policy));
     }
 
-    fn policy(&mut self, Policy { timeouts, retries, limits, fallback, priority }: &Policy) {
+    fn policy(&mut self, Policy { timeouts, retries, limits, fallback, priority, hedge }: &Policy) {
         if !timeouts.is_none() {
             self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
         }
@@ -58,6 +59,9 @@ impl Writer<'_> {
         }
         if let Some(priority) = priority {
             self.field("priority", quoted(priority.word()));
+        }
+        if let Some(hedge) = hedge {
+            self.field("hedge", self::hedge(*hedge));
         }
     }
 
@@ -129,6 +133,16 @@ fn retries(Retries { attempts, on, methods, idempotency_key }: &Retries) -> Stri
         ("methods", texts(methods.iter().cloned().collect())),
         ("idempotency_key", idempotency_key.then(|| "true".to_owned())),
     ])
+}
+
+fn hedge(hedge: Hedge) -> String {
+    match hedge {
+        Hedge::AfterMs(ms) => duration(ms),
+        Hedge::Percentile(Percentile { percent, least_ms: LEAST_MS }) => quoted(&format!("p{percent}")),
+        Hedge::Percentile(Percentile { percent, least_ms }) => {
+            table([("after", Some(quoted(&format!("p{percent}")))), ("least", Some(duration(least_ms)))])
+        }
+    }
 }
 
 fn limits(RouteLimits { body_bytes, concurrency, rate }: &RouteLimits) -> String {

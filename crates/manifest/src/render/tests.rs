@@ -24,6 +24,7 @@ use lockstep_domain::routes::actions::{
 use lockstep_domain::routes::compress::{Coding, Compress};
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::hedge::{Hedge, LEAST_MS, Percentile};
 use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::retries::{Retries, RetryOn};
@@ -493,13 +494,16 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_filter("a body", |(status, ..)| !matches!(status, 204 | 205 | 304))
         .prop_map(|(status, body, content_type)| Respond { status, body, content_type });
     let priority = option::of(proptest::sample::select(Priority::ALL.to_vec()));
-    (timeouts, option::of(retries), limits, option::of(fallback), priority).prop_map(
-        |(timeouts, retries, limits, fallback, priority)| Policy {
-            timeouts,
-            retries,
-            limits,
-            fallback,
-            priority,
+    let least = prop_oneof![Just(LEAST_MS), 1..900_u64];
+    let hedge = prop_oneof![
+        (1..900_u64).prop_map(Hedge::AfterMs),
+        (50..=99_u8, least)
+            .prop_map(|(percent, least_ms)| Hedge::Percentile(Percentile { percent, least_ms })),
+    ];
+    (timeouts, option::of(retries), limits, option::of(fallback), priority, option::of(hedge)).prop_map(
+        |(timeouts, retries, limits, fallback, priority, hedge)| {
+            let all = Policy { timeouts, retries, limits, fallback, priority, hedge };
+            if all.hedge_problems().is_empty() { all } else { Policy { hedge: None, ..all } }
         },
     )
 }

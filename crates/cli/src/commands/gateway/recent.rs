@@ -121,6 +121,9 @@ fn ended(request: &Recent) -> (String, String) {
     if ended.tries > 1 {
         status = format!("{status}, {} tries", ended.tries);
     }
+    if ended.hedged.as_deref() == Some("won") {
+        status = format!("{status}, hedged");
+    }
     if ended.shielded {
         status = format!("{status}, shielded");
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -46,6 +46,8 @@ pub(crate) struct Seen {
     /// Streams that the gateway ended by a reset.
     pub(crate) cancelled: AtomicUsize,
     pub(crate) heads: Mutex<Vec<Parts>>,
+    /// Whether it says nothing, whatever it is asked.
+    pub(crate) silent: AtomicBool,
     /// Told when the one that waits for it is to be refused.
     pub(crate) refuse: Notify,
 }
@@ -114,6 +116,10 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
         seen.cancelled.fetch_add(1, Ordering::SeqCst);
     };
     match word {
+        _ if seen.silent.load(Ordering::SeqCst) => {
+            let _ = poll_fn(|cx| answer.poll_reset(cx)).await;
+            gone(&seen);
+        }
         "unread" if Seen::count(&seen.requests) == 1 => {
             seen.refuse.notified().await;
             answer.send_reset(Reason::REFUSED_STREAM);
