@@ -1,7 +1,7 @@
 //! Opening a connection to an instance for a check of its health, as gateways open them: the PROXY header that it wants, and TLS.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,8 @@ use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_reach::{Trust, believing_everybody, words_of_handshake};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::talk::{Line, connect, instance, remaining, send};
 
@@ -21,13 +23,15 @@ impl Line for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
+/// Returns what a connection begins with.
+pub(crate) fn header(approach: &Approach) -> &'static [u8] {
+    approach.proxy_protocol.map_or(&[], |version| FOR_NOBODY[usize::from(version == ProxyVersion::V2)])
+}
+
 /// Opens a connection.
 pub(crate) fn open(port: u16, approach: &Approach, deadline: Instant) -> io::Result<Box<dyn Line>> {
     let mut socket = connect(instance(port), deadline)?;
-    if let Some(version) = approach.proxy_protocol {
-        let header = FOR_NOBODY[usize::from(version == ProxyVersion::V2)];
-        send(&mut socket, header, deadline)?;
-    }
+    send(&mut socket, header(approach), deadline)?;
     match &approach.tls {
         None => Ok(Box::new(socket)),
         Some(tls) => Ok(Box::new(shake_hands(socket, tls, deadline)?)),
@@ -39,10 +43,7 @@ fn shake_hands(
     tls: &InstanceTls,
     deadline: Instant,
 ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let name = match &tls.server_name {
-        Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
-        None => ServerName::from(socket.peer_addr()?.ip()),
-    };
+    let name = name(tls, socket.peer_addr()?)?;
     let session = ClientConnection::new(config(tls)?, name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, socket);
     match finish(&mut stream, deadline) {
@@ -51,6 +52,26 @@ fn shake_hands(
         Err(error) if error.get_ref().is_some() => Err(io::Error::other(words_of_handshake(&error))),
         Err(error) => Err(error),
         Ok(()) => Ok(stream),
+    }
+}
+
+/// Shakes hands for HTTP/2.
+pub(crate) async fn shake_hands_for_http2(
+    socket: tokio::net::TcpStream,
+    tls: &InstanceTls,
+) -> io::Result<TlsStream<tokio::net::TcpStream>> {
+    let name = name(tls, socket.peer_addr()?)?;
+    let mut config = (*config(tls)?).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+    connected.map_err(|error| io::Error::other(words_of_handshake(&error)))
+}
+
+/// Returns what its certificate has to be for.
+fn name(tls: &InstanceTls, address: SocketAddr) -> io::Result<ServerName<'static>> {
+    match &tls.server_name {
+        Some(name) => ServerName::try_from(name.clone()).map_err(io::Error::other),
+        None => Ok(ServerName::from(address.ip())),
     }
 }
 

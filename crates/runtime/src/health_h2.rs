@@ -1,4 +1,4 @@
-//! Health checks in HTTP/2 without TLS: a `GET`, and the health service of gRPC (`grpc.health.v1.Health/Check`).
+//! Health checks in HTTP/2: a `GET`, and the health service of gRPC (`grpc.health.v1.Health/Check`).
 //!
 //! A service may answer anything: the time and the bytes read are bounded.
 
@@ -9,9 +9,12 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, StatusCode};
+use lockstep_domain::approach::Approach;
 use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::approach::{header, shake_hands_for_http2};
 use crate::talk::instance;
 
 /// Most of an answer that is read, head and body each; that of a health service has less than ten bytes.
@@ -26,10 +29,10 @@ const MESSAGE_HEAD: usize = 5;
 /// # Errors
 ///
 /// Says what was answered instead, or why there was no answer.
-pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), String> {
+pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
     let what = format!("GET {path}");
-    let status =
-        ask(port, &what, request(port, Method::GET, path), (Bytes::new(), Wanted::Head), timeout)?.status;
+    let asked = request((port, approach), Method::GET, path);
+    let status = ask((port, approach), &what, asked, (Bytes::new(), Wanted::Head), timeout)?.status;
     match status.as_u16() {
         200..=399 => Ok(()),
         status => Err(format!("{what} on port {port} answered with status {status}")),
@@ -41,15 +44,15 @@ pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), Strin
 /// # Errors
 ///
 /// Says what was answered instead of `SERVING`, or why there was no answer.
-pub(crate) fn grpc(port: u16, service: &str, timeout: Duration) -> Result<(), String> {
+pub(crate) fn grpc(port: u16, service: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
     const CHECK: &str = "/grpc.health.v1.Health/Check";
     let question = CheckRequest { service: service.to_owned() };
-    let request = request(port, Method::POST, CHECK)
+    let request = request((port, approach), Method::POST, CHECK)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("grpc-timeout", format!("{}m", timeout.as_millis().min(99_999_999)));
     let what = "the gRPC health check";
-    let answer = ask(port, what, request, (framed(&question), Wanted::All), timeout)?;
+    let answer = ask((port, approach), what, request, (framed(&question), Wanted::All), timeout)?;
     answer.serves(service).map_err(|why| format!("{what} on port {port} {why}"))
 }
 
@@ -136,8 +139,9 @@ fn framed(message: &CheckRequest) -> Bytes {
     bytes.freeze()
 }
 
-fn request(port: u16, method: Method, path: &str) -> http::request::Builder {
-    let request = Request::builder().method(method).uri(format!("http://127.0.0.1:{port}{path}"));
+fn request((port, approach): (u16, &Approach), method: Method, path: &str) -> http::request::Builder {
+    let scheme = if approach.tls.is_some() { "https" } else { "http" };
+    let request = Request::builder().method(method).uri(format!("{scheme}://127.0.0.1:{port}{path}"));
     request.header("user-agent", "lockstep-health")
 }
 
@@ -149,7 +153,7 @@ enum Wanted {
 }
 
 fn ask(
-    port: u16,
+    (port, approach): (u16, &Approach),
     what: &str,
     request: http::request::Builder,
     (body, wanted): (Bytes, Wanted),
@@ -158,7 +162,8 @@ fn ask(
     let failed = |error: &dyn Display| format!("{what} on port {port} failed: {error}");
     let request = request.body(()).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let asked = async { tokio::time::timeout(timeout, exchange(port, request, body, wanted)).await };
+    let asked =
+        async { tokio::time::timeout(timeout, exchange((port, approach), request, (body, wanted))).await };
     match runtime.map_err(|error| failed(&error))?.block_on(asked) {
         Err(_) => Err(format!("{what} on port {port} was not answered within {} ms", timeout.as_millis())),
         Ok(Ok(answer)) => Ok(answer),
@@ -169,8 +174,24 @@ fn ask(
     }
 }
 
-async fn exchange(port: u16, request: Request<()>, body: Bytes, wanted: Wanted) -> io::Result<Answer> {
-    let stream = TcpStream::connect(instance(port)).await?;
+async fn exchange(
+    (port, approach): (u16, &Approach),
+    request: Request<()>,
+    wants: (Bytes, Wanted),
+) -> io::Result<Answer> {
+    let mut socket = TcpStream::connect(instance(port)).await?;
+    socket.write_all(header(approach)).await?;
+    match &approach.tls {
+        None => speak(socket, request, wants).await,
+        Some(tls) => speak(shake_hands_for_http2(socket, tls).await?, request, wants).await,
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<()>,
+    (body, wanted): (Bytes, Wanted),
+) -> io::Result<Answer> {
     let mut builder = h2::client::Builder::new();
     builder.max_header_list_size(MAX_ANSWER).initial_window_size(MAX_ANSWER).enable_push(false);
     let (sender, connection) = builder.handshake(stream).await.map_err(failure)?;
@@ -214,7 +235,10 @@ fn failure(error: h2::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::Arc;
     use std::thread;
+
+    use lockstep_domain::approach::{Believes, InstanceTls, ProxyVersion};
 
     use super::*;
 
@@ -243,6 +267,87 @@ mod tests {
         }
     }
 
+    /// Answers one request in HTTP/2 within TLS, after a PROXY header; returns the port, and the certificate as PEM.
+    fn within_tls(says: Says, before: &'static [u8]) -> (u16, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["shop.internal".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut begin = vec![0; before.len()];
+            io::Read::read_exact(&mut stream, &mut begin).unwrap();
+            assert_eq!(begin, before);
+            stream.set_nonblocking(true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            runtime.block_on(async {
+                let stream = TcpStream::from_std(stream).unwrap();
+                // One that does not believe the certificate leaves here.
+                if let Ok(stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+                    serve(stream, says).await;
+                }
+            });
+        });
+        (port, made.cert.pem())
+    }
+
+    fn checked(name: &str, ca: String, proxy_protocol: Option<ProxyVersion>) -> Approach {
+        let tls = InstanceTls {
+            server_name: Some(name.to_owned()),
+            ca_pem: Some(ca),
+            certificate: None,
+            believes: Believes::Checked,
+        };
+        Approach { proxy_protocol, tls: Some(Box::new(tls)) }
+    }
+
+    #[test]
+    fn within_tls_it_is_asked_when_the_certificate_is_the_right_one() {
+        let (port, ca) = within_tls(Says::message(&[8, 1]), b"");
+        assert_eq!(grpc(port, "", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
+        let (port, ca) = within_tls(Says::message(&[8, 2]), b"PROXY UNKNOWN\r\n");
+        let approach = checked("shop.internal", ca, Some(ProxyVersion::V1));
+        assert!(grpc(port, "", TIMEOUT, &approach).unwrap_err().ends_with("says NOT_SERVING"));
+        let (port, ca) = within_tls(Says::http(204, 0), b"");
+        assert_eq!(http(port, "/health", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
+        let (port, ca) = within_tls(Says::message(&[8, 1]), b"");
+        let other = grpc(port, "", TIMEOUT, &checked("other.internal", ca, None)).unwrap_err();
+        assert!(other.contains("its certificate is for `shop.internal` only"), "{other}");
+        let (port, _) = within_tls(Says::message(&[8, 1]), b"");
+        let (_, stranger) = within_tls(Says::message(&[8, 1]), b"");
+        let unknown = grpc(port, "", TIMEOUT, &checked("shop.internal", stranger, None)).unwrap_err();
+        assert!(unknown.contains("its certificate"), "{unknown}");
+        let plain = grpc(answering(Says::message(&[8, 1])), "", TIMEOUT, &approach).unwrap_err();
+        assert!(plain.contains("failed:"), "{plain}");
+    }
+
+    #[test]
+    fn a_proxy_header_alone_comes_before_http_2() {
+        let before = FOR_NOBODY_V2;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut begin = vec![0; before.len()];
+            io::Read::read_exact(&mut stream, &mut begin).unwrap();
+            assert_eq!(begin, before);
+            stream.set_nonblocking(true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+            runtime.block_on(async {
+                serve(TcpStream::from_std(stream).unwrap(), Says::message(&[8, 1])).await;
+            });
+        });
+        let approach = Approach { proxy_protocol: Some(ProxyVersion::V2), tls: None };
+        assert_eq!(grpc(port, "", TIMEOUT, &approach), Ok(()));
+    }
+
+    const FOR_NOBODY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
     /// Answers one request in HTTP/2, and returns the port.
     fn answering(says: Says) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -251,13 +356,12 @@ mod tests {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-            runtime.block_on(serve(stream, says));
+            runtime.block_on(async { serve(TcpStream::from_std(stream).unwrap(), says).await });
         });
         port
     }
 
-    async fn serve(stream: std::net::TcpStream, says: Says) {
-        let stream = TcpStream::from_std(stream).unwrap();
+    async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, says: Says) {
         let mut connection = h2::server::handshake(stream).await.unwrap();
         let (_, mut respond) = connection.accept().await.unwrap().unwrap();
         let field = |fields: &mut HeaderMap| {
@@ -284,7 +388,8 @@ mod tests {
 
     fn check(says: Says) -> Result<(), String> {
         let port = answering(says);
-        grpc(port, "shop.v1.Catalog", TIMEOUT).map_err(|why| why.replace(&port.to_string(), "PORT"))
+        grpc(port, "shop.v1.Catalog", TIMEOUT, &Approach::default())
+            .map_err(|why| why.replace(&port.to_string(), "PORT"))
     }
 
     #[test]
@@ -324,9 +429,13 @@ mod tests {
 
     #[test]
     fn a_get_is_accepted_from_200_to_399_however_long_its_body_is() {
-        assert_eq!(http(answering(Says::http(200, 0)), "/health", TIMEOUT), Ok(()));
-        assert_eq!(http(answering(Says::http(200, 1 << 20)), "/health", TIMEOUT), Ok(()));
-        let error = http(answering(Says::http(500, 3)), "/health", TIMEOUT).unwrap_err();
+        assert_eq!(http(answering(Says::http(200, 0)), "/health", TIMEOUT, &Approach::default()), Ok(()));
+        assert_eq!(
+            http(answering(Says::http(200, 1 << 20)), "/health", TIMEOUT, &Approach::default()),
+            Ok(())
+        );
+        let error =
+            http(answering(Says::http(500, 3)), "/health", TIMEOUT, &Approach::default()).unwrap_err();
         assert!(error.ends_with("answered with status 500"), "{error}");
     }
 
@@ -334,16 +443,19 @@ mod tests {
     fn who_speaks_something_else_or_nothing_is_unhealthy_in_time() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = grpc(port, "", Duration::from_millis(50)).unwrap_err();
+        let error = grpc(port, "", Duration::from_millis(50), &Approach::default()).unwrap_err();
         assert!(error.ends_with("was not answered within 50 ms"), "{error}");
         drop(listener);
-        assert_eq!(grpc(port, "", TIMEOUT), Err(format!("nothing listens on port {port}")));
+        assert_eq!(
+            grpc(port, "", TIMEOUT, &Approach::default()),
+            Err(format!("nothing listens on port {port}"))
+        );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
-        assert!(grpc(port, "", TIMEOUT).unwrap_err().contains("failed:"));
+        assert!(grpc(port, "", TIMEOUT, &Approach::default()).unwrap_err().contains("failed:"));
     }
 }

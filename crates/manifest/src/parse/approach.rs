@@ -1,7 +1,6 @@
 //! `tls` and `proxy_protocol`: what comes before anything else on a connection to an instance.
 
 use lockstep_domain::approach::{Approach, Believes, InstanceTls};
-use lockstep_domain::protocol::Protocol;
 use lockstep_domain::run::Probe;
 
 use crate::reader::Table;
@@ -45,17 +44,13 @@ pub(super) fn refuse(table: &Table<'_>, why: &str) {
     }
 }
 
-/// Refuses checks of health that could not be made: a supervisor has no certificate to show, and asks gRPC without TLS.
-pub(super) fn fits(table: &Table<'_>, approach: &Approach, protocol: Protocol, probe: &Probe) {
+/// Refuses checks of health that could not be made: a supervisor has no certificate to show.
+pub(super) fn fits(table: &Table<'_>, approach: &Approach, probe: &Probe) {
     let is_shown = approach.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
-    let is_impossible = match probe {
-        Probe::Grpc { .. } => !approach.is_plain(),
-        Probe::Http { .. } => is_shown || (!approach.is_plain() && protocol == Protocol::H2c),
-        _ => false,
-    };
-    if let (true, Some(field)) = (is_impossible, table.get("health", "")) {
+    let is_asked = matches!(probe, Probe::Grpc { .. } | Probe::Http { .. });
+    if let (true, Some(field)) = (is_shown && is_asked, table.get("health", "")) {
         let hint = "ask by `tcp`, which shakes hands where there is TLS, or by `command`";
-        field.wrong_because("it cannot be asked so: a check has no certificate to show, and speaks HTTP/2 only where nothing comes before it", hint);
+        field.wrong_because("it cannot be asked so: a check has no certificate to show", hint);
     }
 }
 
@@ -89,6 +84,16 @@ mod tests {
     }
 
     #[test]
+    fn health_is_asked_in_what_an_instance_speaks_behind_whatever_comes_before_it() {
+        for more in ["proxy_protocol = \"v1\"", "protocol = \"h2c\"\ntls = { server_name = \"a\" }"] {
+            for health in ["grpc = true", "http = \"/\""] {
+                let text = format!("{RUN}{more}\nhealth = {{ {health} }}");
+                assert!(parse(&text, "lockstep.toml").is_ok(), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_in_its_place() {
         for (run, field, why) in [
             ("command = \"x\"\ntls = {}", "run.tls", "the name that its certificate must be for"),
@@ -110,7 +115,7 @@ mod tests {
                 "somebody else",
             ),
             (
-                "command = \"x\"\nproxy_protocol = \"v1\"\nhealth = { grpc = true }",
+                "command = \"x\"\nhealth = { grpc = true }\ntls = { server_name = \"a\", certificate = \"b\" }",
                 "run.health",
                 "cannot be asked so",
             ),

@@ -123,7 +123,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let protocol = protocol::of(&table, &health.probe, listens);
     let gateway = gateway::of(&table, kind, protocol);
     let approach = approach::of(&table, false);
-    approach::fits(&table, &approach, protocol, &health.probe);
+    approach::fits(&table, &approach, &health.probe);
     if !listens {
         approach::refuse(&table, "it listens on no port, so nobody connects to it");
     } else if static_files.is_some() {

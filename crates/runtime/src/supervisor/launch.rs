@@ -264,10 +264,10 @@ pub(super) fn check(
     }
     match &spec.run.health.probe {
         Probe::Http { path } if spec.run.protocol == Protocol::H2c => {
-            health_h2::http(port_of(spec)?, path, timeout)
+            health_h2::http(port_of(spec)?, path, timeout, &spec.run.approach)
         }
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout, &spec.run.approach),
-        Probe::Grpc { service } => health_h2::grpc(port_of(spec)?, service, timeout),
+        Probe::Grpc { service } => health_h2::grpc(port_of(spec)?, service, timeout, &spec.run.approach),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout, &spec.run.approach),
         Probe::Ends => Err("it has not ended yet".to_owned()),
         Probe::Command { command } => {
