@@ -17,6 +17,10 @@ pub struct External {
     /// The file of the artifact with the certificates of the only authorities that it is believed by; those of the host when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<WorkPath>,
+    /// What it is shown, so that it knows who asks: a certificate with its chain and the private key, as PEM. A manifest is no place for a key, so it
+    /// is a reference, which is filled in at start; nothing is shown when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// How long a connection to it may take to be open, with its TLS.
     #[serde(default = "usual_connect_ms", skip_serializing_if = "is_usual_connect")]
     pub connect_ms: u64,
@@ -102,6 +106,7 @@ impl External {
         Self {
             address: address.into(),
             ca: None,
+            certificate: None,
             connect_ms: USUAL_CONNECT_MS,
             timeout_ms: None,
             clients: Clients::default(),

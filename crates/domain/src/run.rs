@@ -314,8 +314,8 @@ impl RunSpec {
             _ => &[],
         };
         let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
-        let address = self.external.iter().map(|external| &external.address);
-        self.command.iter().chain(self.variables.values()).chain(check).chain(queue).chain(address)
+        let of_others = self.external.iter().flat_map(|it| [&it.address].into_iter().chain(&it.certificate));
+        self.command.iter().chain(self.variables.values()).chain(check).chain(queue).chain(of_others)
     }
 
     /// Lists the variables that an address refers to and that nobody sets. What Lockstep itself sets is known at start.

@@ -384,6 +384,9 @@ impl Writer<'_> {
         if let Some(ca) = &external.ca {
             self.field("ca", quoted(ca.as_str()));
         }
+        if let Some(certificate) = &external.certificate {
+            self.field("certificate", quoted(certificate));
+        }
         if external.connect_ms != usual.connect_ms {
             self.field("connect_timeout", duration(external.connect_ms));
         }

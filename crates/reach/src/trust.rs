@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockstep_files::foreign;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
@@ -49,6 +49,9 @@ pub enum TrustError {
     /// The system has no authorities.
     #[error("this system has no certificates of authorities")]
     NoSystem,
+    /// What is to be shown is no certificate with its key.
+    #[error("what is to be shown is no certificate with its private key, as PEM")]
+    Identity(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The library refuses its own settings.
     #[error("TLS cannot be used")]
     Library(#[source] rustls::Error),
@@ -67,6 +70,9 @@ impl TrustError {
                 )
             }
             Self::NoSystem => "apt-get install ca-certificates, or name the authority with --ca FILE".into(),
+            Self::Identity(_) => {
+                "cat certificate.pem key.pem, the certificate first and its chain behind it".into()
+            }
             Self::Library(_) => "use http:// on loopback".into(),
         }
     }
@@ -79,6 +85,8 @@ pub struct Trust {
     file: Option<PathBuf>,
     /// Or the text of such a file.
     given: Option<String>,
+    /// A certificate with its chain, and its key, that is shown to who asks for one.
+    identity: Option<String>,
     loaded: Mutex<Option<Arc<ClientConfig>>>,
 }
 
@@ -92,13 +100,19 @@ impl Trust {
     /// Trusts the authorities whose certificates are in a file, and no others; those of the system where there is no file.
     #[must_use]
     pub const fn new(file: Option<PathBuf>) -> Self {
-        Self { file, given: None, loaded: Mutex::new(None) }
+        Self { file, given: None, identity: None, loaded: Mutex::new(None) }
     }
 
     /// Trusts the authorities whose certificates are in a text, as PEM, and no others.
     #[must_use]
     pub const fn in_text(pem: String) -> Self {
-        Self { file: None, given: Some(pem), loaded: Mutex::new(None) }
+        Self { file: None, given: Some(pem), identity: None, loaded: Mutex::new(None) }
+    }
+
+    /// Shows a certificate to who asks for one: with its chain, and its private key, as PEM.
+    #[must_use]
+    pub fn showing(self, identity: Option<String>) -> Self {
+        Self { identity, ..self }
     }
 
     /// Returns how TLS is spoken with whom these authorities vouch for.
@@ -133,8 +147,18 @@ impl Trust {
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config =
-            builder.map_err(TrustError::Library)?.with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.map_err(TrustError::Library)?.with_root_certificates(roots);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let wrong = |source| TrustError::Identity(Box::new(source));
+                let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+                let chain = chain.map_err(|error| TrustError::Identity(Box::new(error)))?;
+                let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+                let key = key.map_err(|error| TrustError::Identity(Box::new(error)))?;
+                builder.with_client_auth_cert(chain, key).map_err(wrong)?
+            }
+        };
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         Ok(Arc::new(config))
     }

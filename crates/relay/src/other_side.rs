@@ -50,7 +50,8 @@ impl OtherSide {
             .parse()
             .map_err(|why| unusable(format!("what `address` is filled with is no address: {why}")))?;
         let file = external.ca.as_ref().map(|path| folder.join(path.as_str()));
-        let reach = Reach::new(address.without_base(), Trust::new(file), None, PlainHttp::LoopbackOnly);
+        let trust = Trust::new(file).showing(external.certificate.clone());
+        let reach = Reach::new(address.without_base(), trust, None, PlainHttp::LoopbackOnly);
         Ok(Self {
             reach: reach.map_err(|error| unusable(words(&error)))?,
             base: address.base().to_owned(),

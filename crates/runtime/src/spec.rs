@@ -25,8 +25,10 @@ use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of an instance that is asked for its health in HTTP/2 behind something else, or of a relay that shows a certificate.
+pub(crate) const FORMAT: u32 = 12;
 /// The format of an instance that is asked for its health in HTTP/2.
-pub(crate) const FORMAT: u32 = 11;
+const FORMAT_WITH_HTTP2: u32 = 11;
 /// The format of a relay to a service that somebody else runs, which is asked for its health otherwise.
 const FORMAT_OF_RELAY: u32 = 10;
 /// The format of a worker that says how its work goes.
@@ -106,6 +108,8 @@ impl InstanceSpec {
             // It may refer to variables, which are known by now.
             if let Some(mut external) = self.run.external.take() {
                 external.address = self.fill(&external.address, port)?;
+                let certificate = external.certificate.map(|text| self.fill(&text, port)).transpose()?;
+                external.certificate = certificate;
                 self.run.external = Some(external);
             }
         }
@@ -265,8 +269,11 @@ impl SpecFile {
         user: Option<SpecUser>,
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
+        let by_http2 = !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. });
+        let shows = run.external.as_ref().is_some_and(|external| external.certificate.is_some());
         let format = match run.kind {
-            _ if !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. }) => FORMAT,
+            _ if shows || (by_http2 && run.protocol.is_http() && !run.approach.is_plain()) => FORMAT,
+            _ if by_http2 => FORMAT_WITH_HTTP2,
             _ if run.external.is_some() => FORMAT_OF_RELAY,
             _ if !run.work.is_none() => FORMAT_OF_WORK,
             _ if run.image.is_some() => FORMAT_OF_IMAGE,
@@ -384,6 +391,7 @@ mod tests {
             include_str!("../tests/formats/spec-9.json"),
             include_str!("../tests/formats/spec-10.json"),
             include_str!("../tests/formats/spec-11.json"),
+            include_str!("../tests/formats/spec-12.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -441,15 +449,17 @@ mod tests {
         let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-10.json")).unwrap();
         let mut run = file.run.clone();
         run.variables = [("BASE".to_owned(), "v-${self.version}".to_owned())].into_iter().collect();
-        run.external = Some(External::at("https://${env.HOST_NAME}/${env.BASE}"));
+        let certificate = Some("${env.HOST_NAME}".to_owned());
+        run.external = Some(External { certificate, ..External::at("https://${env.HOST_NAME}/${env.BASE}") });
         let mut spec = asking(&file, run, ("HOST_NAME", "${self.environment}.partner.test"));
         let filled = spec.clone().with_port(Some(20_001)).unwrap();
         let external = filled.run.external.clone().unwrap();
         assert_eq!(external.address, "https://production.partner.test/v-1.4.0");
+        assert_eq!(external.certificate.as_deref(), Some("production.partner.test"));
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
             SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
-        assert_eq!(written.format, FORMAT_OF_RELAY);
+        assert_eq!(written.format, FORMAT);
         let told: External = serde_json::from_str(&written.process_variables()[VARIABLE]).unwrap();
         assert_eq!(told, external);
         spec.filled.clear();

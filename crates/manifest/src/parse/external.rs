@@ -19,14 +19,16 @@ const ADDRESS: &str =
     "address = \"https://api.partner.test/v1\", or \"${env.PARTNER_URL}\" with a value for each environment";
 const CA: &str =
     "ca = \"partner-ca.pem\"; the only authorities that it is believed by, a file of the artifact";
+const CERTIFICATE: &str = "certificate = \"${env.PARTNER_IDENTITY}\"; a secret of each environment with the certificate and its key as PEM";
 const CONNECT: &str = "connect_timeout = \"4s\"";
 const TIMEOUT: &str = "timeout = \"20s\"; how long it may take to begin an answer";
 const CLIENTS: &str = "clients = \"told\"; it learns who asked";
 const VERSION: &str = "version = { path = \"/version\", field = \"version\" }";
 /// What no other kind has; `timeout` is that of a job there.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 6] = [
     ("address", ADDRESS),
     ("ca", CA),
+    ("certificate", CERTIFICATE),
     ("connect_timeout", CONNECT),
     ("clients", CLIENTS),
     ("version", VERSION),
@@ -72,8 +74,15 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     let address = table.require("address", ADDRESS).and_then(|field| address(&field, scope));
     let ca = table.get("ca", CA).and_then(|field| field.parse());
+    let certificate = table.get("certificate", CERTIFICATE);
+    if let (Some(field), Some(address)) = (&certificate, &address)
+        && address.starts_with("http://")
+    {
+        field.wrong_because("nothing is shown without TLS", "address = \"https://...\"");
+    }
     let external = External {
         ca,
+        certificate: certificate.and_then(|field| self::certificate(&field, scope)),
         connect_ms: bounded(&table, ("connect_timeout", CONNECT), MAX_CONNECT_MS)
             .unwrap_or(External::at("").connect_ms),
         timeout_ms: bounded(&table, ("timeout", TIMEOUT), MAX_TIMEOUT_MS),
@@ -142,6 +151,24 @@ fn address(field: &Field<'_>, scope: &Scope<'_>) -> Option<String> {
         .ok()?;
     if found.iter().any(Reference::names_its_port) {
         field.wrong_because("requests would go back to where they come from", ADDRESS);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads what is shown, which is never written here.
+fn certificate(field: &Field<'_>, scope: &Scope<'_>) -> Option<String> {
+    let text = field.text()?;
+    let hint = || format!("there are {}", reference::known_names(scope).join(", "));
+    let found = reference::check(text, Reader::File, scope)
+        .map_err(|error| field.wrong_because(error, hint()))
+        .ok()?;
+    let [Reference::Variable(_)] = found.as_slice() else {
+        field.wrong_because("it is one variable, and no text: a manifest is no place for a key", CERTIFICATE);
+        return None;
+    };
+    if !(text.starts_with("${") && text.ends_with('}')) {
+        field.wrong_because("it is one variable, and no text: a manifest is no place for a key", CERTIFICATE);
         return None;
     }
     Some(text.to_owned())

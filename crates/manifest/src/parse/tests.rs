@@ -953,6 +953,21 @@ fn a_service_that_somebody_else_runs_is_read_with_all_that_is_said_of_it() {
     assert_eq!((version.path.as_str(), version.field.as_deref()), ("/version", Some("build.version")));
     assert_eq!(run.health, lockstep_domain::external::External::usual_health());
     assert!(run.kind.is_web() && run.command.is_empty());
+    assert_eq!(external.certificate, None);
+    let with = |more: &str| {
+        let text = format!("name = \"partner\"\n[run]\nkind = \"external\"\n{more}\n");
+        parse(&text, "lockstep.toml").map(|it| it.run.external.unwrap().certificate)
+    };
+    let shown = "address = \"https://api.partner.test\"\ncertificate = \"${env.PARTNER_IDENTITY}\"";
+    assert_eq!(with(shown).unwrap().as_deref(), Some("${env.PARTNER_IDENTITY}"));
+    for (more, words) in [
+        ("address = \"https://a\"\ncertificate = \"-----BEGIN\"", "a manifest is no place for a key"),
+        ("address = \"https://a\"\ncertificate = \"x${env.A}\"", "a manifest is no place for a key"),
+        ("address = \"http://a\"\ncertificate = \"${env.A}\"", "nothing is shown without TLS"),
+    ] {
+        let problems: Vec<_> = with(more).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && problems[0].contains(words), "{problems:?}");
+    }
     let table = "name = \"partner\"\n[run]\nkind = \"external\"\naddress = \"${env.PARTNER_URL}\"\n[run.version]\npath = \"/version\"\n";
     assert_eq!(parse(table, "lockstep.toml").unwrap().run.external.unwrap().version.unwrap().field, None);
 }

@@ -333,12 +333,9 @@ fn saying(mut run: RunSpec) -> RunSpec {
     if run.listens_on().is_none() || (!run.protocol.is_http() && (is_asked || run.kind.is_web())) {
         run.protocol = Protocol::Http1;
     }
-    // A check of health speaks HTTP/2 only where nothing comes before it, and has no certificate to show.
+    // A check of health has no certificate to show.
     let shows = run.approach.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
-    if run.listens_on().is_none() || (is_asked && (shows || run.protocol == Protocol::H2c)) {
-        run.approach = Approach::default();
-    }
-    if matches!(run.health.probe, Probe::Grpc { .. }) {
+    if run.listens_on().is_none() || (is_asked && shows) {
         run.approach = Approach::default();
     }
     run
@@ -739,8 +736,10 @@ fn external() -> impl Strategy<Value = External> {
     let version = ("(/[a-z]{1,5}){1,2}", option::of("[a-z]{1,4}(\\.[a-z]{1,4})?"))
         .prop_map(|(path, field)| VersionQuestion { path, field });
     let times = (1..60_000_u64, option::of(1..86_400_000_u64));
-    (address, option::of(path()), times, clients, option::of(version)).prop_map(
-        |(address, ca, (connect_ms, timeout_ms), clients, version)| External {
+    let certificate = option::of(Just("${env.PARTNER_IDENTITY}".to_owned()));
+    (address, option::of(path()), times, clients, option::of(version), certificate).prop_map(
+        |(address, ca, (connect_ms, timeout_ms), clients, version, certificate)| External {
+            certificate: certificate.filter(|_| !address.starts_with("http://")),
             address,
             ca,
             connect_ms,

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::other::{Other, tls};
+use self::other::{Other, tls, tls_for};
 
 /// A relay that was begun, and what ends it.
 struct Relay {
@@ -391,6 +391,36 @@ async fn tls_is_checked_by_the_file_that_is_named() {
     let tls = relay_in(&external, folder.path()).await.get("/").await;
     assert!(tls.contains("speaks plain HTTP where TLS was expected"), "{tls}");
     assert!(OtherSide::new(&trusting("localhost"), std::path::Path::new("/nowhere")).is_err());
+}
+
+#[tokio::test]
+async fn who_wants_to_know_who_asks_is_shown_the_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = || {
+        let made = rcgen::generate_simple_self_signed(vec!["shop.internal".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let ((certificate, key), (stranger, strange_key)) = (made(), made());
+    let there = tls_for(&["localhost"], OK, Some(&certificate)).await;
+    std::fs::write(folder.path().join("ca.pem"), &there.certificate).unwrap();
+    let showing = |identity: Option<String>| External {
+        ca: Some("ca.pem".parse().unwrap()),
+        certificate: identity,
+        ..External::at(format!("https://localhost:{}", there.port))
+    };
+    for both in [format!("{certificate}{key}"), format!("{key}{certificate}")] {
+        let known = relay_in(&showing(Some(both)), folder.path()).await.get("/").await;
+        assert!(known.ends_with("ok"), "{known}");
+    }
+    for other in [None, Some(format!("{stranger}{strange_key}"))] {
+        let refused = relay_in(&showing(other), folder.path()).await.get("/").await;
+        assert!(refused.starts_with("HTTP/1.1 502 "), "{refused}");
+    }
+    for wrong in [certificate.clone(), key.clone(), format!("{certificate}{strange_key}"), "PEM".to_owned()] {
+        let error = OtherSide::new(&showing(Some(wrong)), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no certificate with its private key"), "{error}");
+        assert!(!error.contains("BEGIN"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -62,13 +62,29 @@ pub(crate) struct Tls {
 
 /// Begins one that answers each connection with the same bytes.
 pub(crate) async fn tls(names: &[&str], bytes: &'static str) -> Tls {
+    tls_for(names, bytes, None).await
+}
+
+/// The same, where only who shows this certificate is answered.
+pub(crate) async fn tls_for(names: &[&str], bytes: &'static str, client: Option<&str>) -> Tls {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let key = rcgen::generate_simple_self_signed(names).unwrap();
     let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config =
-        builder.unwrap().with_no_client_auth().with_single_cert(vec![key.cert.der().clone()], private);
+    let builder = match client {
+        None => builder.unwrap().with_no_client_auth(),
+        Some(pem) => {
+            use rustls::pki_types::pem::PemObject as _;
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let verifier =
+                rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            builder.unwrap().with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = builder.with_single_cert(vec![key.cert.der().clone()], private);
     let acceptor = TlsAcceptor::from(Arc::new(config.unwrap()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
