@@ -357,6 +357,7 @@ impl Control {
             rules: environment.version_rules.all().cloned().collect(),
             rules_ended: environment.version_rules.ended.iter().cloned().collect(),
             said: Self::said_changes(environment),
+            maintenance: environment.maintenance_turns.iter().cloned().collect(),
         })
     }
 

@@ -17,6 +17,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
+use crate::maintenance::{self, MaintenanceTurn};
 use crate::name::{
     Actor, CertificateName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName,
 };
@@ -111,6 +112,9 @@ pub struct Environment {
     /// Rules that give certain requests a version of their own.
     #[serde(default, skip_serializing_if = "VersionRules::is_unused")]
     pub version_rules: VersionRules,
+    /// Which pages of maintenance were set and lifted, the newest last.
+    #[serde(default, skip_serializing_if = "Vector::is_empty")]
+    pub maintenance_turns: Vector<MaintenanceTurn>,
     /// Certificates by name.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub certificates: OrdMap<CertificateName, Certificate>,
@@ -169,6 +173,7 @@ impl Environment {
             resources: OrdMap::new(),
             holds: OrdMap::new(),
             version_rules: VersionRules::default(),
+            maintenance_turns: Vector::new(),
             certificates: OrdMap::new(),
             automatic: OrdMap::new(),
             warm: OrdMap::new(),
@@ -384,7 +389,16 @@ impl Environment {
     }
 
     /// Takes new settings in, also for what is warm now. Folding only.
-    pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings, now: Timestamp) {
+    pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings, by: &Actor, now: Timestamp) {
+        let (before, after) = (&self.settings.gateway_rules.maintenance, &settings.gateway_rules.maintenance);
+        for (page, turn) in maintenance::turns(before, after) {
+            // Without its body, which may be long.
+            let (number, page, by) = (page.number, page.to_string(), by.clone());
+            self.maintenance_turns.push_back(MaintenanceTurn { number, page, turn, at: now, by });
+        }
+        while self.maintenance_turns.len() > maintenance::MAX_TURNS {
+            self.maintenance_turns.pop_front();
+        }
         let before = self.settings.warm_ms;
         let left = |until: &Timestamp| Timestamp(until.0.saturating_sub(before));
         for kept in [&mut self.warm, &mut self.prepared] {

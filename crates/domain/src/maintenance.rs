@@ -9,17 +9,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::name::ServiceName;
+use crate::name::{Actor, ServiceName};
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::routes::actions::{ActionError, Respond};
 use crate::routes::{PathType, RouteRule, host_is_of, path_is_under};
+use crate::time::Timestamp;
 use crate::version::VersionNumber;
 
 /// The format that a gateway must take where there is maintenance.
 pub const FORMAT_WITH_MAINTENANCE: u32 = 19;
 /// Most pages of an environment: each of a service is looked at for each of its requests.
 pub const MAX_PAGES: usize = 20;
+/// Most turns that are remembered: of the pages of an environment, each at its beginning and its end.
+pub const MAX_TURNS: usize = 100;
 /// Longest time after which clients are told to come again.
 pub const MAX_RETRY_AFTER_S: u64 = 30 * 24 * 60 * 60;
 
@@ -46,6 +49,41 @@ pub struct MaintenancePage {
     /// After how many seconds they are told to come again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+}
+
+/// What became of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// Clients get it from then on.
+    Set,
+    /// They get it no more.
+    Lifted,
+}
+
+/// That a page was set, or lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MaintenanceTurn {
+    /// The number of the page.
+    pub number: u32,
+    /// Instead of what clients get it, and its status.
+    pub page: String,
+    /// What became of it.
+    pub turn: Turn,
+    /// When.
+    pub at: Timestamp,
+    /// Who said so.
+    pub by: Actor,
+}
+
+/// Returns what became of pages when others are in force: those that are lifted first.
+pub fn turns<'a>(
+    before: &'a [MaintenancePage],
+    after: &'a [MaintenancePage],
+) -> impl Iterator<Item = (&'a MaintenancePage, Turn)> {
+    let not_in = |others: &'a [MaintenancePage]| move |page: &&MaintenancePage| !others.contains(page);
+    let lifted = before.iter().filter(not_in(after)).map(|page| (page, Turn::Lifted));
+    lifted.chain(after.iter().filter(not_in(before)).map(|page| (page, Turn::Set)))
 }
 
 /// Why there can be no such page.

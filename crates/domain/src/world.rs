@@ -35,7 +35,7 @@ use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::{NewRule, VersionRule};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 6;
+pub const WORLD_FORMAT: u32 = 7;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -294,7 +294,7 @@ impl World {
         let services = self.services.clone();
         self.with_environment(name, |environment| match event {
             Event::EnvironmentChanged { settings, .. } => {
-                environment.take_settings(settings, at);
+                environment.take_settings(settings, &recorded.actor, at);
                 Ok(())
             }
             Event::FaultsChanged { faults, .. } => {

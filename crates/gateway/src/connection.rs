@@ -24,7 +24,7 @@ use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
 use crate::report::Report;
 use crate::request::{Onward, Request, fields};
-use crate::way::{Desk, Notes, Routed};
+use crate::way::{Desk, Notes, Reporting, Routed};
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -276,7 +276,8 @@ impl Connection {
     fn exchange_in_place(&mut self, prepared: Box<Prepared>) -> impl Future<Output = After> {
         async move {
             let Prepared { facts, routed } = *prepared;
-            let (mut report, delivery) = (Report::begin(), routed.delivery());
+            let delivery = routed.delivery();
+            let mut reporting = Reporting::begin(&self.desk, &self.notes, &delivery, Report::begin());
             let (_place, _admitted) = (routed.place, routed.admitted);
             let exchange = Exchange {
                 client: &mut self.client,
@@ -293,9 +294,10 @@ impl Connection {
                 waiting: routed.waiting,
                 course: Course::default(),
                 delivery: &delivery,
-                report: &mut report,
+                report: reporting.report(),
             };
             let after = exchange.run(routed.pick).await;
+            let mut report = reporting.over();
             self.desk.account(&mut self.notes, &mut report);
             after
         }

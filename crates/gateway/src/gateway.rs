@@ -31,6 +31,8 @@ use crate::worker::Worker;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long the last lines of the access log may take.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// How long requests that are cut off may take to say so.
+const CUT: Duration = Duration::from_secs(1);
 /// How long the last spans may take to reach their collector.
 const SPANS_FLUSH: Duration = Duration::from_secs(5);
 /// However short connections may idle, looking costs.
@@ -327,6 +329,8 @@ impl Gateway {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
         self.workers.iter().for_each(|worker| worker.end());
+        // What is cut off is logged by whoever served it.
+        let _ = tokio::time::timeout(CUT, self.finished()).await;
         if let Some(log) = &self.access {
             log.flush(LOG_FLUSH);
         }

@@ -66,6 +66,8 @@ pub(crate) enum End {
     BrokenOff,
     /// The time that the route gives was over before the end of its answer.
     OutOfTime,
+    /// The gateway ended before it did.
+    Cut,
 }
 
 impl End {
@@ -75,6 +77,7 @@ impl End {
             Self::ClientLeft => "client_left",
             Self::BrokenOff => "broken_off",
             Self::OutOfTime => "out_of_time",
+            Self::Cut => "cut",
         }
     }
 }

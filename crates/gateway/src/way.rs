@@ -54,6 +54,7 @@ use crate::worker::Worker;
 use arrive::Arrival;
 use turned::{Turned, Why};
 
+pub(crate) use account::Reporting;
 pub(crate) use passage::Passage;
 
 /// How often a request is routed again because the table changed under it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::intent::Configuration;
+use lockstep_domain::maintenance::MaintenanceTurn;
 use lockstep_domain::operation::Acceptance;
 use lockstep_domain::variables::Revocation;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
@@ -91,6 +92,9 @@ pub struct History {
     /// What services that somebody else runs came to say of their version without a change here, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<SaidChange>,
+    /// Which pages of maintenance were set and lifted, as far as it is remembered, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<MaintenanceTurn>,
 }
 
 /// What differs between two baselines.

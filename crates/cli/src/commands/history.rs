@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use lockstep_api::types::{BaselineView, History, SaidChange};
 use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::maintenance::{MaintenanceTurn, Turn};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
 use lockstep_domain::{Operation, Timestamp};
@@ -23,7 +24,8 @@ const LONGEST_CELL: usize = 50;
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
 /// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
-/// hundred that ended last. A service that somebody else runs and that came to say another version is among them.
+/// hundred that ended last. Pages of maintenance that were set and lifted (`lockstep maintenance`), the hundred last of these turns, are among them, and
+/// a service that somebody else runs and that came to say another version.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep history production\n  lockstep history production --limit 10")]
 pub(crate) struct Args {
@@ -51,7 +53,9 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let rules = history.rules.iter().map(|rule| (rule.at, rule_row(rule, style)));
     let ended = history.rules_ended.iter().map(|ended| (ended.ended, ended_row(ended, style)));
     let said = history.said.iter().map(|change| (change.at, said_row(change, style)));
-    let beside = reverted.chain(rules).chain(ended).chain(said).filter(|(at, _)| *at >= oldest);
+    let maintained = history.maintenance.iter().map(|turn| (turn.at, maintained_row(turn, style)));
+    let beside =
+        reverted.chain(rules).chain(ended).chain(said).chain(maintained).filter(|(at, _)| *at >= oldest);
     let mut rows: Vec<_> = baselines.chain(beside).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
     let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
@@ -125,6 +129,16 @@ fn ended_row(ended: &EndedRule, style: &Style) -> [String; 6] {
         instead,
         because.clone(),
     ]
+}
+
+fn maintained_row(turn: &MaintenanceTurn, style: &Style) -> [String; 6] {
+    let MaintenanceTurn { number, page, turn, at, by } = turn;
+    let what = match turn {
+        Turn::Set => "set",
+        Turn::Lifted => "lifted",
+    };
+    let what = format!("page {number} of maintenance {what}");
+    ["-".into(), style.ago(*at), by.to_string(), what, printable(page).into_owned(), String::new()]
 }
 
 /// Somebody else changed what they run.

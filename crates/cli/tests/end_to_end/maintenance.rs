@@ -51,6 +51,15 @@ fn clients_get_a_page_instead_of_a_service_or_of_one_version_until_it_is_ended()
     place.run(&["maintenance", "off", "--all", "--env", ENVIRONMENT]);
     let none = place.run(&["maintenance", "list", "--env", ENVIRONMENT]);
     assert!(none.contains("nothing of"), "{none}");
+    let history = place.run(&["history", ENVIRONMENT]);
+    for said in [
+        "page 1 of maintenance set",
+        "page 1 of maintenance lifted",
+        "store: 503, retry-after 3600 s",
+        &format!("store {number}: 200"),
+    ] {
+        assert!(history.contains(said), "{said}: {history}");
+    }
 
     let unknown = place.fail(&["maintenance", "on", "nobody", "--env", ENVIRONMENT], 4);
     assert!(unknown.contains("does not run in"), "{unknown}");

@@ -16,6 +16,7 @@ mod instances;
 mod jobs;
 mod keys;
 mod looking_first;
+mod maintained;
 mod mirrors;
 mod planning;
 mod processes;

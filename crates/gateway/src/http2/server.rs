@@ -34,7 +34,7 @@ use crate::problem::{Next, Problem};
 use crate::relay::AnswerSink;
 use crate::report::{End, Report};
 use crate::request::{MAX_HEAD, Request, join_cookies};
-use crate::way::{Desk, Notes, Routed};
+use crate::way::{Desk, Notes, Reporting, Routed};
 use crate::wire::Wire;
 
 /// How long the end of a connection may take when nothing is under way any more.
@@ -233,6 +233,8 @@ async fn exchange(
 ) {
     let (_place, _admitted) = (routed.place, routed.admitted);
     let (mut deadline, delivery) = (Deadline::after(facts.waits.answer), Delivery::default());
+    let began = std::mem::replace(report, Report::begin());
+    let mut reporting = Reporting::begin(desk, notes, &delivery, began);
     let exchange = Exchange {
         client,
         deadline: &mut deadline,
@@ -248,10 +250,11 @@ async fn exchange(
         waiting: routed.waiting,
         course: Course::default(),
         delivery: &delivery,
-        report,
+        report: reporting.report(),
     };
     // What happens to a connection afterwards is nothing to a stream.
     let _ = exchange.run(routed.pick).await;
+    *report = reporting.over();
 }
 
 async fn refuse(

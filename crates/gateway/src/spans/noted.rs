@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::priority::Priority;
 use lockstep_domain::{EnvironmentName, InstanceId, ServiceName};
 
 use crate::counts::Counts;
@@ -97,6 +98,7 @@ pub(crate) struct Ended {
     pub(crate) is_degraded: bool,
     pub(crate) is_mirrored: bool,
     pub(crate) fault: Option<Met>,
+    pub(crate) priority: Priority,
 }
 
 /// A connection that is over.

@@ -140,6 +140,9 @@ fn own(noted: &Noted, ended: &Ended, attributes: &mut Attributes) {
     attributes.flag("lockstep.shielded", ended.is_shielded);
     attributes.flag("lockstep.degraded", ended.is_degraded);
     attributes.flag("lockstep.mirrored", ended.is_mirrored);
+    if !ended.priority.is_usual() {
+        attributes.text("lockstep.priority", ended.priority.word());
+    }
     if let Some(met) = ended.fault {
         attributes.number("lockstep.fault", met.number);
         met.delay().into_iter().for_each(|delay| attributes.number("lockstep.delay_ms", delay.as_millis()));

@@ -4,10 +4,13 @@ use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::CALLER_PATH_PREFIX;
 
 use super::{Desk, Notes, Rare};
+use std::time::Duration;
+
 use crate::access::{Asked, Parties};
+use crate::leaving::Delivery;
 use crate::peer::Origin;
 use crate::problem::Problem;
-use crate::report::Report;
+use crate::report::{End, Report};
 use crate::request::Request;
 use crate::trace::trace_id;
 
@@ -72,7 +75,13 @@ impl Desk {
             let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
             self.environment.calls(self.worker.index).count(point, callee, report.status);
         }
-        let (Some(log), Some(asked)) = (&self.worker.access, &mut notes.asked) else { return };
+        self.log(notes, report, took);
+        notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
+    }
+
+    /// Writes the line of a request, where there is a log.
+    fn log(&self, notes: &Notes, report: &Report, took: Duration) {
+        let (Some(log), Some(asked)) = (&self.worker.access, &notes.asked) else { return };
         let instance = report.instance.as_ref().map(|instance| instance.name());
         let environment = self.environment.name().as_str();
         let caller = self.peer.point().map(|point| point.instance.as_str());
@@ -80,6 +89,39 @@ impl Desk {
         let client = self.peer.text();
         let parties = Parties { environment, client, caller, tls, instance: instance.as_deref() };
         log.note(parties, asked, report, took);
-        **asked = Asked::default();
+    }
+}
+
+/// What becomes of a request while it is served. Where the gateway ends before it does it is logged all the same.
+#[derive(Debug)]
+pub(crate) struct Reporting<'d> {
+    desk: &'d Desk,
+    notes: &'d Notes,
+    delivery: &'d Delivery,
+    report: Option<Report>,
+}
+
+impl<'d> Reporting<'d> {
+    pub(crate) fn begin(desk: &'d Desk, notes: &'d Notes, delivery: &'d Delivery, report: Report) -> Self {
+        Self { desk, notes, delivery, report: Some(report) }
+    }
+
+    /// Returns the report that is written.
+    pub(crate) fn report(&mut self) -> &mut Report {
+        self.report.get_or_insert_with(Report::begin)
+    }
+
+    /// Ends with the request.
+    pub(crate) fn over(mut self) -> Report {
+        self.report.take().unwrap_or_else(Report::begin)
+    }
+}
+
+impl Drop for Reporting<'_> {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take() {
+            let report = Report { end: End::Cut, bytes: self.delivery.bytes(), ..report };
+            self.desk.log(self.notes, &report, report.began.elapsed());
+        }
     }
 }

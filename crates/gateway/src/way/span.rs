@@ -97,6 +97,7 @@ impl Desk {
             is_degraded: report.degraded,
             is_mirrored: report.mirrored,
             fault: report.fault,
+            priority: report.priority,
         };
         spans.send(Box::new(Record::Request(noted, hops, ended)));
     }

@@ -390,3 +390,40 @@ fn half_a_head_does_not_hold_the_end_up() {
     runtime.block_on(running.gateway.shutdown(Duration::from_secs(60)));
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_request_that_is_cut_at_the_end_of_the_grace_has_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let instance = Instance::start(|request, stream| {
+        if request.target() == "/half" {
+            raw(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")?;
+        }
+        // Nothing more, until the gateway goes away.
+        let _ = stream.read(&mut [0]);
+        Ok(Then::Close)
+    });
+    let (gateway, address) = logged(&path, false);
+    gateway.apply(table(1, &[stable(0, &[("one", instance.address)])])).unwrap();
+    let mut half = Client::connect(address);
+    half.send("GET /half HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    crate::support::read_head(half.reader()).unwrap();
+    let mut never = Client::connect(address);
+    never.send("GET /never HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let caller = crate::streams::support::Caller::connect(address).await;
+        let asked = crate::streams::support::request("GET", "/stream").body(()).unwrap();
+        let _stream = caller.begin(asked, true).await.unwrap();
+        wait_until("all are asked", || instance.served() == 3);
+        gateway.shutdown(Duration::ZERO).await;
+    });
+    let lines = lines(&path, 3);
+    assert_eq!(lines.len(), 3);
+    for (asked, status) in [("/half", 200), ("/never", 0), ("/stream", 0)] {
+        let line = lines.iter().find(|line| line["path"] == asked).unwrap();
+        assert_eq!((line["status"].as_u64(), line["end"].as_str()), (Some(status), Some("cut")), "{line}");
+        assert_eq!((line["instance"].as_str(), line["version"].as_str()), (Some("one"), Some("shop@1.0.0")));
+        assert_eq!(line["bytes"].as_u64().unwrap() > 0, status == 200, "{line}");
+    }
+}

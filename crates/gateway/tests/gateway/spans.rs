@@ -240,6 +240,45 @@ fn each_instance_that_is_asked_has_a_span_and_is_told_its_own() {
 }
 
 #[test]
+fn of_two_instances_that_are_asked_at_once_each_has_a_span_and_the_one_that_is_overtaken_no_error() {
+    let collector = Collector::start();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let one = || {
+        let seen = Arc::clone(&seen);
+        Instance::start(move |request, stream| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(request.header("traceparent").unwrap().to_owned());
+            if seen.len() > 1 {
+                return answer(stream, 200, b"");
+            }
+            drop(seen);
+            // Until it is told that it is not waited for.
+            let _ = stream.read(&mut [0]);
+            Ok(Then::Close)
+        })
+    };
+    let (first, second) = (one(), one());
+    let arms = [stable(0, &[("shop-1", first.address), ("shop-2", second.address)])];
+    let running = with(collector.config(), &arms);
+    let policy = serde_json::json!({ "hedge": { "after_ms": 20 }, "priority": "low" });
+    running.gateway.apply(crate::policies::asking(table(2, &arms), &policy)).unwrap();
+    assert_eq!(running.client().get("/", "k").unwrap().status(), 200);
+    let spans = collector.spans(3);
+    let (server, tries) = (server(&spans), clients(&spans));
+    assert_eq!((server.says("lockstep.hedged"), server.says("lockstep.priority")), ("won", "low"));
+    let said =
+        |span: &Span| ["http.response.status_code", "error.type"].map(|name| span.says(name).to_owned());
+    assert_eq!(
+        (said(tries[0]), said(tries[1])),
+        (["", ""].map(str::to_owned), ["200", ""].map(str::to_owned))
+    );
+    assert!(!tries[0].is_error && tries[0].nanos >= 20_000_000);
+    for (told, span) in seen.lock().unwrap().iter().zip(&tries) {
+        assert_eq!(parted(told), ["00", &server.trace, &span.id, "03"]);
+    }
+}
+
+#[test]
 fn what_the_gateway_answers_itself_is_one_span_that_says_so() {
     let collector = Collector::start();
     let gone = Instance::named("gone");
