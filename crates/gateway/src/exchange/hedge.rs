@@ -145,7 +145,7 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
                 Err(HearError::Overtaken)
             }
             Ok(heard) => {
-                self.failed(&second, heard.err());
+                self.failed(&second, heard.as_ref().err());
                 drop((second, owed));
                 self.is_first(first.await, None)
             }
@@ -235,7 +235,7 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
     }
 
     /// The other one failed. A kept connection that it had just closed says nothing.
-    fn failed(&mut self, second: &Second<O>, error: Option<HearError>) {
+    fn failed(&mut self, second: &Second<O>, error: Option<&HearError>) {
         let was_kept = matches!(&second.line, Line::Connection(loan) if loan.origin() != Origin::New);
         if !(was_kept && matches!(error, Some(HearError::Closed))) {
             let attempt = Attempt { endpoint: &second.endpoint, ..*self.attempt };
