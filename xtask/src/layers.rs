@@ -64,6 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-judge",
             "lockstep-judge",
             "lockstep-manifest",
+            "lockstep-migrate",
             "lockstep-monitor",
             "lockstep-pipeline",
             "lockstep-reach",

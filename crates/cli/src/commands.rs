@@ -17,6 +17,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod contract;
 pub(crate) mod data;
+pub(crate) mod database;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod environment;

@@ -1,5 +1,6 @@
 //! What all commands that change an environment share: their options, asking the server, waiting, and the last words.
 
+pub(crate) mod database;
 pub(crate) mod outcome;
 pub(crate) mod plan_text;
 pub(crate) mod strategy;
@@ -152,6 +153,20 @@ impl Change {
     pub(crate) fn secrets(mut self, secrets: BTreeMap<String, String>) -> Self {
         self.request.secrets = secrets;
         self
+    }
+
+    /// Returns what is wanted.
+    pub(crate) fn intent(&self) -> &Intent {
+        &self.request.intent
+    }
+
+    /// Returns the plan that the change would have.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) fn dry_run(&self, ctx: &Context) -> Result<Option<Plan>, Failure> {
+        let request = OperationRequest { mode: Mode::DryRun, ..self.request.clone() };
+        Ok(ctx.client.operate(&self.environment, &request)?.plan)
     }
 
     /// Asks for the change and waits for its end, without saying what became of it.

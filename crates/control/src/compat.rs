@@ -6,6 +6,7 @@ use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelatio
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
 use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
+use lockstep_domain::plan::{contracted, unknown_outside};
 use lockstep_domain::resource::needs;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::variables::of_way_back;
@@ -158,6 +159,20 @@ impl Control {
         }
         let live = running(&reference.service).filter(|live| live.number != version.number);
         let (mut after, mut one_way) = (None, Vec::new());
+        let entries = environment.entries();
+        let live_number = live.map(|live| live.number.clone());
+        let gone =
+            contracted(world, environment, reference, entries).into_iter().map(|refusal| refusal.to_string());
+        let outside = live.filter(|live| live.number > version.number);
+        let outside =
+            outside.into_iter().flat_map(|live| unknown_outside(live, version)).map(|(database, name)| {
+                format!("`{name}` of database `{database}` contracts and is applied outside of Lockstep")
+            });
+        for reason in gone.chain(outside) {
+            let reasons = vec![reason];
+            let pair = Pair { verdict: Verdict::Breaking, basis: Basis::Contract, reasons, promised: false };
+            checks.push(check(CompatRelation::Database, &reference.service, live_number.clone(), pair));
+        }
         if let Some(live) = live {
             let database = relation.database(live, version).map(|found| (found.way, found.answer));
             one_way.extend(database.iter().flat_map(|(_, answer)| answer.one_way.clone()));

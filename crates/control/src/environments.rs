@@ -34,7 +34,7 @@ use crate::clock::wall;
 use crate::entry::{changed_entry, check_change, check_entry};
 use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::gateways::keys_taken_along;
-use crate::{Control, internal, lock, not_found, ourselves, schedules, services, traffic};
+use crate::{Control, databases, internal, lock, not_found, ourselves, schedules, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
 pub(crate) const MAX_ENVIRONMENTS: usize = 100;
@@ -258,6 +258,7 @@ impl Control {
             gateways: self.gateway_views(name),
             data: tokio::task::block_in_place(|| self.data_folders_shown(name)),
             schedules: schedules::views(environment),
+            databases: databases::views(&world, environment),
             exposed: tokio::task::block_in_place(|| self.exposed(&world, name)),
             limits: tokio::task::block_in_place(|| self.limited(&world, name)),
             unprotected: self.unprotected(),

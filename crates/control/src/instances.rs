@@ -26,6 +26,7 @@ use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError,
 use lockstep_site::Site;
 
 use crate::callers::ADDRESS_VARIABLE;
+use crate::databases::run_of_step;
 use crate::random::random_hex;
 use crate::{Adopt, Control, internal, lock, not_found, ourselves};
 
@@ -78,7 +79,7 @@ impl Control {
         planned: &PlannedJob,
         run: &InstanceId,
     ) {
-        self.launch_as(environment, &planned.arm, run.clone(), Some(planned.job.clone()));
+        self.launch_as(environment, &planned.arm, run.clone(), Some(planned.clone()));
     }
 
     fn launch_as(
@@ -86,8 +87,9 @@ impl Control {
         environment: &Environment,
         arm: &Arm,
         id: InstanceId,
-        job: Option<JobName>,
+        planned: Option<PlannedJob>,
     ) {
+        let job = planned.as_ref().map(|planned| planned.job.clone());
         let instance = Instance {
             id: id.clone(),
             environment: environment.name.clone(),
@@ -96,13 +98,13 @@ impl Control {
             address: None,
             since: self.ledger.now(),
             restarts: 0,
-            job: job.clone(),
+            job,
             resource: None,
         };
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());
         self.spawn(async move {
-            if let Err(failed) = control.start(&environment, &arm, id.clone(), job).await {
+            if let Err(failed) = control.start(&environment, &arm, id.clone(), planned).await {
                 let NotStarted { reason, fault } = &failed;
                 tracing::warn!(instance = %id, reason, ?fault, "an instance could not be started");
                 control.give_up(&environment.name, &id, failed);
@@ -116,7 +118,7 @@ impl Control {
         environment: &Environment,
         arm: &Arm,
         id: InstanceId,
-        job: Option<JobName>,
+        planned: Option<PlannedJob>,
     ) -> Result<(), NotStarted> {
         let world = self.ledger.world();
         let version = world
@@ -125,7 +127,7 @@ impl Control {
         let _not_removed_meanwhile = self.unpacked.read().await;
         self.unpack(version.artifact.digest).await?;
         // What going back takes is measured, and what is gone back to is unpacked.
-        if job.is_none() {
+        if planned.is_none() {
             self.starts.begin(&id);
         }
         let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
@@ -136,8 +138,8 @@ impl Control {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
-            run: self.served(run_of(version, arm, job.as_ref())?, version, arm)?,
-            job,
+            run: self.run(version, arm, planned.as_ref())?,
+            job: planned.map(|planned| planned.job),
             variables,
             filled,
             urls,
@@ -160,15 +162,27 @@ impl Control {
         self.driver.start(spec).await.map_err(NotStarted::from)
     }
 
+    /// How the process of an arm is run, or a job of it, or a step at a database.
+    fn run(&self, version: &Version, arm: &Arm, planned: Option<&PlannedJob>) -> Result<RunSpec, NotStarted> {
+        if let Some(step) = planned.filter(|planned| planned.database.is_some()) {
+            let run = run_of_step(version, step, self.own_program()?);
+            return run.ok_or_else(|| NotStarted::of_host("the version does not bring the database"));
+        }
+        self.served(run_of(version, arm, planned.map(|planned| &planned.job))?, version, arm)
+    }
+
+    fn own_program(&self) -> Result<&str, NotStarted> {
+        let program = self.config.supervisor.first().and_then(|program| program.to_str());
+        program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))
+    }
+
     /// Fills in the command of what Lockstep serves or passes on by itself: its own program. What it is told of files tells them apart
     /// from those of every other version and configuration.
     fn served(&self, run: RunSpec, version: &Version, arm: &Arm) -> Result<RunSpec, NotStarted> {
         if run.static_files.is_none() && run.external.is_none() {
             return Ok(run);
         }
-        let program = self.config.supervisor.first().and_then(|program| program.to_str());
-        let program =
-            program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))?;
+        let program = self.own_program()?;
         let command = match &run.static_files {
             None => External::command(program),
             Some(files) => {

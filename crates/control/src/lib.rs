@@ -13,6 +13,7 @@ mod collect;
 mod compat;
 mod contracts;
 mod data;
+mod databases;
 mod dismiss;
 mod editions;
 mod entry;

@@ -25,6 +25,7 @@ use lockstep_domain::{
 use self::needs::Searched;
 use self::taking_back::{is_taken_back, taking_back};
 use self::waiting::Waiting;
+use crate::databases::approved;
 use crate::environments::is_ready;
 use crate::ledger::is_as_seen;
 use crate::secrets::MAX_SECRET_BYTES;
@@ -119,6 +120,7 @@ impl Control {
                 }
                 Decision::Begins { ended, plan } => (ended, *plan),
             };
+            approved(&plan, &request.intent, environment)?;
             let operation = begin(world, actor, environment, request, plan, now);
             let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
             let released = released

@@ -159,6 +159,7 @@ impl Control {
         self.gateway.keep_listeners(name);
         self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
+        observed.databases = self.told_by_steps(environment, &observed);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);

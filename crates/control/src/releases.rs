@@ -1,6 +1,7 @@
 //! Releases: from a commit to a recorded version, through the pipeline.
 
 mod chosen;
+mod databases;
 mod earlier;
 mod gate;
 mod given;
@@ -230,6 +231,7 @@ impl Control {
             }
             None => (checked.manifest.run.clone(), checked.manifest.processes.clone(), None),
         };
+        let databases = self.databases_of(&checked.manifest.databases, built.artifact.digest, &run)?;
         let version = Version {
             number: decided.next.number.clone(),
             commit: checked.commit.to_string(),
@@ -247,6 +249,7 @@ impl Control {
             criticality: checked.manifest.criticality,
             requires: decided.requires,
             resources: checked.manifest.resources.clone(),
+            databases,
             contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),
             changelog: standing.changelog.clone(),

@@ -4,7 +4,10 @@
 //! was told to do it. Invariant: a migration that contracts runs only where nobody needs the old form, or after somebody said yes to
 //! exactly what it takes.
 
+mod contraction;
 mod known;
+mod need;
+mod seen;
 mod step;
 
 use std::fmt;
@@ -12,11 +15,17 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::SqlDialect;
 use crate::digest::Digest;
 use crate::name::DatabaseName;
+use crate::version::VersionRef;
 use crate::work_path::WorkPath;
 
+pub use contraction::{Contraction, unapproved};
 pub use known::{KnownDatabase, Recorded, Told};
+pub use need::brought;
+pub(crate) use need::{Users, contraction, in_force, moved};
+pub(crate) use seen::seen;
 pub use step::{Act, DatabaseRun, Step, TOLD_FILE, WORD};
 
 /// Most migrations of one database; projects of ten years have some hundreds, and each is named in each record of a level.
@@ -27,6 +36,8 @@ pub const MAX_MIGRATION_NAME: usize = 200;
 pub const USUAL_TIMEOUT_MS: u64 = 10 * 60 * 1_000;
 /// How long a statement waits for a lock where a manifest does not say: whoever needs the table meanwhile waits behind it.
 pub const USUAL_LOCK_MS: u64 = 10_000;
+/// What stands in the command of a program for the last migration that may run.
+pub const TO: &str = "{to}";
 /// The variable that has the address where a manifest does not say.
 pub const USUAL_VARIABLE: &str = "DATABASE_URL";
 
@@ -43,10 +54,24 @@ pub struct Database {
     pub applied: Applied,
     /// The variable of the service that holds its address.
     pub variable: String,
+    /// In which SQL they are written, where it is not to be guessed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<SqlDialect>,
     /// How long one run of migrations may take.
     pub timeout_ms: u64,
     /// How long a statement may wait for a lock.
     pub lock_ms: u64,
+}
+
+impl Database {
+    /// Tells whether a part of what is missing cannot be applied by itself.
+    #[must_use]
+    pub fn cannot_stop(&self) -> bool {
+        match &self.applied {
+            Applied::ByProgram { apply, .. } => !apply.iter().any(|word| word.contains(TO)),
+            Applied::ByLockstep | Applied::Elsewhere => false,
+        }
+    }
 }
 
 /// Who applies the migrations of a database.
@@ -145,3 +170,16 @@ impl VersionDatabase {
         self.database.applied != Applied::Elsewhere
     }
 }
+
+/// Names a version that needs a form of a database.
+#[must_use]
+pub fn list(versions: &[VersionRef]) -> String {
+    let shown: Vec<_> = versions.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+    match versions.len().saturating_sub(MAX_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// Most versions that one sentence names.
+const MAX_SHOWN: usize = 8;

@@ -11,6 +11,7 @@ use crate::acme::Automatic;
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::certificate::Certificate;
+use crate::database::KnownDatabase;
 use crate::entry::EntrySettings;
 use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
@@ -19,7 +20,8 @@ use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
 use crate::maintenance::{self, MaintenanceTurn};
 use crate::name::{
-    Actor, CertificateName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName,
+    Actor, CertificateName, DatabaseName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName,
+    StageName,
 };
 use crate::operation::{Acceptance, NewConfiguration, NewReplicas, Operation, Phase};
 use crate::resource::Resource;
@@ -107,6 +109,9 @@ pub struct Environment {
     /// Databases and the like that services here work with.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub resources: OrdMap<ResourceName, Resource>,
+    /// What is known of databases whose migrations are moved here.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub databases: OrdMap<DatabaseName, KnownDatabase>,
     /// Versions that nothing brings here again until someone releases the hold.
     pub holds: OrdMap<VersionRef, Hold>,
     /// Rules that give certain requests a version of their own.
@@ -171,6 +176,7 @@ impl Environment {
             replicas: OrdMap::new(),
             process_replicas: OrdMap::new(),
             resources: OrdMap::new(),
+            databases: OrdMap::new(),
             holds: OrdMap::new(),
             version_rules: VersionRules::default(),
             maintenance_turns: Vector::new(),

@@ -12,6 +12,7 @@ use crate::acme::{AcmeRequest, Progress};
 use crate::baseline::OperationId;
 use crate::branch::BranchPolicy;
 use crate::certificate::CertificateFacts;
+use crate::database::Told;
 use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
@@ -273,6 +274,9 @@ pub enum Event {
         /// What went wrong; `None` where its program ended with 0.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
+        /// What it found, where it was a step at a database.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<Box<Told>>,
     },
     /// The schedule of a job of what runs is followed, or another one, or none any more.
     ScheduleChanged {

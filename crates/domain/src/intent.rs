@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{ConfigRevision, InstanceId};
-use crate::name::{EnvironmentName, JobName, ProcessName, ServiceName};
+use crate::name::{DatabaseName, EnvironmentName, JobName, ProcessName, ServiceName};
 use crate::reference::has_references;
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -110,10 +110,46 @@ pub enum Intent {
         /// The job.
         job: JobName,
     },
+    /// Do something at a database, and move nothing.
+    Database {
+        /// Which.
+        database: DatabaseName,
+        /// What.
+        wish: DatabaseWish,
+        /// By which version it is reached; by one in force where none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionRef>,
+    },
     /// Take services out of the environment.
     Remove {
         /// Which.
         services: Vec<ServiceName>,
+    },
+}
+
+/// What is wanted of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "wish", rename_all = "snake_case")]
+pub enum DatabaseWish {
+    /// See which migrations it has.
+    Look,
+    /// Apply what contracts.
+    Contract {
+        /// The word of what it takes, as a plan showed it; only a plan is made without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved: Option<String>,
+    },
+    /// Take migrations as done that were done by other means.
+    Adopt {
+        /// The last one.
+        through: String,
+    },
+    /// Say what became of a migration that died half-way.
+    Settle {
+        /// Which.
+        migration: String,
+        /// Whether it is done; otherwise it runs again.
+        done: bool,
     },
 }
 
@@ -150,6 +186,17 @@ impl fmt::Display for Intent {
             }
             Self::RollBackEnvironment { to, config } => write!(f, "roll back to baseline {to}{config}"),
             Self::UseConfiguration { service, revision } => write!(f, "use {revision} of {service}"),
+            Self::Database { database, wish, .. } => match wish {
+                DatabaseWish::Look => write!(f, "look at database {database}"),
+                DatabaseWish::Contract { .. } => write!(f, "contract database {database}"),
+                DatabaseWish::Adopt { through } => write!(f, "adopt database {database} up to {through}"),
+                DatabaseWish::Settle { migration, done: true } => {
+                    write!(f, "settle {migration} of database {database} as done")
+                }
+                DatabaseWish::Settle { migration, done: false } => {
+                    write!(f, "settle {migration} of database {database} as not done")
+                }
+            },
             Self::Undo => f.write_str("undo"),
             Self::Configure { service, set, unset } => {
                 let keys: Vec<_> = set.keys().chain(unset).map(String::as_str).collect();

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approach::Approach;
+use crate::database::{Act, DatabaseRun, VersionDatabase};
 use crate::instance::{Arm, InstanceId};
 use crate::limits::Limits;
 use crate::name::JobName;
@@ -87,6 +88,22 @@ impl Job {
         self.command.iter().chain(self.variables.values())
     }
 
+    /// Returns how a step at a database is run: as a job of its version, by a program that is no part of it.
+    #[must_use]
+    pub fn at_database(planned: &PlannedJob, command: Vec<String>, of: &RunSpec) -> RunSpec {
+        let job = Self {
+            name: planned.job.clone(),
+            when: planned.when,
+            command: Vec::new(),
+            variables: BTreeMap::new(),
+            timeout_ms: planned.timeout_ms,
+            schedule: None,
+            limits: Limits::default(),
+        };
+        // What it is told is no text of a manifest, so nothing in it is filled in.
+        RunSpec { command, image: None, ..job.run(of) }
+    }
+
     /// Returns how it is run: like an instance of its version that ends by itself and is not started again.
     #[must_use]
     pub fn run(&self, of: &RunSpec) -> RunSpec {
@@ -130,19 +147,39 @@ pub struct PlannedJob {
     pub when: When,
     /// How long it may run.
     pub timeout_ms: u64,
+    /// What it does at a database, where it is a step of Lockstep there and no program of the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Box<DatabaseRun>>,
 }
 
 impl PlannedJob {
     /// Plans a job.
     #[must_use]
     pub fn of(arm: &Arm, job: &Job) -> Self {
-        Self { arm: arm.clone(), job: job.name.clone(), when: job.when, timeout_ms: job.timeout_ms }
+        let (job, when, timeout_ms) = (job.name.clone(), job.when, job.timeout_ms);
+        Self { arm: arm.clone(), job, when, timeout_ms, database: None }
+    }
+
+    /// Plans a step at a database that a version brings.
+    #[must_use]
+    pub fn at_database(arm: &Arm, of: &VersionDatabase, run: DatabaseRun, when: When) -> Self {
+        let timeout_ms = of.database.timeout_ms;
+        Self { arm: arm.clone(), job: run.job(), when, timeout_ms, database: Some(Box::new(run)) }
     }
 }
 
 impl fmt::Display for PlannedJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "job `{}` of {}", self.job, self.arm.version_ref())
+        let version = self.arm.version_ref();
+        match self.database.as_deref() {
+            None => write!(f, "job `{}` of {version}", self.job),
+            Some(DatabaseRun { database, act: Act::Look, .. }) => {
+                write!(f, "look at database `{database}` by {version}")
+            }
+            Some(DatabaseRun { database, .. }) => {
+                write!(f, "migration of database `{database}` of {version}")
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! run is ever started; one that is gone without having ended is not tried again.
 
 use crate::action::KILLED_WITHIN_MS;
+use crate::database::Told;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::Cause;
@@ -95,9 +96,9 @@ fn running(
     now: Timestamp,
 ) -> Due {
     match end_seen(run, observed) {
-        Some(failure) => Due::Record(Box::new(ended(operation, run, failure))),
+        Some(failure) => Due::Record(Box::new(ended(operation, run, failure, told(run, observed)))),
         None if now >= given_up_at(planned, run) => {
-            Due::Record(Box::new(ended(operation, run, Some(unheard()))))
+            Due::Record(Box::new(ended(operation, run, Some(unheard()), None)))
         }
         None => Due::Runs,
     }
@@ -114,9 +115,14 @@ pub(crate) fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<Strin
     }
 }
 
-fn ended(operation: &Operation, run: &JobRun, failure: Option<String>) -> Event {
+/// What a step at a database has said, whether it failed or not.
+fn told(run: &JobRun, observed: &Observed) -> Option<Box<Told>> {
+    observed.databases.get(&run.instance).cloned().map(Box::new)
+}
+
+fn ended(operation: &Operation, run: &JobRun, failure: Option<String>, told: Option<Box<Told>>) -> Event {
     let (environment, instance) = (operation.environment.clone(), run.instance.clone());
-    Event::JobEnded { operation: operation.id, environment, instance, failure }
+    Event::JobEnded { operation: operation.id, environment, instance, failure, told }
 }
 
 /// Why a run failed that is not waited for any more.
@@ -138,7 +144,7 @@ pub(crate) fn only_afterwards_left(operation: &Operation) -> bool {
 pub(crate) fn end_left(operation: &Operation, observed: &Observed) -> Option<Event> {
     let run = operation.jobs.last().filter(|run| run.end.is_none() && !is_left(operation, observed))?;
     let failure = end_seen(run, observed).unwrap_or_else(|| Some(TOLD_TO_END.to_owned()));
-    Some(ended(operation, run, failure))
+    Some(ended(operation, run, failure, told(run, observed)))
 }
 
 /// Ends every run that was recorded and that nobody knows of.
@@ -149,7 +155,7 @@ pub(crate) fn lost(
 ) -> Vec<Event> {
     let unended = environment.under_way().filter_map(|operation| Some((operation, operation.jobs.last()?)));
     let lost = unended.filter(|(_, run)| run.end.is_none() && !is_known(&run.instance));
-    lost.map(|(operation, run)| ended(operation, run, Some(why.to_owned()))).collect()
+    lost.map(|(operation, run)| ended(operation, run, Some(why.to_owned()), None)).collect()
 }
 
 /// When a job is not waited for any more: its time was over long before.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::baseline::OperationId;
+use crate::database::Told;
 use crate::instance::{Arm, Instance, InstanceId};
 use crate::name::ServiceName;
 use crate::time::Timestamp;
@@ -40,6 +41,8 @@ pub struct Observed {
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
+    /// What steps at databases have said that are over.
+    pub databases: BTreeMap<InstanceId, Told>,
     /// When the counting of each service on trial began: at its last change of weights, or later when the server was started anew.
     pub counting_since: BTreeMap<ServiceName, Timestamp>,
 }

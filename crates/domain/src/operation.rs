@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
+use crate::database::Contraction;
 use crate::environment::Environment;
 use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
@@ -97,7 +98,9 @@ impl Operation {
             Intent::Restart { service, .. } | Intent::RunJob { service, .. } => Some(service),
             _ => None,
         };
-        self.plan.touches().chain(restarted).cloned().collect()
+        let at_databases = self.plan.jobs.iter().filter(|planned| planned.database.is_some());
+        let at_databases = at_databases.map(|planned| &planned.arm.service);
+        self.plan.touches().chain(restarted).chain(at_databases).cloned().collect()
     }
 
     /// Notes what the present step waits for, or the wave that is being prepared. Folding only.
@@ -162,6 +165,9 @@ pub struct Plan {
     /// Programs that run once, in their order; those that run after everything else are the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<PlannedJob>,
+    /// What it takes for ever of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contraction: Option<Contraction>,
     /// What becomes of the arms that it leaves.
     #[serde(default, skip_serializing_if = "Leaving::is_warm")]
     pub leaving: Leaving,

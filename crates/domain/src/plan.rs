@@ -6,6 +6,8 @@ mod along;
 mod beside;
 mod calls;
 mod check;
+mod database_refusal;
+mod databases;
 mod decide;
 mod handover;
 mod interrupt;
@@ -36,6 +38,8 @@ use crate::time::Timestamp;
 use crate::variables;
 use crate::world::World;
 
+pub use database_refusal::DatabaseRefusal;
+pub use databases::{contracted, unknown_outside};
 pub use decide::decide;
 pub use listening::kept_from_moving;
 pub use lockstep_what_if::{Answer, Fleet as FleetFile, STEPS};
@@ -97,6 +101,7 @@ fn plan_alone(
     refusals.extend(protocols::not_split(world, &strategy, &changes));
     refusals.extend(check::check(relation, environment, &resolved, &changes, now));
     refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
+    refusals.extend(databases::check(world, environment, &resolved, &changes));
     if !refusals.is_empty() {
         return Err(refusals);
     }
@@ -173,7 +178,11 @@ fn assemble(
             .collect()
     });
     let waves: Vec<Vec<Move>> = waves.collect();
-    let jobs = jobs::of_plan(relation.world, resolved.direction, &waves, resolved.jobs.clone());
+    let at_databases =
+        databases::of_plan(relation.world, environment, resolved.direction, (&waves, &resolved.target));
+    // What a program of the version does before the switch finds the form that it was written for.
+    let first = resolved.jobs.iter().cloned().chain(at_databases).collect();
+    let jobs = jobs::of_plan(relation.world, resolved.direction, &waves, first);
     let (holds, leaving) = match resolved.direction {
         Direction::Back => (held_after(changes, environment), Leaving::Ends),
         Direction::Forward => (Vec::new(), Leaving::Warm),
@@ -198,6 +207,12 @@ fn assemble(
         .chain(resolved.warnings)
         .chain(jobs::not_undone(environment, resolved.direction, changes))
         .chain(of_rules)
+        .chain(databases::warnings(
+            relation.world,
+            environment,
+            resolved.direction,
+            (changes, &resolved.target),
+        ))
         .collect(),
         rules_ended: ended.iter().map(|rule| rule.number).collect(),
         replaced: resolved.replaced,
@@ -208,6 +223,7 @@ fn assemble(
         replicas: resolved.replicas,
         restarts: resolved.restarts,
         jobs,
+        contraction: resolved.contraction,
         leaving,
         holds,
         work_before: Vec::new(),

@@ -191,6 +191,9 @@ impl World {
             | Intent::Scale { service, .. }
             | Intent::Restart { service, .. }
             | Intent::RunJob { service, .. } => self.resolve(service),
+            Intent::Database { version, .. } => {
+                version.iter_mut().for_each(|version| self.resolve(&mut version.service));
+            }
             Intent::RollBackEnvironment { .. } | Intent::Undo => {}
         }
         intent

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::changelog::Changelog;
 use crate::contract::{ContractKind, OfferedContract, Requirement};
 use crate::criticality::Criticality;
+use crate::database::VersionDatabase;
 use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::job::Job;
@@ -234,6 +235,9 @@ pub struct Version {
     /// Databases and the like that it needs in an environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<ResourceName, ResourceNeed>,
+    /// Databases that it brings migrations for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<VersionDatabase>,
     /// What it offers to others, and what its database looks like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contracts: Vec<OfferedContract>,

@@ -12,7 +12,7 @@ use crate::intent::Strategy;
 use crate::lifecycle::Availability;
 use crate::name::ServiceName;
 use crate::operation::{Operation, Readiness};
-use crate::plan::is_forward;
+use crate::plan::{contracted, is_forward};
 use crate::start::{StartOutlook, outlook};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -87,7 +87,7 @@ pub fn of_service(
         config: Some(entry.config),
         proof: proof_of_version(environment, service, &entry.version),
         readiness: readiness(host, [(service, entry)]),
-        refused: refused(host, [(service, entry)]),
+        refused: refused(host, [(service, entry)]).or_else(|| gone(world, environment, [(service, entry)])),
         start: start(world, environment, host, [(service, entry)]),
         notes: notes(world, environment, service, entry),
         ..of_baseline(environment, baseline)
@@ -109,7 +109,8 @@ pub fn of_environment(world: &World, environment: &Environment, host: &Host<'_>)
             let notes = moved.iter().flat_map(|(service, entry)| notes(world, environment, service, entry));
             WayBack {
                 notes: notes.collect(),
-                refused: refused(host, moved.iter().copied()),
+                refused: refused(host, moved.iter().copied())
+                    .or_else(|| gone(world, environment, moved.iter().copied())),
                 start: start(world, environment, host, moved.iter().copied()),
                 readiness: readiness(host, moved),
                 ..of_baseline(environment, baseline)
@@ -172,6 +173,18 @@ fn readiness<'a>(
     };
     let all = entries.into_iter().map(|(service, entry)| of_arm(entry.arm(service)));
     all.max().unwrap_or(Readiness::Warm)
+}
+
+/// Says that a version is among these whose form of a database is gone.
+fn gone<'a>(
+    world: &World,
+    environment: &Environment,
+    entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
+) -> Option<String> {
+    let versions = entries.into_iter().map(|(service, entry)| entry.arm(service).version_ref());
+    let mut gone =
+        versions.flat_map(|version| contracted(world, environment, &version, environment.entries()));
+    gone.next().map(|refusal| refusal.to_string())
 }
 
 /// Why going back there would be refused.

@@ -15,6 +15,7 @@ use crate::branch::BranchPolicy;
 use crate::certificate::{Certificate, CertificateFacts};
 use crate::certificate_secrets::{self, Spent};
 use crate::clock_skip;
+use crate::database::seen;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
@@ -281,6 +282,11 @@ impl World {
             let ends = |rule: &VersionRule| operation.plan.rules_ended.contains(&rule.number);
             let because = format!("operation {} ({})", operation.id, operation.intent);
             environment.version_rules.end(ends, (&operation.actor, operation.begun), &because);
+            if let Some(taken) = &operation.plan.contraction
+                && let Some(known) = environment.databases.get_mut(&taken.database)
+            {
+                known.crossing.clone_from(&taken.contracts);
+            }
             environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
         })?;
@@ -331,7 +337,10 @@ impl World {
             Event::JobBegun { operation, instance, .. } => {
                 environment.begin_job(*operation, JobRun { instance: instance.clone(), begun: at, end: None })
             }
-            Event::JobEnded { operation, instance, failure, .. } => {
+            Event::JobEnded { operation, instance, failure, told, .. } => {
+                let seen =
+                    seen(&services, environment, *operation, (told.as_deref(), failure.as_deref()), at);
+                environment.databases.extend(seen);
                 environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone() })
             }
             Event::ScheduleChanged { service, job, schedule, since, .. } => {

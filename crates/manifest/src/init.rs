@@ -195,6 +195,7 @@ pub(crate) fn manifest(
         processes,
         requires: BTreeMap::new(),
         resources: BTreeMap::new(),
+        databases: Vec::new(),
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,

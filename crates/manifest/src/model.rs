@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::criticality::Criticality;
+use lockstep_domain::database::Database;
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::Job;
 use lockstep_domain::name::ResourceName;
@@ -53,6 +54,9 @@ pub struct Manifest {
     pub requires: BTreeMap<ServiceName, Requirement>,
     /// Databases and the like that it needs.
     pub resources: BTreeMap<ResourceName, ResourceNeed>,
+    /// Databases that it brings migrations for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<Database>,
     /// The contracts it offers.
     pub contracts: Vec<ContractSource>,
     /// Breaks of its contracts that the team has agreed to.

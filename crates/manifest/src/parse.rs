@@ -6,6 +6,7 @@
 pub(crate) mod approach;
 mod build;
 mod contract;
+mod database;
 mod external;
 mod field;
 pub(crate) mod gateway;
@@ -78,6 +79,8 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let resources = root.table("resource", resource::EXAMPLE);
     let resources = resources.map_or_else(BTreeMap::new, |table| resource::resources(&table));
+    let databases = root.table("database", database::EXAMPLE);
+    let databases = databases.map_or_else(Vec::new, |table| database::databases(&table));
     let scope = Scope::of(&requires, &resources);
     let mut jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &scope));
     let run = process::processes(&root, &scope).unwrap_or_else(|| {
@@ -104,6 +107,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         processes: processes?,
         requires,
         resources,
+        databases,
         contracts,
         accepts,
         routes,

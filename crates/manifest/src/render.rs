@@ -11,6 +11,7 @@ use std::fmt::{Display, Write as _};
 
 use lockstep_domain::approach::{Believes, InstanceTls};
 use lockstep_domain::contract::{ContractKind, ContractSettings};
+use lockstep_domain::database::{Applied, Database, USUAL_LOCK_MS, USUAL_TIMEOUT_MS, USUAL_VARIABLE};
 use lockstep_domain::external::{Clients, External};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::limits::{Limits, processors};
@@ -60,6 +61,7 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.runs(&manifest.run, &manifest.processes);
     writer.requires(manifest);
     manifest.resources.iter().for_each(|(name, need)| writer.resource(name, need));
+    manifest.databases.iter().for_each(|database| writer.database(database));
     writer.contracts(&manifest.contracts);
     manifest.accepts.iter().for_each(|accepted| writer.accept(accepted));
     manifest.routes.iter().for_each(|route| writer.route(route));
@@ -219,6 +221,31 @@ impl Writer<'_> {
             self.field("timeout", duration(job.timeout_ms));
         }
         self.limits(&job.limits);
+    }
+
+    fn database(&mut self, database: &Database) {
+        self.table("database", &format!("[database.{}]", database.name));
+        self.field("migrations", quoted(database.migrations.as_str()));
+        match &database.applied {
+            Applied::ByLockstep => {}
+            Applied::ByProgram { apply, level } => {
+                self.field("apply", command(apply));
+                self.field("level", command(level));
+            }
+            Applied::Elsewhere => self.field("external", true),
+        }
+        if database.variable != USUAL_VARIABLE {
+            self.field("variable", quoted(&database.variable));
+        }
+        if let Some(dialect) = database.dialect {
+            self.field("dialect", quoted(dialect.as_str()));
+        }
+        if database.timeout_ms != USUAL_TIMEOUT_MS {
+            self.field("timeout", duration(database.timeout_ms));
+        }
+        if database.lock_ms != USUAL_LOCK_MS {
+            self.field("lock_timeout", duration(database.lock_ms));
+        }
     }
 
     fn limits(&mut self, limits: &Limits) {

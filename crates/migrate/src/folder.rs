@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::engine::Fault;
 
 /// Largest migration: those that load data are the largest.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Deepest folder below the one of migrations.
 const MAX_DEPTH: usize = 4;
 /// What the first lines of a file say that is to run without a transaction around it.

@@ -11,6 +11,7 @@ mod engine;
 mod folder;
 mod own;
 mod postgres;
+mod read;
 mod run;
 mod sqlite;
 mod standing;
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 
 use lockstep_domain::database::{Applied, Step, TOLD_FILE, Told};
 use lockstep_files::whole;
+
+pub use read::files;
 
 use address::Address;
 use engine::{Engine, Fault};

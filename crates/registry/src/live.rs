@@ -147,6 +147,7 @@ impl Live {
             watched: self.watched.totals(),
             work: BTreeMap::new(),
             trials: BTreeMap::new(),
+            databases: BTreeMap::new(),
             counting_since: self.counting.since(),
         }
     }

@@ -26,6 +26,7 @@ use lockstep_domain::run::Port;
 use lockstep_domain::work::Told;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
+use lockstep_files::foreign;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -245,6 +246,13 @@ impl LocalDriver {
     #[must_use]
     pub fn told(&self, id: &InstanceId) -> Option<Told> {
         self.shared.told().get(id).cloned()
+    }
+
+    /// Reads a file that a process has left in its working folder; `None` where there is none that can be read, or a larger one.
+    #[must_use]
+    pub fn left_file(&self, id: &InstanceId, name: &str, limit: u64) -> Option<Vec<u8>> {
+        let file = foreign::open_no_link(&self.shared.folder(id).work().join(name)).ok()?;
+        foreign::read(file, limit).ok()
     }
 
     /// Follows all instances. Changes that come faster than they are looked at are seen as one.

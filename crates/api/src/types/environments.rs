@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificates::{EntryChange, EntryView};
 use super::data::DataFolderView;
+use super::databases::DatabaseView;
 use super::externals::ExternalStatus;
 use super::gateways::GatewayView;
 use super::resources::ResourceView;
@@ -174,6 +175,9 @@ pub struct EnvironmentView {
     /// The schedules that are followed there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<ScheduleView>,
+    /// Databases whose migrations are part of what is deployed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DatabaseView>,
     /// Instances that listen for more than their machine: whoever reaches it can call them past the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedInstance>,

@@ -459,6 +459,7 @@ mod tests {
             waits_for: Vec::new(),
             version_rules: Vec::new(),
             schedules: Vec::new(),
+            databases: Vec::new(),
             exposed: Vec::new(),
             limits: Vec::new(),
             resources: Vec::new(),

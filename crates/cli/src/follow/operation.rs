@@ -214,6 +214,7 @@ mod tests {
             replicas: None,
             restarts: Vec::new(),
             jobs: Vec::new(),
+            contraction: None,
             leaving: lockstep_domain::intent::Leaving::Warm,
             rules_ended: Vec::new(),
             holds: Vec::new(),

@@ -11,6 +11,7 @@ use lockstep_domain::run::Takeover;
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
+use super::database;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::output::times::exact;
@@ -61,7 +62,9 @@ fn write_records(text: &mut String, plan: &Plan) {
     for planned in &plan.jobs {
         let _ =
             writeln!(text, "{}: {planned}, for at most {}", when(planned.when), exact(planned.timeout_ms));
+        text.push_str(&database::step_text(planned));
     }
+    text.push_str(&plan.contraction.as_ref().map(database::contraction_text).unwrap_or_default());
     // What ends first is told with its move, and can be kept by nothing.
     let left = plan.moves().filter(|step| !step.gives_way() && step.kind.is_web()).filter_map(Move::from_arm);
     let left = left.map(|arm| arm.to_string()).collect::<Vec<_>>().join(", ");
@@ -311,6 +314,7 @@ mod tests {
             replicas: None,
             restarts: Vec::new(),
             jobs: Vec::new(),
+            contraction: None,
             leaving: Leaving::Warm,
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],

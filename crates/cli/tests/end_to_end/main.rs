@@ -22,6 +22,7 @@ mod contracts;
 mod crash;
 mod crossing;
 mod data;
+mod databases;
 mod disk_states;
 mod draining;
 mod explaining;

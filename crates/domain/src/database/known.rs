@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MigrationClass, VersionDatabase};
+use super::{MAX_MIGRATION_NAME, MAX_MIGRATIONS, MigrationClass, VersionDatabase};
 use crate::digest::Digest;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
@@ -21,6 +21,19 @@ pub struct Told {
     /// Where the database and the folder of migrations disagree, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+}
+
+impl Told {
+    /// Tells whether it may be kept: whoever wrote it may be anybody who runs as the user of the service.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let is_short = |text: &str, most: usize| text.len() <= most && !text.chars().any(char::is_control);
+        let names = self.recorded.iter().map(|it| it.name.as_str()).chain(self.half.as_deref());
+        self.recorded.len() <= 2 * MAX_MIGRATIONS
+            && self.drift.len() <= 2 * MAX_MIGRATIONS
+            && names.into_iter().all(|name| is_short(name, MAX_MIGRATION_NAME))
+            && self.drift.iter().all(|drift| is_short(drift, 1_000))
+    }
 }
 
 /// A migration that a database has.
@@ -48,6 +61,9 @@ pub struct KnownDatabase {
     /// Why nobody knows how a run of migrations ended; nothing is applied until that is settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
+    /// Contractions that were begun and of which nobody has seen since whether they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crossing: Vec<String>,
 }
 
 impl KnownDatabase {
@@ -71,9 +87,10 @@ impl KnownDatabase {
         missing.map(|file| file.name.clone()).collect()
     }
 
-    /// Goes through the contractions that it has.
+    /// Goes through the contractions that it has, or may have by now.
     pub fn contractions(&self) -> impl Iterator<Item = &str> {
-        let recorded = self.told.recorded.iter();
-        recorded.filter(|it| it.class == Some(MigrationClass::Contract)).map(|it| it.name.as_str())
+        let contracts = |it: &&Recorded| it.class == Some(MigrationClass::Contract);
+        let recorded = self.told.recorded.iter().filter(contracts).map(|it| it.name.as_str());
+        recorded.chain(self.crossing.iter().map(String::as_str))
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, Database, VersionDatabase};
-use crate::name::DatabaseName;
+use crate::name::{DatabaseName, JobName};
 
 /// The argument that makes the program of Lockstep a step at a database.
 pub const WORD: &str = "database-step";
@@ -61,6 +61,15 @@ pub struct DatabaseRun {
     /// The migrations that will run, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
+}
+
+impl DatabaseRun {
+    /// Returns the name of the job that it is.
+    #[must_use]
+    pub fn job(&self) -> JobName {
+        let name: String = format!("db-{}", self.database).chars().take(63).collect();
+        name.trim_end_matches('-').parse().expect("the name of a database is one of a job")
+    }
 }
 
 /// Everything a step is told; the address is in its environment.

@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 
 use crate::baseline::{BaselineEntry, EntryChange};
+use crate::database::moved;
 use crate::environment::Environment;
 use crate::intent::Intent;
 use crate::name::ServiceName;
 use crate::operation::Operation;
+use crate::plan::databases;
 use crate::plan::refusal::{Conflict, Refusal, Remedy};
 use crate::plan::resolve::{Resolved, Scope};
 use crate::routes::RouteRule;
@@ -28,6 +30,7 @@ pub(crate) fn in_the_way(
     let busy = |operation: &Operation| {
         let conflict = same_service(operation, &touched)
             .or_else(|| whole_environment(operation, resolved))
+            .or_else(|| same_database(world, operation, (resolved, changes)))
             .or_else(|| between(world, operation, changes))?;
         Some(Refusal::Busy {
             environment: environment.name.clone(),
@@ -48,7 +51,9 @@ fn touched(intent: &Intent, resolved: &Resolved, changes: &[EntryChange]) -> BTr
         _ => None,
     };
     let changed = changes.iter().map(|change| &change.service);
-    changed.chain(resolved.reasons.keys()).chain(asked).cloned().collect()
+    let at_databases = resolved.jobs.iter().filter(|planned| planned.database.is_some());
+    let at_databases = at_databases.map(|planned| &planned.arm.service);
+    changed.chain(resolved.reasons.keys()).chain(asked).chain(at_databases).cloned().collect()
 }
 
 fn same_service(operation: &Operation, touched: &BTreeSet<ServiceName>) -> Option<Conflict> {
@@ -59,6 +64,20 @@ fn same_service(operation: &Operation, touched: &BTreeSet<ServiceName>) -> Optio
 fn whole_environment(operation: &Operation, resolved: &Resolved) -> Option<Conflict> {
     let all = resolved.scope == Scope::Environment && !operation.plan.moves_nothing();
     all.then_some(Conflict::WholeEnvironment)
+}
+
+/// Both work with one database: what one of them contracts or adds, the other may rest on.
+fn same_database(
+    world: &World,
+    operation: &Operation,
+    (resolved, changes): (&Resolved, &[EntryChange]),
+) -> Option<Conflict> {
+    let ours = databases::of_changes(world, resolved, changes);
+    let moves =
+        operation.plan.moves().flat_map(|part| versions(world, &part.service, [&part.from, &part.to]));
+    let moves = moves.flat_map(|(_, version)| moved(version)).map(|of| &of.database.name);
+    let steps = operation.plan.jobs.iter().filter_map(|planned| Some(&planned.database.as_ref()?.database));
+    moves.chain(steps).find(|name| ours.contains(*name)).cloned().map(Conflict::SameDatabase)
 }
 
 fn between(world: &World, operation: &Operation, changes: &[EntryChange]) -> Option<Conflict> {

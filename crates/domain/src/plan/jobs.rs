@@ -59,7 +59,8 @@ pub(super) fn not_undone(
 fn ran_for(environment: &Environment, change: &EntryChange) -> BTreeSet<(String, VersionRef)> {
     let to = change.to.as_ref().map(|entry| &entry.version);
     let is_left = |planned: &PlannedJob| {
-        planned.arm.service == change.service && to.is_none_or(|to| planned.arm.version > *to)
+        let is_own = planned.database.is_none();
+        is_own && planned.arm.service == change.service && to.is_none_or(|to| planned.arm.version > *to)
     };
     let runs = environment.operations.iter().flat_map(|operation| operation.job_runs());
     let left = runs.filter(|(planned, _)| is_left(planned));

@@ -8,8 +8,11 @@ use crate::contract::Verdict;
 use crate::instance::ConfigRevision;
 use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
-use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
+use crate::name::{
+    Actor, DatabaseName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName,
+};
 use crate::operation::Operation;
+use crate::plan::database_refusal::DatabaseRefusal;
 use crate::plan::rule_refusal::RuleRefusal;
 use crate::protocol::Protocol;
 use crate::reference::{Reference, ReferenceError};
@@ -38,6 +41,9 @@ pub enum Conflict {
     /// A whole baseline is gone back to.
     #[error("going back to a whole baseline touches all services")]
     WholeEnvironment,
+    /// Both work with one database.
+    #[error("both work with database {0}")]
+    SameDatabase(DatabaseName),
     /// A version that one of them comes from or leads to needs a service that the other one moves.
     #[error("`{consumer}` requires {provider}: one of them moves the one, the other the other")]
     Requires {
@@ -519,6 +525,9 @@ pub enum Refusal {
     /// There can be no such rule, or a rule is in the way.
     #[error(transparent)]
     Rule(#[from] RuleRefusal),
+    /// A database is in the way.
+    #[error(transparent)]
+    Database(#[from] DatabaseRefusal),
     /// A mistake of Lockstep: the plan was looked at once more, and would not work.
     #[error("the plan that was made for `{environment}` is wrong, and is not carried out: {fault}")]
     WrongPlan {
@@ -750,6 +759,7 @@ impl Refusal {
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),
             Self::Rule(rule) => rule.hint(),
+            Self::Database(refusal) => Some(refusal.hint()),
             Self::WrongPlan { environment, .. } => Some(format!(
                 "this is a mistake of Lockstep: report it, with `lockstep plan --export {environment}`; fewer services in one operation may help"
             )),

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Baseline, BaselineEntry, Entries, EntryChange, difference};
+use crate::database::Contraction;
 use crate::environment::Environment;
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::intent::{ConfigChoice, ConfigValue, Configuration, Intent, MAX_REPLICAS};
 use crate::job::{PlannedJob, When};
 use crate::name::{EnvironmentName, JobName, ProcessName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
+use crate::plan::databases;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::reference::{self, Reader};
@@ -29,6 +31,8 @@ pub(crate) struct Resolved {
     pub(crate) restarts: Vec<InstanceId>,
     /// Jobs that were asked for by themselves.
     pub(crate) jobs: Vec<PlannedJob>,
+    /// What it takes of a database, where it contracts one.
+    pub(crate) contraction: Option<Contraction>,
     /// Configurations that had to be made because of revoked secrets.
     pub(crate) replaced: Vec<NewConfiguration>,
     pub(crate) warnings: Vec<String>,
@@ -54,6 +58,7 @@ impl Resolved {
             replicas: None,
             restarts: Vec::new(),
             jobs: Vec::new(),
+            contraction: None,
             replaced: Vec::new(),
             warnings: Vec::new(),
         }
@@ -146,6 +151,9 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
             restart(environment, service, instances)
         }
         Intent::RunJob { service, job } => run_job(world, environment, service, job),
+        Intent::Database { database, wish, version } => {
+            databases::resolve(world, environment, (database, wish, version.as_ref()))
+        }
         Intent::Remove { services } => remove(environment, services),
     }
 }

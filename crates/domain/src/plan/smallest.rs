@@ -18,6 +18,7 @@ use crate::compat::Relation;
 use crate::intent::{ConfigChoice, Intent, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Plan, Reason};
+use crate::plan::database_refusal::DatabaseRefusal;
 use crate::plan::order::Direction;
 use crate::plan::refusal::{Conflict, Refusal};
 use crate::plan::{plan_alone, resolve};
@@ -230,6 +231,11 @@ fn blamed(refusal: &Refusal) -> Option<Vec<ServiceName>> {
         Refusal::Reference { service, .. }
         | Refusal::Revoked { service, .. }
         | Refusal::StageUnknown { service, .. } => Some(vec![service.clone()]),
+        Refusal::Database(
+            DatabaseRefusal::Contracted { version, .. }
+            | DatabaseRefusal::StandsBehind { version, .. }
+            | DatabaseRefusal::CannotStop { version, .. },
+        ) => of(&[version]),
         Refusal::RouteTaken { first, second, .. } => Some(vec![first.clone(), second.clone()]),
         Refusal::Busy { conflict, .. } => match &**conflict {
             Conflict::SameService(service) => Some(vec![service.clone()]),

@@ -8,6 +8,7 @@ mod certificates;
 mod clock;
 mod compatibility;
 mod configurations;
+mod databases;
 mod degrading;
 mod draining;
 mod external;

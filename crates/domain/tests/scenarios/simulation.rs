@@ -8,6 +8,7 @@ use lockstep_domain::changelog::Changelog;
 use lockstep_domain::compat::Relation;
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::contract::Requirement;
+use lockstep_domain::database::Told;
 use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::fault::Fault;
@@ -46,6 +47,8 @@ pub(crate) struct Stage {
     begun: BTreeSet<InstanceId>,
     /// Processes of resources: they stay as they begin until somebody changes them.
     pub(crate) resources: Vec<Instance>,
+    /// What steps at databases have said.
+    pub(crate) databases: BTreeMap<InstanceId, Told>,
     /// Since when an instance has been in the table for its own clients alone.
     leaving: BTreeMap<InstanceId, Timestamp>,
     /// Requests and failures of each arm since the present step began.
@@ -87,6 +90,7 @@ impl Stage {
             jobs: Vec::new(),
             begun: BTreeSet::new(),
             resources: Vec::new(),
+            databases: BTreeMap::new(),
             leaving: BTreeMap::new(),
             traffic: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -264,6 +268,7 @@ impl Stage {
             counting_since: BTreeMap::new(),
             jobs: self.jobs.clone(),
             resources: self.resources.clone(),
+            databases: self.databases.clone(),
             leaving_since: self.leaving.clone(),
             behind,
         }
@@ -450,6 +455,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         made_elsewhere: None,
         manifest: lockstep_domain::service::ManifestOrigin::Commit,
         build: "b1".into(),
+        databases: Vec::new(),
         build_key: Digest::from_bytes([2; 32]),
         tools: BTreeMap::new(),
         run: RunSpec {

@@ -8,12 +8,13 @@ use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::criticality::Criticality;
+use lockstep_domain::database::{Applied, Database};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::external::{Clients, External, VersionQuestion};
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
-use lockstep_domain::name::ProcessName;
+use lockstep_domain::name::{DatabaseName, ProcessName};
 use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::priority::{Priority, Shares};
 use lockstep_domain::protocol::Protocol;
@@ -695,6 +696,34 @@ fn job() -> impl Strategy<Value = Job> {
     })
 }
 
+fn database() -> impl Strategy<Value = Database> {
+    let words = || vec("[a-z./{}]{1,6}", 1..3);
+    let applied = prop_oneof![
+        Just(Applied::ByLockstep),
+        Just(Applied::Elsewhere),
+        (words(), words()).prop_map(|(apply, level)| Applied::ByProgram { apply, level }),
+    ];
+    let times = (1_u64..100, 1_u64..100);
+    let dialect = option::of(prop::sample::select(SqlDialect::ALL));
+    (
+        from_text::<DatabaseName>("[a-z]{1,6}"),
+        "[a-z]{1,5}(/[a-z]{1,5})?",
+        applied,
+        "[A-Z_]{1,8}",
+        dialect,
+        times,
+    )
+        .prop_map(|(name, folder, applied, variable, dialect, (timeout, lock))| Database {
+            name,
+            migrations: folder.parse().unwrap(),
+            applied,
+            variable,
+            dialect,
+            timeout_ms: timeout * 1_000,
+            lock_ms: lock * 1_000,
+        })
+}
+
 fn resource() -> impl Strategy<Value = ResourceName> {
     from_text("[a-z]([a-z0-9-]{0,8}[a-z0-9])?")
 }
@@ -857,7 +886,11 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         vec(suite(), 0..3),
         package(),
         run(),
-        (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
+        (
+            btree_map(service(), requirement(), 0..4),
+            btree_map(resource(), need(), 0..3),
+            vec(database(), 0..3),
+        ),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
         (
             (
@@ -878,11 +911,13 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             tests,
             package,
             run,
-            (mut requires, resources),
+            (mut requires, resources, mut databases),
             (mut contracts, accepts),
             ((routes, jobs, only_jobs, (static_files, external), image), others),
         )| {
             requires.remove(&name);
+            databases.sort_by(|a, b| a.name.cmp(&b.name));
+            databases.dedup_by(|a, b| a.name == b.name);
             let mut ports = BTreeSet::new();
             for requirement in requires.values_mut() {
                 requirement.port = requirement.port.filter(|port| ports.insert(*port));
@@ -922,6 +957,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 processes,
                 requires,
                 resources,
+                databases,
                 contracts,
                 accepts,
                 routes,

@@ -204,6 +204,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
         build: "b1".into(),
         made_elsewhere: None,
         manifest: lockstep_domain::service::ManifestOrigin::Commit,
+        databases: Vec::new(),
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
         processes: Default::default(),

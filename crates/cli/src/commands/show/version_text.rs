@@ -106,6 +106,11 @@ fn facts(view: &VersionView, style: &Style) -> String {
         let needs = version.resources.iter().map(|(name, need)| format!("{name} ({})", need.kind));
         table.row(["needs".into(), needs.collect::<Vec<_>>().join(", ")]);
     }
+    for of in &version.databases {
+        let last = of.files.last().map_or("none", |file| file.name.as_str());
+        let told = format!("{}: {} migrations, the last one is {last}", of.database.name, of.files.len());
+        table.row(["database".into(), printable(&told).into_owned()]);
+    }
     if !version.jobs.is_empty() {
         let jobs: Vec<_> =
             version.jobs.iter().map(|job| format!("{} ({})", job.name, runs::when(job))).collect();

@@ -1,0 +1,47 @@
+//! What a plan does at databases, for people.
+
+use std::fmt::Write as _;
+
+use lockstep_domain::database::{Act, Contraction, list};
+use lockstep_domain::job::PlannedJob;
+
+use crate::output::style::printable;
+
+/// Writes what a step at a database will apply, a line.
+pub(super) fn step_text(planned: &PlannedJob) -> String {
+    let Some(run) = planned.database.as_deref() else { return String::new() };
+    let expected = printable(&run.expected.join(", ")).into_owned();
+    match &run.act {
+        Act::Apply { .. } if expected.is_empty() => {
+            "  nothing is missing, as far as it is known\n".to_owned()
+        }
+        Act::Apply { .. } => format!("  applies {expected}\n"),
+        act => format!("  {}\n", printable(&act.to_string())),
+    }
+}
+
+/// Writes what a contraction takes for ever.
+pub(crate) fn contraction_text(contraction: &Contraction) -> String {
+    let Contraction { database, migrations, one_way, lost, lost_up_to, stays_from } = contraction;
+    let mut text = format!(
+        "POINT OF NO RETURN: {} of database {database} cannot be taken back\n",
+        printable(&migrations.join(", "))
+    );
+    for (migration, reasons) in one_way {
+        for reason in reasons {
+            let _ = writeln!(text, "  {}: {}", printable(migration), printable(reason));
+        }
+    }
+    if !lost.is_empty() {
+        let _ = writeln!(text, "  these cannot come back afterwards: {}", list(lost));
+    }
+    let _ = match lost_up_to {
+        Some(lost) => writeln!(
+            text,
+            "  baseline {lost} cannot be gone back to as a whole any more; the last one that stays is {stays_from}"
+        ),
+        None => writeln!(text, "  every baseline can still be gone back to"),
+    };
+    let _ = writeln!(text, "  approved by --approve {}", contraction.code());
+    text
+}

@@ -1,0 +1,116 @@
+//! Databases of environments: how a step at one is run, what it said, and what is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_api::types::DatabaseView;
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::database::{
+    Applied, Contraction, MigrationClass, Step, TOLD_FILE, Told, VersionDatabase, brought, unapproved,
+};
+use lockstep_domain::job::{Job, PlannedJob};
+use lockstep_domain::name::DatabaseName;
+use lockstep_domain::observed::Observed;
+use lockstep_domain::run::RunSpec;
+use lockstep_domain::service::Version;
+use lockstep_domain::{Arm, Environment, EnvironmentName, InstanceId, Intent, Plan, VersionRef, World};
+
+use crate::Control;
+
+/// Most bytes of what a step says: the names of some thousand migrations.
+const MAX_TOLD: u64 = 4 * 1024 * 1024;
+
+impl Control {
+    /// Reads what steps at databases have said that are over and whose end is not recorded yet.
+    pub(crate) fn told_by_steps(
+        &self,
+        environment: &Environment,
+        observed: &Observed,
+    ) -> BTreeMap<InstanceId, Told> {
+        let begun = environment.under_way().filter_map(|operation| operation.job_runs().last());
+        let steps = begun.filter(|(planned, run)| planned.database.is_some() && run.end.is_none());
+        let is_over = |id: &InstanceId| observed.jobs.iter().any(|it| it.id == *id && it.state.is_over());
+        let over = steps.map(|(_, run)| &run.instance).filter(|id| is_over(id));
+        over.filter_map(|id| Some((id.clone(), self.told_by_step(id)?))).collect()
+    }
+
+    fn told_by_step(&self, id: &InstanceId) -> Option<Told> {
+        let text = tokio::task::block_in_place(|| self.driver.left_file(id, TOLD_FILE, MAX_TOLD))?;
+        let told: Told = serde_json::from_slice(&text).ok()?;
+        told.is_sound().then_some(told)
+    }
+}
+
+/// Says how a step at a database is run.
+pub(crate) fn run_of_step(version: &Version, planned: &PlannedJob, program: &str) -> Option<RunSpec> {
+    let run = planned.database.as_deref()?;
+    let of = version.databases.iter().find(|it| it.database.name == run.database)?;
+    let step = Step::new(of, run.act.clone(), planned.arm.version_ref().to_string());
+    Some(Job::at_database(planned, step.command(program), &version.run))
+}
+
+/// Refuses a plan that takes something of a database for ever, unless exactly that was approved.
+pub(crate) fn approved(plan: &Plan, intent: &Intent, environment: &EnvironmentName) -> Result<(), Problem> {
+    let Some(contraction) = unapproved(plan, intent) else { return Ok(()) };
+    let database = &contraction.database;
+    let detail = format!("contracting database `{database}` of `{environment}` is not approved as it is now");
+    let parts = takes(contraction).into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() });
+    let hint = format!(
+        "when that is what you want: lockstep database contract {database} --env {environment} --approve {}",
+        contraction.code()
+    );
+    Err(Problem::new(ErrorCode::Refused, detail).with_problems(parts.collect()).with_hint(hint))
+}
+
+/// Says what a contraction takes.
+fn takes(contraction: &Contraction) -> Vec<String> {
+    let migrations = format!("it applies {}", contraction.migrations.join(", "));
+    let lost: Vec<_> = contraction.lost.iter().map(ToString::to_string).collect();
+    let lost = (!lost.is_empty()).then(|| format!("these cannot come back afterwards: {}", lost.join(", ")));
+    std::iter::once(migrations).chain(lost).collect()
+}
+
+/// The databases of an environment: those that versions in force bring, and those that were seen.
+pub(crate) fn views(world: &World, environment: &Environment) -> Vec<DatabaseView> {
+    let arms = environment.entries().iter().map(|(service, entry)| entry.arm(service));
+    let versions: Vec<VersionRef> = arms.map(|arm: Arm| arm.version_ref()).collect();
+    let brings = versions.iter().filter_map(|version| world.version(version)).flat_map(|it| &it.databases);
+    let brought: BTreeSet<_> = brings.map(|it| it.database.name.clone()).collect();
+    let names: BTreeSet<_> = brought.into_iter().chain(environment.databases.keys().cloned()).collect();
+    names.into_iter().map(|name| view(world, environment, &versions, name)).collect()
+}
+
+fn view(
+    world: &World,
+    environment: &Environment,
+    versions: &[VersionRef],
+    name: DatabaseName,
+) -> DatabaseView {
+    let of =
+        |version: &VersionRef| world.version(version)?.databases.iter().find(|it| it.database.name == name);
+    let by: Vec<_> = versions.iter().filter(|version| of(version).is_some()).cloned().collect();
+    let most = by.iter().filter_map(|version| brought(world, version, &name));
+    let most = most.max_by_key(|it| it.files.len());
+    let known = environment.databases.get(&name).cloned();
+    let missing = match (most, &known) {
+        (Some(of), Some(known)) => known.missing(of),
+        _ => Vec::new(),
+    };
+    let contracts = |file: &&String| most.is_some_and(|of| is_contraction(of, file));
+    DatabaseView {
+        contractions: missing.iter().filter(contracts).cloned().collect(),
+        applied: by
+            .iter()
+            .filter_map(of)
+            .map(|it| it.database.applied.clone())
+            .next()
+            .unwrap_or(Applied::ByLockstep),
+        brought_by: by,
+        name,
+        known,
+        missing,
+    }
+}
+
+fn is_contraction(of: &VersionDatabase, name: &str) -> bool {
+    of.file(name).is_some_and(|file| file.class == MigrationClass::Contract)
+}

@@ -1,0 +1,124 @@
+//! Who needs which form of a database: the versions that an environment runs, or ran and can go back to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Contraction, MigrationClass, VersionDatabase};
+use crate::baseline::{Baseline, Entries};
+use crate::environment::Environment;
+use crate::name::{DatabaseName, ServiceName};
+use crate::service::Version;
+use crate::version::VersionRef;
+use crate::world::World;
+
+/// Finds how a version brings a database that Lockstep moves.
+#[must_use]
+pub fn brought<'a>(
+    world: &'a World,
+    version: &VersionRef,
+    database: &DatabaseName,
+) -> Option<&'a VersionDatabase> {
+    world.version(version)?.databases.iter().find(|it| it.database.name == *database && it.is_moved())
+}
+
+/// The databases of a version that Lockstep moves.
+pub(crate) fn moved(version: &Version) -> impl Iterator<Item = &VersionDatabase> {
+    version.databases.iter().filter(|it| it.is_moved())
+}
+
+/// The versions that are involved with a database in an environment.
+pub(crate) struct Users<'a> {
+    world: &'a World,
+    database: &'a DatabaseName,
+    services: BTreeSet<ServiceName>,
+}
+
+impl<'a> Users<'a> {
+    /// Finds the services of which a version that was there, or will be, brings the database: their older versions use it too, whatever
+    /// these say.
+    pub(crate) fn of(
+        world: &'a World,
+        environment: &Environment,
+        database: &'a DatabaseName,
+        also: &Entries,
+    ) -> Self {
+        let all = baselines(environment).map(|baseline| &baseline.entries).chain([also]).flatten();
+        let brings = |(service, entry): &(&ServiceName, &crate::baseline::BaselineEntry)| {
+            brought(world, &entry.arm(service).version_ref(), database).is_some()
+        };
+        // A service that was seen once need not be asked again for each of a thousand baselines.
+        let mut services = BTreeSet::new();
+        for (service, entry) in all {
+            if !services.contains(service) && brings(&(service, entry)) {
+                services.insert(service.clone());
+            }
+        }
+        Self { world, database, services }
+    }
+
+    /// The versions of a set of entries that do not know a migration.
+    pub(crate) fn strangers_in(&self, entries: &Entries, migration: &str) -> BTreeSet<VersionRef> {
+        let used = entries.iter().filter(|(service, _)| self.services.contains(*service));
+        let versions = used.map(|(service, entry)| entry.arm(service).version_ref());
+        versions.filter(|version| self.is_stranger(version, migration)).collect()
+    }
+
+    /// Tells whether a version uses the database and does not know a migration.
+    pub(crate) fn is_stranger(&self, version: &VersionRef, migration: &str) -> bool {
+        let knows =
+            || brought(self.world, version, self.database).is_some_and(|it| it.file(migration).is_some());
+        self.services.contains(&version.service) && !knows()
+    }
+
+    /// The versions of all that there was that do not know a migration.
+    pub(crate) fn strangers(&self, environment: &Environment, migration: &str) -> BTreeSet<VersionRef> {
+        baselines(environment).flat_map(|it| self.strangers_in(&it.entries, migration)).collect()
+    }
+}
+
+/// Goes through all that an environment ran.
+fn baselines(environment: &Environment) -> impl Iterator<Item = &Baseline> {
+    environment.baselines.newest_first()
+}
+
+/// The versions in force: the baseline, what is on its way, and what rules give to some requests.
+pub(crate) fn in_force(environment: &Environment) -> BTreeSet<VersionRef> {
+    let targets = environment.under_way().map(|operation| &operation.plan.target);
+    let entries = std::iter::once(environment.entries()).chain(targets).flatten();
+    let entries = entries.map(|(service, entry)| entry.arm(service).version_ref());
+    entries.chain(environment.ruled_arms().map(|arm| arm.version_ref())).collect()
+}
+
+/// What contracting takes: the migrations that will run, the versions that cannot come back, and the baselines that are left.
+pub(crate) fn contraction(
+    world: &World,
+    environment: &Environment,
+    of: &VersionDatabase,
+    migrations: &[String],
+) -> Contraction {
+    let users = Users::of(world, environment, &of.database.name, environment.entries());
+    let contracts: Vec<_> = migrations.iter().filter(|name| contracts(of, name)).cloned().collect();
+    let is_lost = |baseline: &Baseline| {
+        contracts.iter().any(|name| !users.strangers_in(&baseline.entries, name).is_empty())
+    };
+    let lost: BTreeSet<_> = contracts.iter().flat_map(|name| users.strangers(environment, name)).collect();
+    let last_lost = baselines(environment).filter(|it| is_lost(it)).map(|it| it.number).max();
+    let one_way: BTreeMap<_, _> = migrations
+        .iter()
+        .filter_map(|name| of.file(name))
+        .filter(|file| !file.one_way.is_empty())
+        .map(|file| (file.name.clone(), file.one_way.clone()))
+        .collect();
+    Contraction {
+        database: of.database.name.clone(),
+        migrations: migrations.to_vec(),
+        contracts,
+        one_way,
+        lost: lost.into_iter().collect(),
+        lost_up_to: last_lost,
+        stays_from: last_lost.map_or(0, |number| number + 1).min(environment.baselines.current().number),
+    }
+}
+
+pub(crate) fn contracts(of: &VersionDatabase, name: &str) -> bool {
+    of.file(name).is_some_and(|file| file.class == MigrationClass::Contract)
+}

@@ -1,0 +1,182 @@
+//! Why a plan is not carried out because of a database; their words are made here and nowhere else.
+
+use thiserror::Error;
+
+use crate::database::list;
+use crate::name::{DatabaseName, EnvironmentName};
+use crate::version::VersionRef;
+
+/// What is in the way at a database.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DatabaseRefusal {
+    /// The form that a version needs is gone.
+    #[error(
+        "`{version}` does not work with database `{database}` of `{environment}` any more: `{migration}` was applied, which it does not know"
+    )]
+    Contracted {
+        /// Which version.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// Which database.
+        database: DatabaseName,
+        /// What took the form away.
+        migration: String,
+        /// The newest baseline with the service that can be gone back to.
+        stays: Option<u64>,
+    },
+    /// Nobody knows how far a run of migrations came.
+    #[error("nothing is applied to database `{database}` of `{environment}`: {why}")]
+    InDoubt {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// Why.
+        why: String,
+    },
+    /// What a version needs stands behind a contraction.
+    #[error(
+        "`{version}` brings `{behind}` for database `{database}`, and before it stands `{held_back}`, which contracts: a version that runs or \
+         ran in `{environment}` needs the old form"
+    )]
+    StandsBehind {
+        /// Which version.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// Which database.
+        database: DatabaseName,
+        /// What is needed.
+        behind: String,
+        /// What is before it.
+        held_back: String,
+        /// Whether it was ever looked at.
+        is_known: bool,
+    },
+    /// The program of a version applies everything at once.
+    #[error(
+        "`{version}` would contract database `{database}` together with what it needs: `{held_back}` contracts, and `apply` cannot stop before it"
+    )]
+    CannotStop {
+        /// Which version.
+        version: VersionRef,
+        /// Which database.
+        database: DatabaseName,
+        /// What contracts.
+        held_back: String,
+    },
+    /// There is no such database.
+    #[error("{}", none(database, environment, version.as_ref()))]
+    None {
+        /// What was asked for.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// Of which version.
+        version: Option<VersionRef>,
+    },
+    /// There is no such migration.
+    #[error("`{version}` brings no migration `{migration}` for database `{database}`")]
+    NoMigration {
+        /// Which version.
+        version: VersionRef,
+        /// Which database.
+        database: DatabaseName,
+        /// What was asked for.
+        migration: String,
+        /// The last one that there is.
+        last: Option<String>,
+    },
+    /// Nobody has looked at it.
+    #[error("database `{database}` of `{environment}` was never looked at, so what it has is not known")]
+    NeverSeen {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// It has every contraction already.
+    #[error(
+        "no version that runs in `{environment}` brings a contraction that database `{database}` does not have"
+    )]
+    NothingToContract {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// What runs needs the old form.
+    #[error(
+        "`{migration}` cannot be applied to database `{database}` of `{environment}`: {} needs the old form",
+        list(by)
+    )]
+    StillNeeded {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What contracts.
+        migration: String,
+        /// Who needs the old form.
+        by: Vec<VersionRef>,
+    },
+}
+
+fn none(database: &DatabaseName, environment: &EnvironmentName, version: Option<&VersionRef>) -> String {
+    match version {
+        Some(version) => {
+            format!("`{version}` brings no migrations for a database `{database}` that Lockstep moves")
+        }
+        None => format!(
+            "no version that runs in `{environment}` brings migrations for a database `{database}` that Lockstep moves"
+        ),
+    }
+}
+
+impl DatabaseRefusal {
+    /// Returns the command that helps, or shows more.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Contracted { environment, stays: Some(stays), .. } => {
+                format!("baseline {stays} can still be gone back to: lockstep rollback {environment} --to {stays}")
+            }
+            Self::Contracted { database, environment, .. } => {
+                format!("lockstep database show {database} --env {environment}")
+            }
+            Self::InDoubt { database, environment, .. } => format!(
+                "look at it: lockstep database look {database} --env {environment}; what is half-way is settled by a person: lockstep database \
+                 settle {database} MIGRATION --done or --not-done"
+            ),
+            Self::StandsBehind { database, environment, is_known: true, .. } => format!(
+                "deploy a version without `{}` first, and contract then: lockstep database contract {database} --env {environment}",
+                self.behind()
+            ),
+            Self::StandsBehind { version, database, environment, .. } => format!(
+                "nobody has looked at it: lockstep database look {database} --env {environment} --version {version}; where it has migrations by \
+                 other means, lockstep database adopt"
+            ),
+            Self::CannotStop { .. } => {
+                "let it stop: apply = [\"./migrate\", \"up\", \"{to}\"] is given the last migration that may run".to_owned()
+            }
+            Self::None { environment, .. } => format!("lockstep database list --env {environment}"),
+            Self::NoMigration { last: Some(last), .. } => format!("the last one is `{last}`"),
+            Self::NoMigration { version, .. } => format!("lockstep show {version}"),
+            Self::NeverSeen { database, environment } => {
+                format!("lockstep database look {database} --env {environment}")
+            }
+            Self::NothingToContract { database, environment } => {
+                format!("lockstep database show {database} --env {environment}")
+            }
+            Self::StillNeeded { environment, .. } => format!("deploy versions that know it first: lockstep status {environment}"),
+        }
+    }
+
+    fn behind(&self) -> &str {
+        match self {
+            Self::StandsBehind { behind, .. } => behind,
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Databases: what adds comes before the code, what takes away is a move of its own, and going back touches nothing.
+
+use std::collections::BTreeSet;
+
+use crate::simulation::{Stage, deploy, environment, service};
+use lockstep_domain::database::{
+    Act, Applied, Database, DatabaseRun, MigrationClass, MigrationFile, Recorded, Told, VersionDatabase,
+    unapproved,
+};
+use lockstep_domain::fault::Fault;
+use lockstep_domain::intent::{ConfigChoice, DatabaseWish};
+use lockstep_domain::name::DatabaseName;
+use lockstep_domain::operation::{Operation, Phase};
+use lockstep_domain::plan::{DatabaseRefusal, Refusal};
+use lockstep_domain::{Digest, InstanceState, Intent, OperationId, Plan, VersionRef};
+use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::Strategy;
+
+const PLACE: &str = "development";
+
+/// A stage with one real database beside it.
+struct Scene {
+    stage: Stage,
+    /// What the database has, in the order in which it came.
+    has: Vec<String>,
+    half: Option<String>,
+}
+
+fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
+    let file = |(name, class): &(&str, MigrationClass)| MigrationFile {
+        name: (*name).to_owned(),
+        digest: Digest::from_bytes([3; 32]),
+        class: *class,
+        one_way: Vec::new(),
+    };
+    let database = Database {
+        name: "main".parse().unwrap(),
+        migrations: "db".parse().unwrap(),
+        applied: Applied::ByLockstep,
+        variable: "DATABASE_URL".to_owned(),
+        dialect: None,
+        timeout_ms: 60_000,
+        lock_ms: 1_000,
+    };
+    VersionDatabase { database, files: files.iter().map(file).collect() }
+}
+
+use MigrationClass::{Contract, Data, Expand, NotChecked};
+
+const FILES: [(&str, MigrationClass); 4] =
+    [("1.sql", Expand), ("2.sql", Data), ("3.sql", Contract), ("4.sql", Expand)];
+
+impl Scene {
+    fn new() -> Self {
+        Self { stage: Stage::new(), has: Vec::new(), half: None }
+    }
+
+    /// Versions 1.0.0 to 1.3.0, each with one more migration.
+    fn with_four() -> Self {
+        let mut scene = Self::new();
+        for count in 1..=4 {
+            scene.release(&format!("shop@1.{}.0", count - 1), &FILES[..count]);
+        }
+        scene
+    }
+
+    fn release(&mut self, version: &str, files: &[(&str, MigrationClass)]) {
+        self.stage.release_with(version, &[], |version| version.databases.push(brings(files)));
+    }
+
+    fn plan(&self, intent: &Intent) -> Result<Plan, Vec<Refusal>> {
+        self.stage.plan(PLACE, intent, None)
+    }
+
+    /// Carries out an intent; steps do at the database what they were told, each as it is begun.
+    fn run(&mut self, intent: &Intent) -> Phase {
+        let id = self.stage.begin(PLACE, intent, None);
+        self.settle(id, false)
+    }
+
+    fn settle(&mut self, id: OperationId, fails: bool) -> Phase {
+        for _ in 0..1_000 {
+            self.stage.step(PLACE);
+            self.stage.end_stopping();
+            self.steps(id, fails);
+            if self.operation(id).phase.is_settled() {
+                return self.operation(id).phase;
+            }
+        }
+        panic!("it does not settle: {:?}", self.operation(id).phase);
+    }
+
+    fn operation(&self, id: OperationId) -> Operation {
+        Operation::clone(self.stage.world.find_operation(id).unwrap())
+    }
+
+    fn steps(&mut self, id: OperationId, fails: bool) {
+        let operation = self.operation(id);
+        let begun: Vec<_> =
+            operation.job_runs().map(|(job, run)| (job.clone(), run.instance.clone())).collect();
+        for (planned, instance) in begun {
+            let is_open = |it: &lockstep_domain::Instance| it.id == instance && !it.state.is_over();
+            if !self.stage.jobs.iter().any(is_open) {
+                continue;
+            }
+            let run = planned.database.as_deref().unwrap();
+            self.act(&planned.arm.version_ref(), run, fails);
+            self.stage.databases.insert(instance.clone(), self.told());
+            let run = self.stage.jobs.iter_mut().find(|it| it.id == instance).unwrap();
+            run.state = match fails {
+                true => InstanceState::failed("ended with exit code 1", Fault::Crash),
+                false => InstanceState::Completed,
+            };
+        }
+    }
+
+    fn told(&self) -> Told {
+        let recorded = |name: &String| Recorded { name: name.clone(), digest: None, class: None };
+        Told { recorded: self.has.iter().map(recorded).collect(), half: self.half.clone(), drift: Vec::new() }
+    }
+
+    fn act(&mut self, version: &VersionRef, run: &DatabaseRun, fails: bool) {
+        let files = &self.stage.world.version(version).unwrap().databases[0].files;
+        let through = match &run.act {
+            Act::Apply { through } => through.clone(),
+            Act::Adopt { through } => Some(through.clone()),
+            Act::Settle { migration, done } => {
+                self.half = None;
+                done.then(|| migration.clone())
+            }
+            Act::Look => None,
+        };
+        let Some(through) = through else { return };
+        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+        let last = names.iter().position(|name| *name == through).unwrap();
+        if fails {
+            self.half = names[..=last].iter().find(|name| !self.has.contains(*name)).cloned();
+            return;
+        }
+        self.has.extend(
+            names[..=last].iter().filter(|name| !self.has.contains(*name)).cloned().collect::<Vec<_>>(),
+        );
+    }
+
+    /// The only reason why something is refused.
+    fn refused(&self, intent: &Intent) -> DatabaseRefusal {
+        match self.plan(intent).unwrap_err().as_slice() {
+            [Refusal::Database(refusal)] => refusal.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn back(to: &str) -> Intent {
+    Intent::RollBackService {
+        service: service("shop"),
+        to: to.parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    }
+}
+
+fn at(wish: DatabaseWish) -> Intent {
+    Intent::Database { database: "main".parse().unwrap(), wish, version: None }
+}
+
+fn contract() -> Intent {
+    at(DatabaseWish::Contract { approved: None })
+}
+
+#[test]
+fn a_deployment_applies_what_adds_and_leaves_what_takes_away() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    scene.run(&deploy(&["shop@1.1.0"]));
+    let plan = scene.plan(&deploy(&["shop@1.2.0"])).unwrap();
+    assert!(
+        plan.warnings.iter().any(|warning| warning.contains("`3.sql` of database `main` contracts")),
+        "{:?}",
+        plan.warnings
+    );
+    scene.run(&deploy(&["shop@1.2.0"]));
+    assert_eq!(scene.has, ["1.sql", "2.sql"]);
+    let refusal = scene.refused(&deploy(&["shop@1.3.0"]));
+    assert!(
+        matches!(&refusal, DatabaseRefusal::StandsBehind { behind, .. } if behind == "4.sql"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn contracting_shows_what_it_takes_and_closes_the_way_back() {
+    let mut scene = Scene::with_four();
+    for version in ["shop@1.0.0", "shop@1.1.0", "shop@1.2.0"] {
+        scene.run(&deploy(&[version]));
+    }
+    let plan = scene.plan(&contract()).unwrap();
+    let taken = plan.contraction.clone().unwrap();
+    let lost: Vec<_> = taken.lost.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (lost, taken.lost_up_to, taken.stays_from),
+        (vec!["shop@1.0.0".into(), "shop@1.1.0".into()], Some(2), 3)
+    );
+    assert!(unapproved(&plan, &contract()).is_some());
+    let wrong = at(DatabaseWish::Contract { approved: Some("0".into()) });
+    assert!(unapproved(&plan, &wrong).is_some());
+    let right = at(DatabaseWish::Contract { approved: Some(taken.code()) });
+    assert!(unapproved(&plan, &right).is_none());
+    scene.run(&right);
+    assert_eq!(scene.has, ["1.sql", "2.sql", "3.sql"]);
+    let refusal = scene.refused(&back("1.1.0"));
+    assert!(matches!(&refusal, DatabaseRefusal::Contracted { stays: Some(3), .. }), "{refusal:?}");
+    assert!(scene.refused(&Intent::Undo).to_string().contains("3.sql"));
+    assert!(matches!(scene.refused(&contract()), DatabaseRefusal::NothingToContract { .. }));
+    scene.run(&deploy(&["shop@1.3.0"]));
+    assert_eq!(scene.has.len(), 4);
+    scene.run(&back("1.2.0"));
+    assert_eq!(scene.has.len(), 4, "going back touches nothing");
+}
+
+#[test]
+fn a_contraction_that_is_interrupted_may_have_happened() {
+    let mut scene = Scene::with_four();
+    for version in ["shop@1.0.0", "shop@1.1.0", "shop@1.2.0"] {
+        scene.run(&deploy(&[version]));
+    }
+    let id = scene.stage.begin(PLACE, &contract(), None);
+    scene.stage.step(PLACE);
+    let refusals = scene.stage.interrupt(PLACE, &back("1.1.0")).unwrap_err();
+    assert!(refusals.iter().any(|refusal| refusal.to_string().contains("3.sql")), "{refusals:?}");
+    scene.settle(id, false);
+    assert!(scene.refused(&back("1.1.0")).to_string().contains("3.sql"));
+}
+
+#[test]
+fn what_runs_keeps_its_form_also_where_another_service_shares_the_database() {
+    let mut scene = Scene::with_four();
+    scene.release("desk@1.0.0", &FILES[..1]);
+    scene.run(&deploy(&["desk@1.0.0"]));
+    scene.run(&deploy(&["shop@1.2.0"]));
+    assert_eq!(scene.has, ["1.sql", "2.sql"], "desk needs what 3.sql takes");
+    let refusal = scene.refused(&contract());
+    assert!(
+        matches!(&refusal, DatabaseRefusal::StillNeeded { by, .. } if by[0].to_string() == "desk@1.0.0"),
+        "{refusal}"
+    );
+    scene.release("desk@1.1.0", &FILES[..3]);
+    scene.run(&deploy(&["desk@1.1.0"]));
+    let plan = scene.plan(&contract()).unwrap();
+    assert_eq!(plan.contraction.unwrap().lost.len(), 1, "desk@1.0.0 cannot come back");
+}
+
+#[test]
+fn an_empty_environment_takes_everything_at_once() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.3.0"]));
+    assert_eq!(scene.has.len(), 4);
+}
+
+#[test]
+fn a_run_that_fails_or_is_lost_stops_others_until_it_is_settled_and_never_the_way_back() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let id = scene.stage.begin(PLACE, &deploy(&["shop@1.1.0"]), None);
+    assert!(matches!(scene.settle(id, true), Phase::Reverted { .. }));
+    let refusal = scene.refused(&deploy(&["shop@1.1.0"]));
+    assert!(matches!(&refusal, DatabaseRefusal::InDoubt { why, .. } if why.contains("2.sql")), "{refusal}");
+    assert!(matches!(scene.refused(&contract()), DatabaseRefusal::InDoubt { .. }));
+    let settle = Intent::Database {
+        database: "main".parse().unwrap(),
+        wish: DatabaseWish::Settle { migration: "2.sql".into(), done: true },
+        version: Some("shop@1.1.0".parse().unwrap()),
+    };
+    scene.run(&settle);
+    scene.run(&deploy(&["shop@1.1.0"]));
+    assert_eq!(scene.has, ["1.sql", "2.sql"]);
+    assert!(scene.stage.env(PLACE).databases.values().all(|known| known.doubt.is_none()));
+}
+
+#[test]
+fn what_is_asked_of_a_database_that_is_not_there_is_told() {
+    let mut scene = Scene::with_four();
+    assert!(matches!(scene.refused(&at(DatabaseWish::Look)), DatabaseRefusal::None { .. }));
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let adopt = |through: &str| at(DatabaseWish::Adopt { through: through.into() });
+    assert!(matches!(scene.refused(&adopt("9.sql")), DatabaseRefusal::NoMigration { last: Some(_), .. }));
+    assert!(matches!(scene.refused(&contract()), DatabaseRefusal::NothingToContract { .. }));
+}
+
+/// What happens to an environment.
+#[derive(Debug, Clone)]
+enum Happens {
+    Deploys(usize, usize),
+    GoesBack(usize),
+    Undoes,
+    Contracts,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        4 => (0..2_usize, 0..6_usize).prop_map(|(service, version)| Happens::Deploys(service, version)),
+        2 => (0..6_usize).prop_map(Happens::GoesBack),
+        1 => Just(Happens::Undoes),
+        2 => Just(Happens::Contracts),
+    ]
+}
+
+fn class() -> impl Strategy<Value = MigrationClass> {
+    prop_oneof![3 => Just(Expand), 1 => Just(Data), 1 => Just(NotChecked), 2 => Just(Contract)]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_what_is_in_force_finds_its_form(
+        classes in proptest::collection::vec(class(), 6),
+        steps in proptest::collection::vec(happens(), 1..14),
+        sizes in proptest::collection::vec((any::<bool>(), 1..7_usize), 12),
+    ) {
+        let names: Vec<_> = (1..=6).map(|number| format!("{number}.sql")).collect();
+        let all: Vec<_> = names.iter().map(String::as_str).zip(classes.iter().copied()).collect();
+        let mut scene = Scene::new();
+        for (which, name) in ["shop", "desk"].into_iter().enumerate() {
+            let mut count = 1;
+            for (minor, (grows, most)) in sizes[which * 6..which * 6 + 6].iter().enumerate() {
+                count = if *grows { (count + 1).min(*most).max(count) } else { count };
+                scene.release(&format!("{name}@1.{minor}.0"), &all[..count]);
+            }
+        }
+        for step in steps {
+            let intent = match &step {
+                Happens::Deploys(0, minor) => deploy(&[&format!("shop@1.{minor}.0")]),
+                Happens::Deploys(_, minor) => deploy(&[&format!("desk@1.{minor}.0")]),
+                Happens::GoesBack(minor) => back(&format!("1.{minor}.0")),
+                Happens::Undoes => Intent::Undo,
+                Happens::Contracts => contract(),
+            };
+            let before = scene.has.clone();
+            let ran: BTreeSet<_> = versions_that_ran(&scene);
+            if scene.plan(&intent).is_err() {
+                continue;
+            }
+            scene.run(&intent);
+            let new: Vec<_> = scene.has.iter().filter(|name| !before.contains(name)).cloned().collect();
+            if matches!(step, Happens::GoesBack(_) | Happens::Undoes) {
+                prop_assert!(new.is_empty(), "going back touched the database: {new:?}");
+            }
+            let contracts = |name: &String| all.iter().any(|(other, class)| other == name && *class == Contract);
+            if !matches!(step, Happens::Contracts) {
+                for name in new.iter().filter(|name| contracts(name)) {
+                    let needs: Vec<_> = ran.iter().filter(|it| !knows(&scene, it, name)).collect();
+                    prop_assert!(needs.is_empty(), "{name} was taken from {needs:?} by {step:?}");
+                }
+            }
+            for version in in_force(&scene) {
+                for name in scene.has.iter().filter(|name| contracts(name)) {
+                    prop_assert!(knows(&scene, &version, name), "{version} runs on a form without {name}");
+                }
+                let files = &scene.stage.world.version(&version).unwrap().databases[0].files;
+                let lacks: Vec<_> = files.iter().filter(|it| it.class != Contract && !scene.has.contains(&it.name)).collect();
+                prop_assert!(lacks.is_empty(), "{version} runs before {lacks:?}");
+            }
+            let level = scene.stage.env(PLACE).databases.get(&"main".parse::<DatabaseName>().unwrap()).map(|known| known.told.recorded.len());
+            prop_assert_eq!(level.unwrap_or_default(), scene.has.len());
+        }
+    }
+}
+
+fn versions_that_ran(scene: &Scene) -> BTreeSet<VersionRef> {
+    let baselines = scene.stage.env(PLACE).baselines.newest_first();
+    baselines
+        .flat_map(|it| it.entries.iter().map(|(service, entry)| entry.arm(service).version_ref()))
+        .collect()
+}
+
+fn in_force(scene: &Scene) -> Vec<VersionRef> {
+    let entries = scene.stage.world.environment(&environment(PLACE)).unwrap().entries();
+    entries.iter().map(|(service, entry)| entry.arm(service).version_ref()).collect()
+}
+
+fn knows(scene: &Scene, version: &VersionRef, name: &str) -> bool {
+    scene.stage.world.version(version).unwrap().databases[0].file(name).is_some()
+}
