@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_api::types::DatabaseView;
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::database::{
-    Applied, Contraction, MigrationClass, Step, TOLD_FILE, Told, VersionDatabase, brought, unapproved,
+    Applied, Contraction, MigrationClass, Step, Told, VersionDatabase, brought, unapproved,
 };
 use lockstep_domain::job::{Job, PlannedJob};
 use lockstep_domain::name::DatabaseName;
@@ -15,9 +15,6 @@ use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, Environment, EnvironmentName, InstanceId, Intent, Plan, VersionRef, World};
 
 use crate::Control;
-
-/// Most bytes of what a step says: the names of some thousand migrations.
-const MAX_TOLD: u64 = 4 * 1024 * 1024;
 
 impl Control {
     /// Reads what steps at databases have said that are over and whose end is not recorded yet.
@@ -30,11 +27,11 @@ impl Control {
         let steps = begun.filter(|(planned, run)| planned.database.is_some() && run.end.is_none());
         let is_over = |id: &InstanceId| observed.jobs.iter().any(|it| it.id == *id && it.state.is_over());
         let over = steps.map(|(_, run)| &run.instance).filter(|id| is_over(id));
-        over.filter_map(|id| Some((id.clone(), self.told_by_step(id)?))).collect()
+        over.filter_map(|id| Some((id.clone(), self.told_by_step(&environment.name, id)?))).collect()
     }
 
-    fn told_by_step(&self, id: &InstanceId) -> Option<Told> {
-        let text = tokio::task::block_in_place(|| self.driver.left_file(id, TOLD_FILE, MAX_TOLD))?;
+    fn told_by_step(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Told> {
+        let text = tokio::task::block_in_place(|| self.driver.said_of_database(environment, id))?;
         let told: Told = serde_json::from_slice(&text).ok()?;
         told.is_sound().then_some(told)
     }

@@ -20,20 +20,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lockstep_domain::database::TOLD_FILE;
 use lockstep_domain::instance_ports::{InstancePorts, PortRange};
 use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::run::Port;
 use lockstep_domain::work::Told;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
-use lockstep_files::foreign;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::errors::{OpenError, RemoveError, StartError, StopError};
 use crate::control_group::{ControlGroups, GroupChoice};
 use crate::data::DataFolders;
-use crate::ended::{Ended, EndedLimits};
+use crate::ended::{Ended, EndedLimits, SAID, said_in};
 use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
@@ -248,11 +248,13 @@ impl LocalDriver {
         self.shared.told().get(id).cloned()
     }
 
-    /// Reads a file that a process has left in its working folder; `None` where there is none that can be read, or a larger one.
+    /// Reads what a step at a database has said; `None` where that is nothing that can be read, or too much.
     #[must_use]
-    pub fn left_file(&self, id: &InstanceId, name: &str, limit: u64) -> Option<Vec<u8>> {
-        let file = foreign::open_no_link(&self.shared.folder(id).work().join(name)).ok()?;
-        foreign::read(file, limit).ok()
+    pub fn said_of_database(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Vec<u8>> {
+        let folder = self.shared.folder(id);
+        // What is put away in this moment is found at one of the places, in the order in which it goes through them.
+        let here = said_in(&folder.work(), TOLD_FILE).or_else(|| said_in(folder.path(), SAID));
+        here.or_else(|| said_in(self.shared.ended.find(environment, id)?.path(), SAID))
     }
 
     /// Follows all instances. Changes that come faster than they are looked at are seen as one.

@@ -21,7 +21,7 @@ use lockstep_domain::{EnvironmentName, Instance, InstanceId};
 use lockstep_files::{foreign, tree, whole};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::put_away::Left;
+pub(crate) use self::put_away::{Left, SAID, said_in};
 use crate::folder::InstanceFolder;
 
 /// The format of `ended.json`, and the only one so far.

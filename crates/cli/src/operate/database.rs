@@ -22,7 +22,7 @@ pub(super) fn step_text(planned: &PlannedJob) -> String {
 
 /// Writes what a contraction takes for ever.
 pub(crate) fn contraction_text(contraction: &Contraction) -> String {
-    let Contraction { database, migrations, one_way, lost, lost_up_to, stays_from } = contraction;
+    let Contraction { database, migrations, one_way, lost, lost_up_to, stays_from, .. } = contraction;
     let mut text = format!(
         "POINT OF NO RETURN: {} of database {database} cannot be taken back\n",
         printable(&migrations.join(", "))

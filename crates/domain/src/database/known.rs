@@ -12,6 +12,7 @@ use crate::version::VersionRef;
 
 /// What a step found at a database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "DatabaseTold")]
 pub struct Told {
     /// The migrations that the database has, in their order.
     pub recorded: Vec<Recorded>,
@@ -38,6 +39,7 @@ impl Told {
 
 /// A migration that a database has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RecordedMigration")]
 pub struct Recorded {
     /// Its name.
     pub name: String,

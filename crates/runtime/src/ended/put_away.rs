@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::Instance;
+use lockstep_domain::database::TOLD_FILE;
 use lockstep_files::{foreign, tree, whole};
 use rustix::fs::FlockOperation;
 
@@ -16,10 +17,14 @@ use crate::folder::InstanceFolder;
 use crate::logs;
 use crate::process::carriers_of;
 
+/// What a step at a database has said, once its working folder is gone.
+pub(crate) const SAID: &str = "database.json";
+/// Most bytes of it: the names of some thousand migrations.
+const MAX_SAID: u64 = 4 * 1024 * 1024;
 /// What the first steps leave: by these an instance is known to be over.
-const KEPT_TO_THE_MOVE: [&str; 5] = ["spec.json", "status.json", "lock", "log", NAMES];
+const KEPT_TO_THE_MOVE: [&str; 6] = ["spec.json", "status.json", "lock", "log", NAMES, SAID];
 /// What stays in the end.
-const KEPT: [&str; 3] = ["status.json", "log", NAMES];
+const KEPT: [&str; 4] = ["status.json", "log", NAMES, SAID];
 
 /// What became of a folder that was to be put away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,7 @@ impl Ended {
         let names = serde_json::to_vec(&EndedFile { format: FORMAT, instance: instance.clone() })?;
         let write = || whole::put_unsynced(&folder_itself.path().join(NAMES), &names, 0o600);
         let written = write();
+        keep_said(&folder_itself)?;
         strip(folder_itself.path(), &KEPT_TO_THE_MOVE)?;
         if written.is_err() {
             // There may be room now. Without it the log is kept all the same.
@@ -75,6 +81,20 @@ impl Ended {
         fs::rename(folder.path(), &place)?;
         Ok(place)
     }
+}
+
+/// Keeps what a step at a database has said: nobody may have read it yet.
+fn keep_said(folder: &InstanceFolder) -> io::Result<()> {
+    match said_in(&folder.work(), TOLD_FILE) {
+        Some(said) => whole::put_unsynced(&folder.path().join(SAID), &said, 0o600),
+        None => Ok(()),
+    }
+}
+
+/// Reads a file of a folder that is not ours; `None` where there is none that can be read, or a larger one.
+pub(crate) fn said_in(folder: &Path, name: &str) -> Option<Vec<u8>> {
+    let file = foreign::open_no_link(&folder.join(name)).ok()?;
+    foreign::read(file, MAX_SAID).ok()
 }
 
 enum Lock {
