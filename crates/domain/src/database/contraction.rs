@@ -69,7 +69,7 @@ mod tests {
             stays_from,
         };
         let one = of(&["5.sql"], &["a@1.0.0"], 2);
-        assert_eq!(one.code(), one.clone().code());
+        assert_eq!(one.code(), of(&["5.sql"], &["a@1.0.0"], 2).code());
         for other in [
             of(&["5.sql", "6.sql"], &["a@1.0.0"], 2),
             of(&["5.sql"], &[], 2),
