@@ -18,8 +18,19 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
 
 /// Reads a JSON file; `example` is a command that shows one.
 pub(crate) fn json<T: DeserializeOwned>(path: &Path, example: &str) -> Result<T, Failure> {
-    serde_json::from_str(&text(path)?).map_err(|error| {
-        Failure::usage(format!("{}:{}: {error}", path.display(), error.line()))
+    parsed(path, &text(path)?, example)
+}
+
+/// Reads the text of a JSON file.
+pub(crate) fn parsed<T: DeserializeOwned>(path: &Path, text: &str, example: &str) -> Result<T, Failure> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let place = error.path().to_string();
+        (error.into_inner(), if place == "." { String::new() } else { format!("`{place}`: ") })
+    });
+    let read = read.and_then(|read| reader.end().map(|()| read).map_err(|error| (error, String::new())));
+    read.map_err(|(error, place)| {
+        Failure::usage(format!("{}:{}: {place}{error}", path.display(), error.line()))
             .hint(format!("`{example}` shows one to begin with"))
     })
 }
@@ -38,5 +49,15 @@ mod tests {
             json::<serde_json::Value>(&path, "lockstep x --json").unwrap_err().render(&Style::plain());
         assert!(shown.contains("a.json:2: expected value"), "{shown}");
         assert!(shown.contains("hint: `lockstep x --json` shows one to begin with"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_of_another_type_is_named_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        std::fs::write(&path, "{\n  \"x\": [1, -1]}").unwrap();
+        let read = json::<std::collections::BTreeMap<String, Vec<u64>>>(&path, "lockstep x --json");
+        let shown = read.unwrap_err().render(&Style::plain());
+        assert!(shown.contains("a.json:2: `x[1]`: invalid value: integer `-1`"), "{shown}");
     }
 }

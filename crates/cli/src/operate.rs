@@ -243,16 +243,18 @@ impl Change {
         let Some(needs) = can_take.filter(|_| is_asked && confirm::somebody_is_there()) else {
             return Err(ClientError::Problem(problem).into());
         };
-        let added = plan_text::added(needs);
         ctx.out.message(Failure::from((*problem).clone()).render(&ctx.out.message_style).trim_end());
-        if !confirm::says_yes(&format!("take along {added}?")) {
+        if !confirm::says_yes(&format!("take along {}?", plan_text::added(needs))) {
             return Err(Failure::new(Exit::Refused, "nothing was changed"));
         }
         self.take(needs);
-        Ok(self.ask_as_it_is(ctx)?)
+        let taken = self.ask_as_it_is(ctx).map_err(Failure::from);
+        taken.map_err(|failure| {
+            failure.or_hint("what was asked about is not as it was: run the command again")
+        })
     }
 
-    /// Takes along what was shown, and nothing else.
+    /// Takes along what was shown, and nothing else; and only from where it was looked at.
     fn take(&mut self, needs: &WhatItNeeds) {
         let shown = needs
             .answer
@@ -261,10 +263,8 @@ impl Change {
             .filter_map(|part| Some((part.service.parse().ok()?, part.to.parse().ok()?)));
         let shown = shown.map(|(service, version)| VersionRef { service, version }).collect();
         self.request.wishes.clear();
-        if matches!(self.request.intent, Intent::Promote { .. }) {
-            // It was of the environment that is copied.
-            self.request.expect = None;
-        }
+        // What a promotion expects is said of the environment that is copied, and its versions are named from here on.
+        self.request.expect = needs.baseline;
         self.request.intent = match std::mem::replace(&mut self.request.intent, Intent::Undo) {
             Intent::RollBackService { config, .. } | Intent::RollBackServices { config, .. } => {
                 Intent::RollBackServices { versions: shown, config }

@@ -1,27 +1,30 @@
 //! Operations: planning intents, recording them, taking them back.
 
 mod accepting;
+mod asked;
 mod gateways;
 mod limited;
 mod needs;
 mod rooted;
 mod taking_back;
+mod typed;
 mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest, UnderWay};
+use lockstep_api::types::{Mode, Needs, OperationAnswer, OperationRequest, UnderWay};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
+use lockstep_domain::plan::{Decision, Refusal, decide};
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World,
 };
 
+use self::asked::Asked;
 use self::needs::Searched;
 use self::taking_back::{is_taken_back, taking_back};
 use self::waiting::Waiting;
@@ -57,20 +60,23 @@ impl Control {
         // A refused intent leaves no secret value behind.
         let mut rehearsal = request.clone();
         note_secrets(&mut rehearsal.intent, &secrets, |_| Ok("not kept in a dry run".into()))?;
-        let (searched, answer) = self.rehearse(actor, environment, &rehearsal)?;
-        if request.mode == Mode::DryRun {
-            return Ok(answer);
+        for _ in 0..MAX_SEARCHES {
+            let (searched, answer) = self.rehearse(actor, environment, &rehearsal)?;
+            if request.mode == Mode::DryRun {
+                return Ok(answer);
+            }
+            let mut request = searched.as_ref().map_or(&request, |searched| &searched.request).clone();
+            note_secrets(&mut request.intent, &secrets, |value| {
+                self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
+            })?;
+            let outcome = tokio::task::block_in_place(|| {
+                self.record_decided(actor, environment, &request, searched.as_ref())
+            })?;
+            if let Some(outcome) = outcome {
+                return Ok(self.answer(outcome));
+            }
         }
-        if let Some(searched) = &searched {
-            request.intent = searched.request.intent.clone();
-        }
-        note_secrets(&mut request.intent, &secrets, |value| {
-            self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
-        })?;
-        let outcome = tokio::task::block_in_place(|| {
-            self.record_decided(actor, environment, &request, searched.as_ref())
-        })?;
-        Ok(self.answer(outcome))
+        Err(changed_meanwhile(environment))
     }
 
     /// Decides on a world as it is now, and changes nothing. A search for what is needed takes its time, and nobody waits for it.
@@ -87,7 +93,7 @@ impl Control {
             let asked = searched.as_ref().map_or(request, |it| &it.request);
             let mut decided = self
                 .decided(actor, &world, environment, asked, now)
-                .map_err(|problem| self.with_needs(problem, &world, environment, asked, now))?;
+                .map_err(|problem| self.with_needs(problem, &world, environment, asked, (actor, now)))?;
             note_needed(&mut decided.decision, searched.as_ref());
             tried += 1;
             let newest = self.ledger.world();
@@ -97,26 +103,26 @@ impl Control {
         }
     }
 
-    /// Decides on the newest world and records that. What was searched is recorded only where it was searched.
+    /// Decides on the newest world and records that; nothing where it is not as it was searched.
     fn record_decided(
         &self,
         actor: &Actor,
         environment: &EnvironmentName,
         request: &OperationRequest,
         searched: Option<&Searched>,
-    ) -> Result<Outcome, Problem> {
+    ) -> Result<Option<Outcome>, Problem> {
         self.ledger.commit(actor, |world, now| {
             if searched.is_some_and(|it| !is_as_seen(world, &it.seen)) {
-                return Err(changed_meanwhile(environment));
+                return Ok((Vec::new(), None));
             }
             let Decided { mut decision, released } = self.decided(actor, world, environment, request, now)?;
             note_needed(&mut decision, searched);
             let (ended, plan) = match decision {
-                Decision::GoesThere(id) => return Ok((Vec::new(), Outcome::GoesThere(id))),
+                Decision::GoesThere(id) => return Ok((Vec::new(), Some(Outcome::GoesThere(id)))),
                 Decision::TakesBack(all) => {
                     let events = taking_back(world, &all, actor, &request.reason);
                     let (first, already) = (all.first().copied(), events.is_empty());
-                    return Ok((events, Outcome::TakenBack { first, already }));
+                    return Ok((events, Some(Outcome::TakenBack { first, already })));
                 }
                 Decision::Begins { ended, plan } => (ended, *plan),
             };
@@ -126,7 +132,8 @@ impl Control {
             let released = released
                 .into_iter()
                 .map(|version| Event::HoldReleased { environment: environment.clone(), version });
-            Ok((released.chain(ended).chain([begun]).collect(), Outcome::Begun(Box::new(operation))))
+            let events = released.chain(ended).chain([begun]).collect();
+            Ok((events, Some(Outcome::Begun(Box::new(operation)))))
         })
     }
 
@@ -139,26 +146,13 @@ impl Control {
         request: &OperationRequest,
         now: Timestamp,
     ) -> Result<Decided, Problem> {
-        let mut world = world.clone();
-        let intent = world.intent_as_named_now(&request.intent);
-        let released = match request.holds {
-            HoldHandling::Respect => Vec::new(),
-            HoldHandling::Release => release_all(&mut world, environment, &intent),
-        };
-        let intent = self.with_instances(&world, environment, &intent)?;
+        let mut asked = Asked::of(world, environment, request);
+        asked.intent = self.with_instances(&asked.world, environment, &asked.intent)?;
         let contracts = self.stored_contracts();
-        let relation = Relation { world: &world, contracts: &contracts };
-        let wish = Wish {
-            expect: request.expect,
-            operation: request.operation,
-            in_the_way: match request.under_way {
-                UnderWay::Respect => InTheWay::Refuses,
-                UnderWay::TakeBack => InTheWay::IsTakenBack,
-            },
-            ..Wish::of(&intent, request.strategy.as_ref())
-        };
-        let mut decision = decide(relation, environment, &wish, (actor, now))
-            .map_err(|refusals| self.refused(&world, &request.intent, environment, &refusals, now))?;
+        let relation = Relation { world: &asked.world, contracts: &contracts };
+        let mut decision = decide(relation, environment, &asked.wish(request), (actor, now))
+            .map_err(|refusals| self.refused(&asked.world, request, environment, &refusals, now))?;
+        let Asked { world, released, .. } = asked;
         if let Decision::Begins { plan, .. } = &mut decision {
             plan.leaving = request.leaving.unwrap_or(plan.leaving);
             if let Some(found) = world.environment(environment) {
@@ -198,12 +192,19 @@ impl Control {
     fn refused(
         &self,
         world: &World,
-        intent: &Intent,
+        request: &OperationRequest,
         environment: &EnvironmentName,
         refusals: &[Refusal],
         now: Timestamp,
     ) -> Problem {
-        self.refusals(world, format!("`{intent}` in `{environment}` is refused"), refusals, now)
+        let what = format!("`{}` in `{environment}` is refused", typed::title(request));
+        let mut problem = self.refusals(world, what, refusals, now);
+        for (part, refusal) in problem.problems.iter_mut().zip(refusals) {
+            if part.hint == refusal.hint() {
+                part.hint = unknown_provider(world, refusal).or_else(|| typed::hint(request, refusal));
+            }
+        }
+        problem
     }
 
     /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
@@ -231,7 +232,7 @@ impl Control {
             .filter(|version| !self.has_artifact(world, version))
             .map(|version| ProblemPart {
                 detail: ways_back::lost(&version),
-                hint: Some(format!("release the same commit again: lockstep release {}", version.service)),
+                hint: Some(without_artifact(&version)),
                 ..ProblemPart::default()
             })
             .collect();
@@ -308,6 +309,23 @@ fn note_needed(decision: &mut Decision, searched: Option<&Searched>) {
     }
 }
 
+/// What helps where an artifact is lost: a version is never made anew.
+pub(crate) fn without_artifact(version: &VersionRef) -> String {
+    let service = &version.service;
+    format!(
+        "put it back with `lockstep backup restore`, or release a newer commit and deploy that: lockstep show {service}"
+    )
+}
+
+/// What helps where nobody has ever registered what is required.
+fn unknown_provider(world: &World, refusal: &Refusal) -> Option<String> {
+    let (Refusal::Unmet(unmet) | Refusal::UnmetBack { unmet, .. }) = refusal else { return None };
+    let provider = &unmet.provider;
+    world.service(provider).is_none().then(|| {
+        format!("there is no service `{provider}`: lockstep service add REPOSITORY, or take it out of [requires] of {}", unmet.consumer.service)
+    })
+}
+
 fn changed_meanwhile(environment: &EnvironmentName) -> Problem {
     let detail = format!("`{environment}` was changed while it was looked for what has to move along");
     Problem::new(ErrorCode::Conflict, detail).with_hint("run the command again")
@@ -365,6 +383,17 @@ fn check_request(request: &OperationRequest) -> Result<(), Problem> {
     }
     if request.operation.is_some() && request.intent != Intent::Undo {
         return Err(Problem::new(ErrorCode::BadRequest, "only `undo` names an operation"));
+    }
+    let can_take = matches!(
+        request.intent,
+        Intent::Deploy { .. }
+            | Intent::Promote { .. }
+            | Intent::RollBackService { .. }
+            | Intent::RollBackServices { .. }
+    );
+    if request.needs == Needs::Take && !can_take {
+        let detail = "only a deployment, a promotion, and services that go back take along what they need";
+        return Err(Problem::new(ErrorCode::BadRequest, detail));
     }
     if !request.wishes.is_empty() && !matches!(request.intent, Intent::Deploy { .. }) {
         return Err(Problem::new(ErrorCode::BadRequest, "only a deployment has wishes"));

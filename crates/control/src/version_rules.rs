@@ -20,7 +20,7 @@ use lockstep_domain::{Actor, EnvironmentName, Event, InstanceState, VersionRef, 
 use lockstep_gateway::is_own_header;
 
 use crate::environments::find;
-use crate::operations::check_reason;
+use crate::operations::{check_reason, without_artifact};
 use crate::{Control, not_found};
 
 /// What proves who somebody is must not stand in a journal that everybody may read.
@@ -135,7 +135,7 @@ impl Control {
             return Ok(());
         }
         let detail = format!("the artifact of `{reference}` is not in the blob store");
-        let hint = format!("release the same commit again: lockstep release {}", reference.service);
+        let hint = without_artifact(reference);
         Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint))
     }
 }

@@ -236,9 +236,12 @@ impl Plan {
     /// Says of what nobody named why it comes along.
     pub fn note_needed(&mut self, added: &BTreeMap<ServiceName, String>) {
         for part in self.waves.iter_mut().flatten() {
+            let is_asked = part.reasons.contains(&Reason::Asked);
             if let Some(because) = added.get(&part.service) {
                 part.reasons.retain(|reason| *reason != Reason::Asked);
                 part.reasons.insert(0, Reason::Needed { because: because.clone() });
+            } else if !added.is_empty() && !is_asked {
+                part.reasons.insert(0, Reason::Asked);
             }
         }
     }

@@ -49,15 +49,29 @@ pub fn check(problem: &Problem, target: &[u32], steps: &[Vec<usize>]) -> Result<
     }
     let start = problem.start();
     let mut state = start.clone();
+    let needs = needs_of_each(problem);
     for (taken, step) in steps.iter().enumerate() {
         step.iter().for_each(|&service| state[service] = target[service]);
-        let breaks =
-            |rule: &Rule| matches!(rule, Rule::Need(_)) && keeps(rule, &start) && !keeps(rule, &state);
-        if let Some((cause, _)) = problem.rules.iter().find(|(_, rule)| breaks(rule)) {
+        let breaks = |rule: &Rule| keeps(rule, &start) && !keeps(rule, &state);
+        // A need of which neither end moved is as it was.
+        let touched = step.iter().flat_map(|&service| &needs[service]);
+        if let Some((cause, _)) = touched.map(|&rule| &problem.rules[rule]).find(|(_, rule)| breaks(rule)) {
             return Err(Fault::Between { steps: taken + 1, cause: *cause });
         }
     }
     Ok(())
+}
+
+/// The needs of each service, at both of their ends, by their places among the rules.
+fn needs_of_each(problem: &Problem) -> Vec<Vec<usize>> {
+    let mut needs = vec![Vec::new(); problem.services.len()];
+    for (at, (_, rule)) in problem.rules.iter().enumerate() {
+        if let Rule::Need(need) = rule {
+            needs[need.consumer].push(at);
+            needs[need.provider].push(at);
+        }
+    }
+    needs
 }
 
 fn each_moves_once(problem: &Problem, target: &[u32], steps: &[Vec<usize>]) -> Result<(), Fault> {

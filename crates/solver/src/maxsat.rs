@@ -153,6 +153,7 @@ pub(crate) fn minimise(
     }
     let (mut cost, mut least) = (0, open.weights.values().copied().max().unwrap_or(0));
     loop {
+        cost += open.give_up_certain(sat);
         let assumed: Vec<Lit> =
             open.weights.iter().filter(|(_, weight)| **weight >= least).map(|(it, _)| *it).collect();
         match sat.satisfy(&assumed)? {
@@ -170,6 +171,12 @@ pub(crate) fn minimise(
 }
 
 impl Wishes {
+    /// Gives up what can hold in no way, as far as that is known without a question: in a long chain that is all of it.
+    fn give_up_certain(&mut self, sat: &mut Sat) -> u64 {
+        let lost: Vec<Lit> = self.weights.keys().copied().filter(|&it| sat.is_certain(!it)).collect();
+        lost.into_iter().map(|literal| self.give_up(&[literal], sat)).sum()
+    }
+
     /// Takes the least weight of a core off all of it: one of them cannot be fulfilled. Returns that weight.
     fn give_up(&mut self, core: &[Lit], sat: &mut Sat) -> u64 {
         let least = core.iter().filter_map(|literal| self.weights.get(literal)).copied().min().unwrap_or(0);

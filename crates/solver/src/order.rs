@@ -4,7 +4,7 @@
 //! the old provider, and the old consumer with the new provider. Each that is not met forbids an order. A safe order exists exactly when
 //! these arcs form no circle; services of a circle have to switch together, and with each circle as one, every topological order is safe.
 
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::problem::{Cause, Need, Problem};
@@ -71,7 +71,8 @@ pub fn components(count: usize, arcs: impl IntoIterator<Item = (usize, usize)>) 
         component.sort_unstable();
         component
     };
-    tarjan_scc(&graph).into_iter().map(in_order).collect()
+    // That of Tarjan in this library calls itself, and a long chain is more than a stack holds.
+    kosaraju_scc(&graph).into_iter().map(in_order).collect()
 }
 
 /// The arcs of a need between two services that move.
@@ -92,4 +93,17 @@ fn arcs_of(problem: &Problem, target: &[u32], (cause, need): (Cause, &Need)) -> 
         provider_first.then(|| arc(provider, consumer, Side::NewConsumer)),
         consumer_first.then(|| arc(consumer, provider, Side::OldConsumer)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_is_longer_than_a_stack_is_ordered() {
+        let count = 200_000;
+        let ordered = components(count, (1..count).map(|at| (at, at - 1)));
+        assert_eq!(ordered.len(), count);
+        assert_eq!((&ordered[0][..], &ordered[count - 1][..]), (&[count - 1][..], &[0][..]));
+    }
 }

@@ -1,14 +1,16 @@
 //! What is said of a fleet and a wish.
 
-use lockstep_solver::{Cause, Core, Fault, Need, Solution, Solved, check, core, order, solve};
+use lockstep_solver::{
+    Cause, Core, Fault, Need, Problem, Rule, Solution, Solved, Target, check, core, order, solve,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::derivation::derive;
 use crate::fleet::Fleet;
 use crate::names::{Mistake, number};
-use crate::question::{Origin, Question};
-use crate::words::listed;
+use crate::question::{Lift, Origin, Question};
+use crate::words::{is_barrier, listed};
 
 /// How many ways of the least cost are told, at most.
 pub(crate) const WAYS: usize = 4;
@@ -17,8 +19,18 @@ pub(crate) const WAYS: usize = 4;
 /// for ever is given up after seconds.
 pub const STEPS: u64 = 20_000;
 
+/// How many causes of a contradiction are tried to do without, each by itself: more than this are no help to anybody.
+const MAX_TRIED: usize = 20;
+/// How many things that keep versions away are told to be ended together.
+const MAX_TOGETHER: usize = 8;
+/// How many bridges are told.
+const MAX_BRIDGES: usize = 10;
+
 /// Says why a version of a consumer does not work with a version of a provider, where there are better words than those of the need.
 pub type Why<'a> = &'a dyn Fn(&Need, u32, u32) -> Option<String>;
+
+/// Tries a problem that is without some causes: what the cheapest way that can be gone costs then, and where it leads.
+pub type Possible<'a> = &'a dyn Fn(Problem, &[Cause]) -> Option<(u64, Target)>;
 
 /// What would have to move, or why it cannot be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -165,7 +177,10 @@ pub fn answer(fleet: &Fleet) -> Result<Answer, Unanswered> {
     let why: Why<'_> = &|_, _, _| None;
     match solve(&question.problem, WAYS, STEPS) {
         Solved::Way(solution) => question.ways(&solution, why).map_err(Unanswered::OwnFault),
-        Solved::NoWay => Ok(question.no_way(STEPS)),
+        Solved::NoWay => Ok(question.no_way(STEPS, &|problem, _| {
+            let Solution { cost, targets, .. } = solve(&problem, 1, STEPS / 8).way()?;
+            Some((cost, targets.into_iter().next()?))
+        })),
         Solved::Undecided => Err(Unanswered::Undecided(STEPS)),
     }
 }
@@ -189,10 +204,11 @@ impl Question {
         let order = order(&self.problem, target);
         check(&self.problem, target, &order.steps)?;
         let names = |step: &Vec<usize>| step.iter().map(|&it| self.name(it).to_owned()).collect();
+        let touching = self.touching();
         let reason = |arc: &lockstep_solver::Arc| OrderReason {
             before: self.name(arc.before).to_owned(),
             after: self.name(arc.after).to_owned(),
-            why: self.why(arc, target, why),
+            why: self.why(arc, target, &touching, why),
         };
         let steps = order.steps.iter().map(names).collect();
         Ok((
@@ -204,23 +220,21 @@ impl Question {
     /// What a target moves, and why.
     #[must_use]
     pub fn moves(&self, target: &[u32], why: Why<'_>) -> Vec<Move> {
-        self.problem.moved(target).into_iter().map(|it| self.moving(target, it, why)).collect()
-    }
-
-    fn moving(&self, target: &[u32], service: usize, why: Why<'_>) -> Move {
-        Move {
+        let touching = self.touching();
+        let moving = |service: usize| Move {
             service: self.name(service).to_owned(),
             from: self.version(service, self.problem.services[service].current).to_owned(),
             to: self.version(service, target[service]).to_owned(),
-            because: self.because(target, service, why),
-        }
+            because: self.because(target, service, &touching, why),
+        };
+        self.problem.moved(target).into_iter().map(moving).collect()
     }
 
-    /// Says why there is no way, and what would make one.
+    /// Says why there is no way, and what would make one, as far as that is possible indeed.
     #[must_use]
-    pub fn no_way(&self, steps: u64) -> Answer {
+    pub fn no_way(&self, steps: u64, possible: Possible<'_>) -> Answer {
         let Core { causes, is_minimal } = core(&self.problem, steps).unwrap_or_default();
-        let remedies = self.remedies(&causes, steps / 8);
+        let remedies = self.remedies(&causes, possible);
         let mut told = vec!["There is no way:".to_owned()];
         told.extend(derive(self, &causes));
         if !is_minimal {
@@ -242,7 +256,7 @@ impl Question {
 
     fn contradiction(&self, cause: Cause) -> Contradiction {
         let text = self.told(cause);
-        let need = self.problem.needs().find(|(of, _)| *of == cause).map(|(_, need)| need);
+        let need = self.need_of(cause);
         let ends = |need: &Need| [need.consumer, need.provider].map(|it| self.name(it).to_owned());
         match (self.origin(cause), need) {
             (Origin::Wish { index, service, .. }, _) => {
@@ -261,27 +275,87 @@ impl Question {
         }
     }
 
-    /// Causes of a contradiction that somebody can end, and without which there is a way, each by itself.
-    fn remedies(&self, core: &[Cause], steps: u64) -> Vec<Remedy> {
-        let remedy = |cause: &Cause| {
-            let (what, command) = match self.origin(*cause) {
-                Origin::Wish { service, wanted, command, .. } => {
-                    (format!("give up that {} is wanted {wanted}", self.name(*service)), command.clone())
-                }
-                Origin::Pin(at) => (format!("lift the pin of {}", self.name(*at)), None),
-                Origin::Other { lift: Some((what, command)), .. } => (what.clone(), Some(command.clone())),
-                Origin::Feature { .. } | Origin::Requirement { .. } | Origin::Other { .. } => return None,
-            };
-            let cost = solve(&self.without(*cause), 1, steps).way()?.cost;
-            Some(Remedy { what, cost, command })
+    /// Causes of a contradiction that somebody can end, and without which there is a way, each by itself. Where no single thing that keeps
+    /// versions away is enough to end, those are told that are enough together.
+    fn remedies(&self, core: &[Cause], possible: Possible<'_>) -> Vec<Remedy> {
+        let can_end = |cause: &&Cause| match self.origin(**cause) {
+            Origin::Wish { .. } | Origin::Pin(_) => true,
+            Origin::Other { lifts, .. } => !lifts.is_empty(),
+            Origin::Feature { .. } | Origin::Requirement { .. } => false,
         };
-        core.iter().filter_map(remedy).collect()
+        let tried = core.iter().filter(can_end).take(MAX_TRIED);
+        let single = |cause: &Cause| {
+            let (cost, target) = possible(self.without(&[*cause]), &[*cause])?;
+            Some((*cause, self.remedy(&[*cause], cost, &target)?))
+        };
+        let singles: Vec<_> = tried.filter_map(single).collect();
+        let is_lift = |(cause, _): &(Cause, Remedy)| matches!(self.origin(*cause), Origin::Other { .. });
+        let together = if singles.iter().any(is_lift) { None } else { self.together(possible) };
+        singles.into_iter().map(|(_, remedy)| remedy).chain(together).collect()
+    }
+
+    /// What keeps versions away, and is enough to end together: no part of it is.
+    fn together(&self, possible: Possible<'_>) -> Option<Remedy> {
+        let causes = self.problem.rules.iter().map(|(cause, _)| *cause);
+        let mut ended: Vec<Cause> = causes.filter(|&cause| self.has_lift(cause)).collect();
+        ended.dedup();
+        let (mut cost, mut target) = possible(self.without(&ended), &ended)?;
+        ended.retain(|&cause| self.lift(cause, &target).is_some());
+        if ended.len() > MAX_TOGETHER {
+            return None;
+        }
+        for cause in ended.clone() {
+            let fewer: Vec<Cause> = ended.iter().copied().filter(|it| *it != cause).collect();
+            if let Some(found) = possible(self.without(&fewer), &fewer) {
+                (cost, target) = found;
+                ended = fewer;
+            }
+        }
+        self.remedy(&ended, cost, &target)
+    }
+
+    fn has_lift(&self, cause: Cause) -> bool {
+        matches!(self.origin(cause), Origin::Other { lifts, .. } if !lifts.is_empty())
+    }
+
+    /// What ends causes for a target that they are in the way of; `None` where one of them has nothing that does.
+    fn remedy(&self, causes: &[Cause], cost: u64, target: &[u32]) -> Option<Remedy> {
+        let ends: Option<Vec<_>> = causes.iter().map(|&cause| self.ends(cause, target)).collect();
+        let (what, commands): (Vec<String>, Vec<Option<String>>) = ends?.into_iter().unzip();
+        let commands: Vec<String> = commands.into_iter().flatten().collect();
+        let command = (!commands.is_empty()).then(|| commands.join(" && "));
+        (!what.is_empty()).then(|| Remedy { what: listed(&what), cost, command })
+    }
+
+    fn ends(&self, cause: Cause, target: &[u32]) -> Option<(String, Option<String>)> {
+        match self.origin(cause) {
+            Origin::Wish { service, wanted, command, .. } => {
+                Some((format!("give up that {} is wanted {wanted}", self.name(*service)), command.clone()))
+            }
+            Origin::Pin(at) => Some((format!("lift the pin of {}", self.name(*at)), None)),
+            Origin::Other { .. } => {
+                let Lift { what, command, .. } = self.lift(cause, target)?;
+                Some((what.clone(), Some(command.clone())))
+            }
+            Origin::Feature { .. } | Origin::Requirement { .. } => None,
+        }
+    }
+
+    /// What lets the version come that a target has.
+    fn lift(&self, cause: Cause, target: &[u32]) -> Option<&Lift> {
+        let Origin::Other { lifts, .. } = self.origin(cause) else { return None };
+        let services = self.rules_of(cause).iter().filter_map(|(_, rule)| match rule {
+            Rule::Bar(bar) => Some(bar.service),
+            Rule::Need(_) | Rule::Never(_) => None,
+        });
+        let mut at = services.map(|service| target[service]);
+        at.find_map(|at| lifts.iter().find(|lift| lift.version == at))
     }
 
     /// New versions that would hold both sides of a contradiction.
     fn bridges(&self, core: &[Cause]) -> Vec<String> {
         let offered = |cause: &Cause| {
-            let need = self.problem.needs().find(|(of, _)| of == cause).map(|(_, need)| need)?;
+            let need = self.need_of(*cause).filter(|need| !is_barrier(need))?;
             let what = match self.origin(*cause) {
                 Origin::Feature { name, .. } => format!("offers `{name}`"),
                 Origin::Requirement { text } => {
@@ -299,9 +373,12 @@ impl Question {
             let of = all.iter().filter(|(it, _)| it == provider).map(|(_, what)| what.clone());
             let mut offered: Vec<String> = of.collect();
             offered.dedup();
+            offered.truncate(MAX_BRIDGES);
             format!("Or by a bridge: a version of {provider} that may run and {}.", listed(&offered))
         };
-        providers.iter().map(bridge).collect()
+        let more = providers.len().saturating_sub(MAX_BRIDGES);
+        let more = (more > 0).then(|| format!("Or by a bridge of one of {more} more services."));
+        providers.iter().take(MAX_BRIDGES).map(bridge).chain(more).collect()
     }
 }
 

@@ -6,15 +6,22 @@ use lockstep_solver::{Arc, Bar, Cause, Need, Rule, Side};
 
 use crate::answer::Why;
 use crate::question::{Origin, Question};
+use crate::words::is_barrier;
 
 impl Question {
     /// Why a service does not stay, when all others go to the target.
-    pub(crate) fn because(&self, target: &[u32], service: usize, why: Why<'_>) -> Vec<String> {
+    pub(crate) fn because(
+        &self,
+        target: &[u32],
+        service: usize,
+        touching: &[Vec<usize>],
+        why: Why<'_>,
+    ) -> Vec<String> {
         let stays = self.problem.services[service].current;
         let at = |it: usize| if it == service { stays } else { target[it] };
         let is_at = |bar: &Bar| bar.versions.contains(&at(bar.service));
         let mut reasons = Vec::new();
-        for (cause, rule) in &self.problem.rules {
+        for (cause, rule) in touching[service].iter().map(|&at| &self.problem.rules[at]) {
             let reason = match rule {
                 Rule::Bar(bar) if bar.service == service && is_at(bar) => self.wish_of(*cause),
                 Rule::Never(all) if all.iter().all(is_at) => self.wish_of(*cause),
@@ -42,6 +49,9 @@ impl Question {
         let [user, other] = [need.consumer, need.provider].map(|it| self.name(it));
         let [uses, lacks] = [self.version(need.consumer, consumer), self.version(need.provider, provider)];
         let origin = self.origin(cause);
+        if let (Origin::Feature { name, .. }, true) = (origin, is_barrier(need)) {
+            return name.clone();
+        }
         let offers = self.offers(need, origin);
         let told = match (origin, why(need, consumer, provider)) {
             (_, Some(why)) => why,
@@ -60,15 +70,16 @@ impl Question {
     }
 
     /// Why one service goes before another.
-    pub(crate) fn why(&self, arc: &Arc, target: &[u32], why: Why<'_>) -> String {
+    pub(crate) fn why(&self, arc: &Arc, target: &[u32], touching: &[Vec<usize>], why: Why<'_>) -> String {
         let is_of = |need: &Need| match arc.side {
             Side::NewConsumer => (need.consumer, need.provider) == (arc.after, arc.before),
             Side::OldConsumer => (need.consumer, need.provider) == (arc.before, arc.after),
         };
-        let mut needs = self.problem.needs();
-        let Some((_, need)) = needs.find(|(cause, need)| *cause == arc.cause && is_of(need)) else {
-            return String::new();
+        let need = |&at: &usize| match &self.problem.rules[at] {
+            (cause, Rule::Need(need)) if *cause == arc.cause && is_of(need) => Some(need),
+            _ => None,
         };
+        let Some(need) = touching[arc.before].iter().find_map(need) else { return String::new() };
         let old = |it: usize| self.problem.services[it].current;
         let state = match arc.side {
             Side::NewConsumer => (target[need.consumer], old(need.provider)),

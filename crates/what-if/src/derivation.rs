@@ -11,7 +11,7 @@ const MOST: usize = 60;
 
 /// Tells step by step why no versions keep the rules of all these causes.
 pub(crate) fn derive(numbered: &Question, core: &[Cause]) -> Vec<String> {
-    let rules = numbered.problem.rules.iter().filter(|(cause, _)| core.contains(cause)).collect();
+    let rules = core.iter().flat_map(|&cause| numbered.rules_of(cause)).collect();
     let mut left: Left =
         numbered.problem.services.iter().map(|service| vec![true; service.versions as usize]).collect();
     let mut derivation = Derivation { numbered, rules, told: Vec::new() };
@@ -41,7 +41,7 @@ impl Derivation<'_> {
 
     /// Takes away what a wish or a pin excludes, and tells that once; returns whether every service has something left.
     fn begin(&mut self, cause: Cause, left: &mut Left) -> bool {
-        let bars = self.rules.iter().filter(|(of, _)| *of == cause).filter_map(|(_, rule)| match rule {
+        let bars = self.numbered.rules_of(cause).iter().filter_map(|(_, rule)| match rule {
             Rule::Bar(bar) => Some(bar),
             Rule::Need(_) | Rule::Never(_) => None,
         });
@@ -74,7 +74,7 @@ impl Derivation<'_> {
                     narrowed = true;
                     let told = self.step(*cause, service, &left);
                     self.tell(depth, &told);
-                    if !left[service].contains(&true) {
+                    if !left[service].contains(&true) || self.told.len() > MOST {
                         return;
                     }
                 }

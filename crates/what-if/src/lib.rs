@@ -12,8 +12,8 @@ mod question;
 mod words;
 
 pub use answer::{
-    Alternative, Answer, Contradiction, Move, OrderReason, Remedy, STEPS, Unanswered, Why, answer,
+    Alternative, Answer, Contradiction, Move, OrderReason, Possible, Remedy, STEPS, Unanswered, Why, answer,
 };
 pub use fleet::{Feature, Fleet, FleetService, Interval, Wish};
 pub use names::Mistake;
-pub use question::{Named, Origin, Question, only};
+pub use question::{ABSENT, Lift, Named, Origin, Question, only};

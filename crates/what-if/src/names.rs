@@ -6,8 +6,13 @@ use std::ops::Range;
 use lockstep_solver::{Bar, Need, Rule, Service, Versions};
 
 use crate::fleet::{Feature, Fleet, FleetService, Interval, Wish};
-use crate::question::{Named, Origin, Question, only};
+use crate::question::{ABSENT, Named, Origin, Question, only};
 use crate::words::wanted;
+
+/// Most services of a fleet: ten times those of the largest that is known of, and answered in seconds.
+const MAX_SERVICES: usize = 20_000;
+/// Most features, for the same reason.
+const MAX_FEATURES: usize = 200_000;
 
 /// Something in a fleet that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +29,17 @@ pub struct Mistake {
 ///
 /// All mistakes.
 pub(crate) fn number(fleet: &Fleet) -> Result<Question, Vec<Mistake>> {
+    let too_many = too_many(fleet);
+    if !too_many.is_empty() {
+        return Err(too_many);
+    }
     let mut reader = Reader::new(fleet);
     let numbers: Vec<Service> =
         fleet.services.iter().enumerate().map(|(at, service)| reader.service(at, service)).collect();
     let named = |service: &FleetService| Named {
         name: service.name.clone(),
         versions: service.versions.clone(),
-        may_be_absent: false,
+        may_be_absent: has_absent(service),
         is_pinned: service.pinned,
     };
     let mut question = Question::new(fleet.services.iter().map(named).collect(), numbers);
@@ -44,6 +53,25 @@ pub(crate) fn number(fleet: &Fleet) -> Result<Question, Vec<Mistake>> {
         question.add(Origin::Feature { index, name }, reader.feature(index, feature));
     }
     if reader.mistakes.is_empty() { Ok(question) } else { Err(reader.mistakes) }
+}
+
+/// Whether the last one of a service's versions says that it is not there.
+fn has_absent(service: &FleetService) -> bool {
+    service.versions.len() > 1 && service.versions.last().is_some_and(|last| last == ABSENT)
+}
+
+/// What there is more of than is answered in a time that somebody waits for.
+fn too_many(fleet: &Fleet) -> Vec<Mistake> {
+    let parts = [
+        ("services", fleet.services.len(), MAX_SERVICES),
+        ("features", fleet.features.len(), MAX_FEATURES),
+        ("intent", fleet.intent.len(), MAX_SERVICES),
+    ];
+    let mistake = |(place, count, most): (&str, usize, usize)| {
+        let why = format!("there are {count}, and at most {most} are looked at");
+        (count > most).then(|| Mistake { place: place.into(), why })
+    };
+    parts.into_iter().filter_map(mistake).collect()
 }
 
 /// Reads the parts of a fleet, and keeps every mistake that it meets.
@@ -150,14 +178,27 @@ impl<'a> Reader<'a> {
             match name {
                 "to" => rules.extend(only(service, number, versions)),
                 "at_most" => rules.push(bar(number + 1..versions)),
-                "at_least" => rules.push(bar(0..number)),
+                "at_least" => {
+                    rules.push(bar(0..number));
+                    // What is not there is at no version, and at least at none.
+                    rules.extend(
+                        self.absent(service).filter(|none| *none > number).map(|none| bar(none..none + 1)),
+                    );
+                }
                 _ => rules.push(bar(number..number + 1)),
             }
         }
         (service, rules)
     }
 
+    /// The number that stands for "it is not there", where a service has one.
+    fn absent(&self, service: usize) -> Option<u32> {
+        let is_there = has_absent(&self.fleet.services[service]);
+        self.versions[service].get(ABSENT).copied().filter(|_| is_there)
+    }
+
     fn feature(&mut self, at: usize, feature: &Feature) -> Option<Rule> {
+        self.word(&feature.name, || format!("features[{at}].name"));
         let provider = self.named(&feature.provider, || format!("features[{at}].provider"));
         let consumer = self.named(&feature.consumer, || format!("features[{at}].consumer"));
         let offered = provider.and_then(|it| {

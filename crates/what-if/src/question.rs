@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lockstep_solver::{Bar, Cause, Problem, Rule};
+use lockstep_solver::{Bar, Cause, Need, Problem, Rule};
 
 /// What a service and its versions are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +57,24 @@ pub enum Origin {
     Other {
         /// What it says, as a sentence without a full stop.
         text: String,
-        /// What ends it, and the command for that.
-        lift: Option<(String, String)>,
+        /// What ends it for each of the versions that it keeps away, where something does.
+        lifts: Vec<Lift>,
     },
 }
+
+/// What lets a version come that must not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lift {
+    /// The version, by its number.
+    pub version: u32,
+    /// What to do.
+    pub what: String,
+    /// The command for it.
+    pub command: String,
+}
+
+/// The name of "it is not there", where it is the last one of a service's versions.
+pub const ABSENT: &str = "none";
 
 /// A fleet in numbers, with the words for it.
 #[derive(Debug, Clone, Default)]
@@ -112,17 +126,51 @@ impl Question {
         only(service, number.current, number.versions)
     }
 
-    /// The problem without a cause. A service whose only wish is gone is pinned again.
-    pub(crate) fn without(&self, cause: Cause) -> Problem {
+    /// The problem without some causes, which are given in their order. A service whose only wish is gone is pinned again.
+    pub(crate) fn without(&self, causes: &[Cause]) -> Problem {
         let mut problem = self.problem.clone();
-        problem.rules.retain(|(of, _)| *of != cause);
-        if let Origin::Wish { service, index, .. } = self.origin(cause)
-            && self.services[*service].is_pinned
-            && !self.is_wished(*service, Some(*index))
-        {
-            problem.rules.extend(self.stays(*service).map(|rule| (cause, rule)));
+        problem.rules.retain(|(of, _)| causes.binary_search(of).is_err());
+        for &cause in causes {
+            if let Origin::Wish { service, index, .. } = self.origin(cause)
+                && self.services[*service].is_pinned
+                && !self.is_wished(*service, Some(*index))
+            {
+                problem.rules.extend(self.stays(*service).map(|rule| (cause, rule)));
+            }
         }
         problem
+    }
+
+    /// The rules of a cause. They stand together, in the order of the causes.
+    pub(crate) fn rules_of(&self, cause: Cause) -> &[(Cause, Rule)] {
+        let rules = &self.problem.rules;
+        let begin = rules.partition_point(|(of, _)| *of < cause);
+        let end = rules.partition_point(|(of, _)| *of <= cause);
+        &rules[begin..end]
+    }
+
+    /// The need of a cause, if it has one.
+    pub(crate) fn need_of(&self, cause: Cause) -> Option<&Need> {
+        self.rules_of(cause).iter().find_map(|(_, rule)| match rule {
+            Rule::Need(need) => Some(need),
+            Rule::Bar(_) | Rule::Never(_) => None,
+        })
+    }
+
+    /// The rules that each service has a part in, by their places.
+    pub(crate) fn touching(&self) -> Vec<Vec<usize>> {
+        let mut touching = vec![Vec::new(); self.services.len()];
+        for (at, (_, rule)) in self.problem.rules.iter().enumerate() {
+            match rule {
+                Rule::Bar(bar) => touching[bar.service].push(at),
+                Rule::Never(all) => all.iter().for_each(|bar| touching[bar.service].push(at)),
+                Rule::Need(need) => {
+                    touching[need.consumer].push(at);
+                    touching[need.provider].push(at);
+                }
+            }
+        }
+        touching
     }
 
     pub(crate) fn name(&self, service: usize) -> &str {

@@ -16,6 +16,11 @@ pub(crate) fn listed(parts: &[String]) -> String {
     }
 }
 
+/// Whether a need is what a service wants of itself and nobody offers: versions that must not come, in the form of a feature.
+pub(crate) fn is_barrier(need: &Need) -> bool {
+    need.consumer == need.provider && need.offered.is_empty()
+}
+
 /// What a wish wants, after the name of the service: "at 2.0.0", "at most at 1.2.0".
 pub(crate) fn wanted(wish: &Wish) -> String {
     let part = |text: &str, version: &Option<String>| version.as_ref().map(|it| format!("{text} {it}"));
@@ -63,8 +68,7 @@ impl Question {
     /// A cause as a sentence without a full stop.
     pub(crate) fn told(&self, cause: Cause) -> String {
         let origin = self.origin(cause);
-        let need = || self.problem.needs().find(|(it, _)| *it == cause).map(|(_, need)| need);
-        match (origin, need()) {
+        match (origin, self.need_of(cause)) {
             (Origin::Wish { service, wanted, .. }, _) => {
                 format!("{} is wanted {wanted}", self.name(*service))
             }
@@ -73,6 +77,10 @@ impl Question {
                 format!("{} is pinned at {current}, and no wish names it", self.name(*service))
             }
             (Origin::Other { text, .. }, _) => text.clone(),
+            (Origin::Feature { name, .. }, Some(need)) if is_barrier(need) => {
+                let versions = self.span(need.consumer, &need.used).replace(" alone", "");
+                format!("{} cannot come {versions}: {name}", self.name(need.consumer))
+            }
             (Origin::Feature { name, .. }, Some(need)) => {
                 let used = self.span(need.consumer, &need.used);
                 format!(

@@ -176,6 +176,52 @@ fn every_mistake_is_named_with_its_place() {
     );
 }
 
+/// Each service needs the next one.
+fn chain(services: usize) -> serde_json::Value {
+    let service = |at: usize| json!({"name": format!("s{at}"), "versions": ["1", "2"], "current": "1"});
+    let feature = |at: usize| {
+        let (consumer, provider) = (format!("s{at}"), format!("s{}", at + 1));
+        json!({"name": "f", "provider": provider, "offered": ["2", null], "consumer": consumer, "used": ["2", null]})
+    };
+    json!({
+        "services": (0..services).map(service).collect::<Vec<_>>(),
+        "features": (0..services - 1).map(feature).collect::<Vec<_>>(),
+        "intent": [{"service": "s0", "to": "2"}],
+    })
+}
+
+#[test]
+fn the_longest_chain_that_is_looked_at_is_answered() {
+    let told = ask(chain(20_000));
+    assert_eq!((told.cost, told.steps.len()), (Some(20_000), 20_000));
+    let Err(Unanswered::Mistakes(mistakes)) = answer(&serde_json::from_value(chain(20_001)).unwrap()) else {
+        panic!()
+    };
+    assert_eq!(mistakes[0].why, "there are 20001, and at most 20000 are looked at");
+}
+
+#[test]
+fn a_long_chain_that_leads_nowhere_is_told_shortly() {
+    let mut fleet = chain(400);
+    fleet["intent"] = json!([{"service": "s0", "to": "2"}, {"service": "s399", "to": "1"}]);
+    let told = ask(fleet);
+    assert_eq!(told.core.len(), 401);
+    let lines = told.explanation.lines().count();
+    assert!(lines < 90, "{lines}");
+}
+
+#[test]
+fn names_of_features_stand_in_sentences_as_well() {
+    for name in ["", "x\ny"] {
+        let mut fleet = shop(&json!([{"service": "orders", "to": "1.6.0"}]));
+        fleet["features"][1]["name"] = name.into();
+        let Err(Unanswered::Mistakes(mistakes)) = answer(&serde_json::from_value(fleet).unwrap()) else {
+            panic!()
+        };
+        assert_eq!(mistakes[0].place, "features[1].name");
+    }
+}
+
 #[test]
 fn an_empty_fleet_has_nothing_to_move() {
     assert!(ask(json!({"services": []})).solvable);

@@ -70,6 +70,13 @@ impl Needs {
 pub struct WhatItNeeds {
     /// What would come along that nobody named; nothing where no way was found.
     pub added: Vec<VersionRef>,
+    /// Why some of it should not come, and does since nothing else works: it is held, or its life is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub despite: Vec<String>,
+    /// The baseline of the environment that was looked at. Whoever takes exactly this names it in `expect`, so that it is done to what was
+    /// looked at and to nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<u64>,
     /// The command that takes it along; missing where no way was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,

@@ -1,11 +1,13 @@
 //! `lockstep plan`: what would have to move, asked of a file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_domain::EnvironmentName;
-use lockstep_what_if::{Alternative, Answer, Fleet, Mistake, Unanswered, answer};
+use lockstep_what_if::{Alternative, Answer, Fleet, Mistake, Move, Unanswered, answer};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -31,6 +33,8 @@ use crate::output::table::Table;
 /// `--export ENV` writes such a file for an environment: what runs there and what it could require, with what each version requires of others,
 /// and holds, stages, resources and artifacts that keep versions from coming. A service that does not run there is at `none`.
 ///
+/// A file has at most 20,000 services and 200,000 features.
+///
 /// Ends with code 0 when there is a way, 1 when there is none (the answer, with what contradicts itself, is on standard output in both
 /// cases), 2 when the file has mistakes, all of which are named, and 3 when neither was found within the steps that a search may take.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,13 +55,18 @@ pub(crate) struct Args {
     export: Option<EnvironmentName>,
 }
 
+/// The command that shows what a file looks like.
+const EXAMPLE: &str = "lockstep plan --help";
+
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         if let Some(environment) = self.export {
             return ctx.out.document(&ctx.client.fleet(&environment)?);
         }
         let Some(world) = self.world else { return Ok(()) };
-        let fleet: Fleet = input::json(&world, "lockstep plan --help")?;
+        let text = input::text(&world)?;
+        check_shape(&world, &input::parsed(&world, &text, EXAMPLE)?)?;
+        let fleet: Fleet = input::parsed(&world, &text, EXAMPLE)?;
         let answer = answer(&fleet).map_err(|why| unanswered(&world, why))?;
         ctx.out.show(&answer, render)?;
         if answer.solvable {
@@ -66,6 +75,30 @@ impl Args {
             Err(Failure::new(Exit::EndedBadly, "there is no way to what is wanted"))
         }
     }
+}
+
+/// A list would be read as the fields of an object in their order, which nobody means who writes one.
+fn check_shape(file: &Path, fleet: &Value) -> Result<(), Failure> {
+    let lists = ["services", "features", "intent"];
+    let parts = lists.iter().flat_map(|list| {
+        let all = fleet.get(list).and_then(Value::as_array).into_iter().flatten();
+        all.enumerate().map(move |(at, part)| (format!("{list}[{at}]"), part))
+    });
+    let whole = std::iter::once((String::from("the whole of it"), fleet));
+    match whole.chain(parts).find(|(_, part)| !part.is_object()) {
+        None => Ok(()),
+        Some((place, _)) => {
+            let part =
+                ProblemPart { field: Some(place), ..part_of_file(file, "it has to be an object".to_owned()) };
+            Err(Failure::usage("the fleet has mistakes")
+                .problems(vec![part])
+                .hint("lockstep plan --help describes the file"))
+        }
+    }
+}
+
+fn part_of_file(file: &Path, detail: String) -> ProblemPart {
+    ProblemPart { detail, file: Some(file.display().to_string()), ..ProblemPart::default() }
 }
 
 fn unanswered(file: &Path, why: Unanswered) -> Failure {
@@ -83,13 +116,8 @@ fn unanswered(file: &Path, why: Unanswered) -> Failure {
             );
         }
     };
-    let part = |mistake: Mistake| ProblemPart {
-        detail: mistake.why,
-        file: Some(file.display().to_string()),
-        line: None,
-        field: Some(mistake.place),
-        hint: None,
-    };
+    let part =
+        |mistake: Mistake| ProblemPart { field: Some(mistake.place), ..part_of_file(file, mistake.why) };
     Failure::usage("the fleet has mistakes")
         .problems(mistakes.into_iter().map(part).collect())
         .hint("lockstep plan --help describes the file")
@@ -101,9 +129,11 @@ fn render(answer: &Answer, style: &Style) -> String {
     if answer.moves.is_empty() {
         return printable(&answer.explanation).into_owned();
     }
+    let moves: BTreeMap<&str, &Move> =
+        answer.moves.iter().map(|part| (part.service.as_str(), part)).collect();
     let mut table = Table::new(["STEP", "SERVICE", "FROM", "TO", "BECAUSE"]);
     for (number, step) in (1..).zip(&answer.steps) {
-        for it in answer.moves.iter().filter(|it| step.contains(&it.service)) {
+        for it in step.iter().filter_map(|service| moves.get(service.as_str())) {
             let because = it.because.join("; ");
             table.row([format!("{number}"), it.service.clone(), it.from.clone(), it.to.clone(), because]);
         }

@@ -73,6 +73,12 @@ impl Args {
         let several = versions(&self.what)?;
         let (environment, intent) = match (&several[..], &self.to) {
             ([], None) => return ways::show(ctx, self.only()?, &self.environment),
+            ([], Some(Target::Baseline(_))) if self.chain => {
+                return Err(Failure::usage(
+                    "a baseline is gone back to as a whole, with everything in it: there is nothing for --chain to take along",
+                )
+                .hint("for a service, give a version: lockstep rollback SERVICE --to 1.3.2 --env ENV --chain"));
+            }
             ([], Some(Target::Baseline(to))) => {
                 let config = self.config();
                 (self.named_environment()?, Intent::RollBackEnvironment { to: *to, config })

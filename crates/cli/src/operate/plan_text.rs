@@ -214,10 +214,17 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
     }
 }
 
-/// Names what would come along: "payments 2.1.0 and storefront 1.1.0".
+/// Names what would come along, and what speaks against that: "payments 2.1.0 and storefront 1.1.0".
 pub(crate) fn added(needs: &WhatItNeeds) -> String {
     let added: Vec<_> = needs.added.iter().map(|it| format!("{} {}", it.service, it.version)).collect();
-    match added.as_slice() {
+    if needs.despite.is_empty() {
+        return listed(&added);
+    }
+    format!("{}, although {}", listed(&added), printable(&listed(&needs.despite)))
+}
+
+fn listed(all: &[String]) -> String {
+    match all {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
         all => all.join(""),
     }

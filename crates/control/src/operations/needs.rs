@@ -4,16 +4,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_api::types::{HoldHandling, Needs, OperationRequest, WhatItNeeds};
+use lockstep_api::types::{Needs, OperationRequest, WhatItNeeds};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
-use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::plan::{
-    Answer, FleetFile, Found, Refusal, STEPS, Search, ServiceWish, Way, export, plan, smallest,
+    Answer, FleetFile, Found, InTheWay, Refusal, STEPS, Search, ServiceWish, Way, decide, export, smallest,
+    unexpected,
 };
-use lockstep_domain::{Environment, EnvironmentName, Intent, ServiceName, Timestamp, VersionRef, World};
+use lockstep_domain::{
+    Actor, Environment, EnvironmentName, Intent, ServiceName, Timestamp, VersionRef, World,
+};
 
-use super::release_all;
+use super::asked::{Asked, in_the_way};
+use super::typed;
 use crate::environments::find;
 use crate::{Control, services};
 
@@ -45,7 +48,12 @@ impl Control {
         for wish in &request.wishes {
             services::find(world, world.current_name(&wish.service))?;
         }
-        let Some(found) = self.search(world, environment, request, now) else { return Ok(None) };
+        let asked = Asked::of(world, environment, request);
+        let stale = request.expect.and_then(|expect| unexpected(world, environment, &asked.intent, expect));
+        if let Some(stale) = stale {
+            return Err(self.refused(world, request, environment, &[stale], now));
+        }
+        let Some(found) = self.search(&asked, environment, request, now) else { return Ok(None) };
         let seen = find(world, environment)?.clone();
         match found {
             Found::Way(way) if way.added.is_empty() || request.needs == Needs::Take => {
@@ -53,7 +61,8 @@ impl Control {
                 let intent = if way.answer.moves.is_empty() { request.intent.clone() } else { way.intent };
                 Ok(Some(Searched { request: OperationRequest { intent, ..request.clone() }, seen, added }))
             }
-            found => Err(self.lacking(environment, request, found)),
+            Found::Refused(refusals) => Err(self.refused(&asked.world, request, environment, &refusals, now)),
+            found => Err(lacking(&seen, request, found)),
         }
     }
 
@@ -64,76 +73,64 @@ impl Control {
         world: &World,
         environment: &EnvironmentName,
         request: &OperationRequest,
-        now: Timestamp,
+        (actor, now): (&Actor, Timestamp),
     ) -> Problem {
-        let contracts = self.stored_contracts();
-        let relation = Relation { world, contracts: &contracts };
-        let intent = world.intent_as_named_now(&request.intent);
-        let refusals = plan(relation, environment, &intent, request.strategy.as_ref(), now);
-        let could_help = refusals.err().is_some_and(|all| all.iter().all(Refusal::lacks_others));
-        if problem.code != ErrorCode::Refused || !could_help {
+        if problem.code != ErrorCode::Refused {
             return problem;
         }
-        match self.search(world, environment, request, now) {
-            Some(Found::Way(way)) => problem.with_needs(told(environment, request, &way)),
-            Some(Found::NoWay(answer)) => problem.with_needs(nothing(*answer)),
-            Some(Found::Undecided) => {
-                let mut problem = problem;
-                problem.problems.push(ProblemPart { detail: undecided(), ..ProblemPart::default() });
-                problem
+        let asked = Asked::of(world, environment, request);
+        let contracts = self.stored_contracts();
+        let relation = Relation { world: &asked.world, contracts: &contracts };
+        let refusals = decide(relation, environment, &asked.wish(request), (actor, now)).err();
+        if !refusals.is_some_and(|all| all.iter().all(Refusal::lacks_others)) {
+            return problem;
+        }
+        let (Ok(seen), Some(found)) =
+            (find(&asked.world, environment), self.search(&asked, environment, request, now))
+        else {
+            return problem;
+        };
+        let also = |parts: Vec<ProblemPart>| {
+            let mut problem = problem.clone();
+            problem.problems.extend(parts);
+            problem
+        };
+        match found {
+            Found::Way(way) => problem.with_needs(told(seen, request, &way)),
+            Found::NoWay(answer) => problem.with_needs(nothing(*answer)),
+            Found::Refused(refusals) => {
+                also(self.refused(&asked.world, request, environment, &refusals, now).problems)
             }
-            None => problem,
+            Found::Undecided => also(vec![ProblemPart { detail: undecided(), ..ProblemPart::default() }]),
         }
     }
 
     fn search(
         &self,
-        world: &World,
+        asked: &Asked,
         environment: &EnvironmentName,
         request: &OperationRequest,
         now: Timestamp,
     ) -> Option<Found> {
-        let mut world = world.clone();
-        let intent = world.intent_as_named_now(&request.intent);
-        if request.holds == HoldHandling::Release {
-            release_all(&mut world, environment, &intent);
-        }
+        let world = &asked.world;
         let as_named_now = |wish: &ServiceWish| ServiceWish {
             service: world.current_name(&wish.service).clone(),
             wanted: wish.wanted.clone(),
         };
         let wishes: Vec<_> = request.wishes.iter().map(as_named_now).collect();
         let contracts = self.stored_contracts();
-        let has_artifact = |version: &VersionRef| self.has_artifact(&world, version);
+        let has_artifact = |version: &VersionRef| self.has_artifact(world, version);
         smallest(&Search {
-            relation: Relation { world: &world, contracts: &contracts },
+            relation: Relation { world, contracts: &contracts },
             environment,
-            intent: &intent,
+            intent: &asked.intent,
             wishes: &wishes,
             strategy: request.strategy.as_ref(),
+            in_the_way: in_the_way(request),
             has_artifact: &has_artifact,
             steps: STEPS,
             now,
         })
-    }
-
-    fn lacking(&self, environment: &EnvironmentName, request: &OperationRequest, found: Found) -> Problem {
-        let intent = &request.intent;
-        let refused = |code, why: &str| Problem::new(code, format!("`{intent}` in `{environment}` {why}"));
-        match found {
-            Found::Way(way) => refused(ErrorCode::Refused, "needs what was not asked for").with_needs(told(
-                environment,
-                request,
-                &way,
-            )),
-            Found::NoWay(answer) => {
-                refused(ErrorCode::Refused, "cannot be: nothing works with all that is wanted")
-                    .with_needs(nothing(*answer))
-            }
-            Found::Undecided => refused(ErrorCode::Undecided, "is not decided")
-                .with_problems(vec![ProblemPart { detail: undecided(), ..ProblemPart::default() }])
-                .with_hint("name more of what is to move, with its versions, or keep what is to stay"),
-        }
     }
 
     /// Returns an environment as a fleet in a file.
@@ -151,11 +148,29 @@ impl Control {
             intent: &Intent::Deploy { versions: Vec::new() },
             wishes: &[],
             strategy: None,
+            in_the_way: InTheWay::Refuses,
             has_artifact: &has_artifact,
             steps: STEPS,
             now,
         };
         Ok(export(&search).unwrap_or_default())
+    }
+}
+
+fn lacking(seen: &Environment, request: &OperationRequest, found: Found) -> Problem {
+    let refused =
+        |code, why: &str| Problem::new(code, format!("`{}` in `{}` {why}", typed::title(request), seen.name));
+    match found {
+        Found::Way(way) => {
+            refused(ErrorCode::Refused, "needs what was not asked for").with_needs(told(seen, request, &way))
+        }
+        Found::NoWay(answer) => {
+            refused(ErrorCode::Refused, "cannot be: nothing works with all that is wanted")
+                .with_needs(nothing(*answer))
+        }
+        Found::Undecided | Found::Refused(_) => refused(ErrorCode::Undecided, "is not decided")
+            .with_problems(vec![ProblemPart { detail: undecided(), ..ProblemPart::default() }])
+            .with_hint("name more of what is to move, with its versions, or keep what is to stay"),
     }
 }
 
@@ -172,48 +187,17 @@ fn reasons(way: &Way) -> BTreeMap<ServiceName, String> {
     way.added.iter().map(|version| (version.service.clone(), because(&version.service))).collect()
 }
 
-fn told(environment: &EnvironmentName, request: &OperationRequest, way: &Way) -> WhatItNeeds {
-    let command = Some(command(environment, request, way));
-    WhatItNeeds { added: way.added.clone(), command, answer: way.answer.clone() }
+fn told(seen: &Environment, request: &OperationRequest, way: &Way) -> WhatItNeeds {
+    let baseline = seen.baselines.current().number;
+    WhatItNeeds {
+        added: way.added.clone(),
+        despite: way.despite.values().cloned().collect(),
+        baseline: Some(baseline),
+        command: typed::with_needs(&seen.name, request, &way.intent, baseline),
+        answer: way.answer.clone(),
+    }
 }
 
 fn nothing(answer: Answer) -> WhatItNeeds {
-    WhatItNeeds { added: Vec::new(), command: None, answer }
-}
-
-/// The command that takes along what is needed.
-fn command(environment: &EnvironmentName, request: &OperationRequest, way: &Way) -> String {
-    let versions = |versions: &[VersionRef], between: char| {
-        versions.iter().map(|it| format!("{}{between}{}", it.service, it.version)).collect::<Vec<_>>()
-    };
-    let config = |config: &ConfigChoice| match config {
-        ConfigChoice::AsItRan => String::new(),
-        ConfigChoice::Keep => " --keep-config".to_owned(),
-        ConfigChoice::Revision(revision) => format!(" --with-config {}", revision.0),
-    };
-    let holds = if request.holds == HoldHandling::Release { " --release-holds" } else { "" };
-    match &request.intent {
-        Intent::RollBackService { service, to, config: choice } => {
-            format!(
-                "lockstep rollback {service} --to {to} --env {environment} --chain{}{holds}",
-                config(choice)
-            )
-        }
-        Intent::RollBackServices { versions: all, config: choice } => {
-            let all = versions(all, '=').join(" ");
-            format!("lockstep rollback {all} --env {environment} --chain{}{holds}", config(choice))
-        }
-        Intent::Deploy { versions: all } => {
-            let wishes = request.wishes.iter().map(ToString::to_string);
-            let all: Vec<_> = versions(all, '@').into_iter().chain(wishes).collect();
-            format!("lockstep deploy {} --env {environment} --with-what-it-needs{holds}", all.join(" "))
-        }
-        // A promotion brings what another environment runs; with more than that it is a deployment of all of it.
-        _ => match &way.intent {
-            Intent::Deploy { versions: all } => {
-                format!("lockstep deploy {} --env {environment}{holds}", versions(all, '@').join(" "))
-            }
-            _ => format!("lockstep status {environment}"),
-        },
-    }
+    WhatItNeeds { added: Vec::new(), despite: Vec::new(), baseline: None, command: None, answer }
 }

@@ -7,6 +7,7 @@ use crate::compat::{Relation, Unmet};
 use crate::environment::Environment;
 use crate::intent::{ConfigChoice, Intent};
 use crate::name::{EnvironmentName, ServiceName};
+use crate::operation::Move;
 use crate::plan::{Refusal, plan_alone};
 use crate::time::Timestamp;
 use crate::version::VersionRef;
@@ -56,7 +57,15 @@ fn command(
     };
     let had = environment.baselines.newest_first().filter(|b| asked.iter().all(|version| has(b, version)));
     let had: Vec<_> = had.take(MAX_TRIED).collect();
-    let works = |intent: &Intent| plan_alone(relation, &environment.name, intent, None, now).is_ok();
+    // What nobody named does not come back while it is held.
+    let is_held = |part: &Move| {
+        let version = part.to_arm().map(|arm| arm.version_ref());
+        version.is_some_and(|it| !asked.contains(&it) && environment.holds.contains_key(&it))
+    };
+    let works = |intent: &Intent| {
+        let plan = plan_alone(relation, &environment.name, intent, None, now);
+        plan.is_ok_and(|plan| !plan.moves().any(is_held))
+    };
     let few = had.iter().filter_map(|baseline| along(relation, environment, asked, baseline));
     let few = few.map(|versions| Intent::RollBackServices { versions, config: ConfigChoice::AsItRan });
     let whole = had

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use lockstep_solver::{Bar, Need, Preference, Rule, Service as Number, Versions};
-use lockstep_what_if::{Named, Origin, Question, only};
+use lockstep_what_if::{ABSENT, Lift, Named, Origin, Question, only};
 
 use crate::baseline::BaselineEntry;
 use crate::compat::{Relation, judge};
@@ -22,22 +22,39 @@ use crate::service::Version;
 use crate::version::{VersionNumber, VersionRef};
 use crate::ways_back::lost;
 
-/// The name of "it is not there" among the versions of a service.
-pub(super) const ABSENT: &str = "none";
-
 /// Baselines that are looked at for versions that ran together: the newest ones, which are the likely ones.
 const MAX_BASELINES: usize = 100;
+
+/// Going back, which versions come that nobody named although they are held, or their life is over.
+#[derive(Clone, Copy)]
+pub(super) enum Despite<'a> {
+    /// None.
+    Nothing,
+    /// All but these.
+    AllBut(&'a BTreeSet<VersionRef>),
+}
+
+/// What a fleet is made for.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// The versions that are named.
+    pub(super) named: &'a [VersionRef],
+    pub(super) direction: Direction,
+    /// Services that nothing ties to what is wanted, and that a refusal named.
+    pub(super) joined: &'a [ServiceName],
+    pub(super) despite: Despite<'a>,
+}
 
 /// What may move in an environment.
 pub(super) struct Fleet<'a> {
     pub(super) question: Question,
-    services: Vec<Member<'a>>,
+    pub(super) services: Vec<Member<'a>>,
     places: BTreeMap<&'a ServiceName, usize>,
 }
 
 /// A service of it.
-struct Member<'a> {
-    name: &'a ServiceName,
+pub(super) struct Member<'a> {
+    pub(super) name: &'a ServiceName,
     /// The oldest first. One that is not there yet has a place behind them.
     versions: Vec<&'a Version>,
     current: Option<u32>,
@@ -55,7 +72,8 @@ impl Member<'_> {
         count + u32::from(self.current.is_none())
     }
 
-    fn at(&self) -> u32 {
+    /// Where it is now.
+    pub(super) fn at(&self) -> u32 {
         self.current.unwrap_or(self.count() - 1)
     }
 
@@ -71,16 +89,12 @@ type Alike<'a> = (Vec<&'a Requirement>, Vec<u32>);
 
 impl<'a> Fleet<'a> {
     /// What could have to move for what is wanted.
-    pub(super) fn of_wishes(
-        search: &Search<'a>,
-        environment: &'a Environment,
-        (named, direction): (&[VersionRef], Direction),
-    ) -> Self {
+    pub(super) fn of_wishes(search: &Search<'a>, environment: &'a Environment, terms: &Terms<'_>) -> Self {
         let wished = search.wishes.iter().map(|wish| &wish.service);
-        let begin = named.iter().map(|version| &version.service).chain(wished).cloned();
-        let mut fleet = Self::begin(search, environment, begin.collect(), direction);
-        fleet.want(search, named);
-        fleet.rule(search, environment, direction);
+        let begin = terms.named.iter().map(|version| &version.service).chain(wished).chain(terms.joined);
+        let mut fleet = Self::begin(search, environment, begin.cloned().collect(), terms.direction);
+        fleet.want(search, terms.named);
+        fleet.rule(search, environment, terms);
         fleet
     }
 
@@ -88,7 +102,9 @@ impl<'a> Fleet<'a> {
     pub(super) fn of_all(search: &Search<'a>, environment: &'a Environment) -> Self {
         let all = environment.entries().keys().cloned().collect();
         let mut fleet = Self::begin(search, environment, all, Direction::Forward);
-        fleet.rule(search, environment, Direction::Forward);
+        let terms =
+            Terms { named: &[], direction: Direction::Forward, joined: &[], despite: Despite::Nothing };
+        fleet.rule(search, environment, &terms);
         fleet
     }
 
@@ -180,10 +196,10 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn rule(&mut self, search: &Search<'a>, environment: &Environment, direction: Direction) {
+    fn rule(&mut self, search: &Search<'a>, environment: &Environment, terms: &Terms<'_>) {
         for service in 0..self.services.len() {
-            for (versions, text, lift) in self.barred(search, environment, direction, service) {
-                self.question.add(Origin::Other { text, lift }, [Rule::Bar(Bar { service, versions })]);
+            for (versions, text, lifts) in self.barred(search, environment, terms, service) {
+                self.question.add(Origin::Other { text, lifts }, [Rule::Bar(Bar { service, versions })]);
             }
         }
         for consumer in 0..self.services.len() {
@@ -195,15 +211,21 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// Versions that must not come: which, why, and what ends that with the command for it.
-type Barred = (std::ops::Range<u32>, String, Option<(String, String)>);
+/// Versions that must not come: which, why, and what ends that.
+type Barred = (std::ops::Range<u32>, String, Vec<Lift>);
 
 /// The same of one version, with what it has in common with others.
 struct Barrier {
     at: u32,
     kind: String,
     text: String,
-    lift: Option<(String, String)>,
+    lift: Option<Lift>,
+}
+
+/// What keeps a version from coming by itself, here and now.
+pub(super) fn against(search: &Search<'_>, environment: &Environment, version: &VersionRef) -> Vec<Refusal> {
+    let stage = check::stage(search.relation.world, environment, version, search.now);
+    check::held(environment, version, Direction::Forward).into_iter().chain(stage).collect()
 }
 
 impl<'a> Fleet<'a> {
@@ -212,7 +234,7 @@ impl<'a> Fleet<'a> {
         &self,
         search: &Search<'_>,
         environment: &Environment,
-        direction: Direction,
+        terms: &Terms<'_>,
         service: usize,
     ) -> Vec<Barred> {
         let member = &self.services[service];
@@ -233,20 +255,15 @@ impl<'a> Fleet<'a> {
                 lift: None,
             }));
             let mut refusals: Vec<Refusal> = lacking(world, environment, &reference);
-            if direction == Direction::Forward {
-                refusals.extend(check::held(environment, &reference, direction));
-                refusals.extend(check::stage(world, environment, &reference, search.now));
-            }
+            refusals.extend(terms.against(search, environment, &reference));
             barred.extend(refusals.iter().map(|refusal| Barrier {
                 at,
                 kind: kind(refusal),
                 text: refusal.to_string(),
-                lift: lift(refusal),
+                lift: lift(at, refusal),
             }));
             if !(search.has_artifact)(&reference) {
-                let command = format!("lockstep release {}", reference.service);
-                let lift = Some((format!("release the commit of {reference} again"), command));
-                barred.push(Barrier { at, kind: "artifact".into(), text: lost(&reference), lift });
+                barred.push(Barrier { at, kind: "artifact".into(), text: lost(&reference), lift: None });
             }
         }
         self.joined(service, barred)
@@ -265,17 +282,15 @@ impl<'a> Fleet<'a> {
         kinds.into_values().flatten().filter_map(|run| self.told(service, run)).collect()
     }
 
-    fn told(&self, service: usize, mut run: Vec<Barrier>) -> Option<Barred> {
-        let last = run.pop()?;
-        let Some(first) = run.into_iter().next() else {
-            return Some((last.at..last.at + 1, last.text, last.lift));
-        };
-        let number = |at: u32| self.services[service].reference(at).map(|it| it.version.to_string());
-        let (name, from, to) = (self.services[service].name, number(first.at)?, number(last.at)?);
-        let lift =
-            last.lift.map(|(what, command)| (format!("{what}, or another one from {from} on"), command));
-        let text = format!("{}; so it is with every version of {name} up to {to}", first.text);
-        Some((first.at..last.at + 1, text, lift))
+    fn told(&self, service: usize, run: Vec<Barrier>) -> Option<Barred> {
+        let (first, last) = (run.first()?.at, run.last()?.at);
+        let name = self.services[service].name;
+        let mut text = run.first()?.text.clone();
+        if first < last {
+            let to = self.services[service].reference(last)?.version;
+            text = format!("{text}; so it is with every version of {name} up to {to}");
+        }
+        Some((first..last + 1, text, run.into_iter().filter_map(|barrier| barrier.lift).collect()))
     }
 
     /// What versions of a service require of others.
@@ -377,6 +392,30 @@ impl Fleet<'_> {
     }
 }
 
+impl Terms<'_> {
+    /// What keeps a version from coming. Whoever goes back may name what is held, or whose life is over; nobody else brings it.
+    fn against(&self, search: &Search<'_>, environment: &Environment, version: &VersionRef) -> Vec<Refusal> {
+        let refusals = against(search, environment, version);
+        if self.direction == Direction::Forward {
+            return refusals;
+        }
+        let is_named = self.named.iter().any(|named| named.service == version.service);
+        let may_come = match self.despite {
+            Despite::Nothing => false,
+            Despite::AllBut(kept) => !kept.contains(version),
+        };
+        if is_named || may_come {
+            return Vec::new();
+        }
+        refusals.into_iter().filter(is_kept_away).collect()
+    }
+}
+
+/// Tells whether a version that ran here does not come back by itself.
+pub(super) const fn is_kept_away(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Held { .. } | Refusal::StageEnded { .. })
+}
+
 /// What a refusal of a version has in common with that of others.
 fn kind(refusal: &Refusal) -> String {
     match refusal {
@@ -388,7 +427,7 @@ fn kind(refusal: &Refusal) -> String {
 }
 
 /// What ends a refusal, and the command for that.
-fn lift(refusal: &Refusal) -> Option<(String, String)> {
+fn lift(version: u32, refusal: &Refusal) -> Option<Lift> {
     let what = match refusal {
         Refusal::Held { version, .. } => format!("release the hold of {version}"),
         Refusal::StageTooEarly { version, accepts_from, .. } => {
@@ -400,7 +439,7 @@ fn lift(refusal: &Refusal) -> Option<(String, String)> {
         Refusal::StageUnknown { environment, .. } => format!("let {environment} accept another stage"),
         _ => return None,
     };
-    Some((what, refusal.hint()?))
+    Some(Lift { version, what, command: refusal.hint()? })
 }
 
 fn named(member: &Member<'_>) -> Named {
