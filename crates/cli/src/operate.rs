@@ -143,6 +143,11 @@ impl Change {
         Ok(ctx.client.operate(&self.environment, &request)?)
     }
 
+    /// Sets the baseline that was looked at, unless somebody said one.
+    pub(crate) fn looked_at(&mut self, baseline: u64) {
+        self.request.expect.get_or_insert(baseline);
+    }
+
     /// Tells whether it is only shown.
     pub(crate) fn is_dry_run(&self) -> bool {
         self.request.mode == Mode::DryRun
@@ -264,7 +269,9 @@ impl Change {
         let shown = shown.map(|(service, version)| VersionRef { service, version }).collect();
         self.request.wishes.clear();
         // What a promotion expects is said of the environment that is copied, and its versions are named from here on.
-        self.request.expect = needs.baseline;
+        let is_copied = matches!(self.request.intent, Intent::Promote { .. });
+        let said = self.request.expect.filter(|_| !is_copied);
+        self.request.expect = needs.baseline.or(said);
         self.request.intent = match std::mem::replace(&mut self.request.intent, Intent::Undo) {
             Intent::RollBackService { config, .. } | Intent::RollBackServices { config, .. } => {
                 Intent::RollBackServices { versions: shown, config }

@@ -98,9 +98,9 @@ impl Args {
         let strategy = self.strategy.resolve(ctx, &environment)?;
         let under_way = if self.interrupt { UnderWay::TakeBack } else { UnderWay::Respect };
         let change = self.change.change(environment, intent.clone()).strategy(strategy).leaving(self.leaving);
-        let change = change.under_way(under_way).needs(self.chain);
+        let mut change = change.under_way(under_way).needs(self.chain);
         if matches!(intent, Intent::RollBackEnvironment { .. }) && !change.is_dry_run() {
-            confirm_emptying(ctx, &change, self.confirm)?;
+            confirm_emptying(ctx, &mut change, self.confirm)?;
         }
         change.run(ctx)
     }
@@ -134,14 +134,16 @@ impl Args {
 }
 
 /// An environment that would run nothing afterwards is not emptied by a typing error.
-fn confirm_emptying(ctx: &Context, change: &Change, confirm: ConfirmOption) -> Result<(), Failure> {
+fn confirm_emptying(ctx: &Context, change: &mut Change, confirm: ConfirmOption) -> Result<(), Failure> {
     let Some(plan) = change.rehearse(ctx)?.plan else { return Ok(()) };
     if !plan.target.is_empty() || plan.waves.is_empty() {
         return Ok(());
     }
     let taken = plan.moves().filter_map(|part| Some(part.from_arm()?.version_ref().to_string()));
     let taken: Vec<_> = taken.collect();
-    confirm.ask(&format!("this takes everything out of the environment: {}", taken.join(", ")))
+    confirm.ask(&format!("this takes everything out of the environment: {}", taken.join(", ")))?;
+    change.looked_at(plan.parent);
+    Ok(())
 }
 
 /// Reads `orders=1.3.2`, and `orders@1.3.2` as well; nothing when no version is named.
