@@ -26,7 +26,10 @@ pub(crate) fn parsed<T: DeserializeOwned>(path: &Path, text: &str, example: &str
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let place = error.path().to_string();
-        (error.into_inner(), if place == "." { String::new() } else { format!("`{place}`: ") })
+        let error = error.into_inner();
+        // What is no JSON at all is where the line says.
+        let is_named = error.is_data() && place != ".";
+        (error, if is_named { format!("`{place}`: ") } else { String::new() })
     });
     let read = read.and_then(|read| reader.end().map(|()| read).map_err(|error| (error, String::new())));
     read.map_err(|(error, place)| {

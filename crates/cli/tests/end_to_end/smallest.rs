@@ -139,7 +139,7 @@ fn a_yes_is_to_what_was_shown_and_to_nothing_else() {
     let refused = place.fail(&deploy, 3);
     let hint = refused.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap();
     let (code, shown) = answered(&place, &deploy, || {
-        drop(place.run(&["remove", "payments", "orders", "--env", ENVIRONMENT]))
+        drop(place.run(&["remove", "payments", "orders", "--env", ENVIRONMENT]));
     });
     assert_eq!(code, 6, "{shown}");
     assert_says(&shown, &["take along payments 1.1.0?", "is at baseline 2 and not at 1"]);

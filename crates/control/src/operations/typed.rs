@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    fn request(intent: Intent) -> OperationRequest {
+    fn request(intent: &Intent) -> OperationRequest {
         let text = serde_json::json!({ "intent": intent });
         serde_json::from_value(text).unwrap()
     }
@@ -170,7 +170,7 @@ mod tests {
             reason: "it's wrong".into(),
             under_way: UnderWay::TakeBack,
             leaving: Some(Leaving::Warm),
-            ..request(back.clone())
+            ..request(&back)
         };
         let command = with_needs(&"staging".parse().unwrap(), &asked, &back, 7).unwrap();
         assert_eq!(
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_operation_of_wishes_alone_has_a_name() {
-        let mut asked = request(Intent::Deploy { versions: Vec::new() });
+        let mut asked = request(&Intent::Deploy { versions: Vec::new() });
         asked.wishes =
             serde_json::from_str(r#"[{"service":"payments","wanted":{"at_least":"1.2.0"}}]"#).unwrap();
         assert_eq!(title(&asked), "deploy 'payments>=1.2.0'");
