@@ -54,7 +54,7 @@ impl<'a> Shop<'a> {
     }
 
     fn level(&self) -> String {
-        self.known()["known"]["told"]["recorded"].as_array().unwrap().last().unwrap()["name"]
+        self.known()["known"]["told"]["has"].as_array().unwrap().last().unwrap()["name"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -250,7 +250,7 @@ fn services_that_share_a_database_do_not_move_beside_each_other() {
     assert_eq!(place.settled(operation)["phase"], "done");
     place.run(&["deploy", &two, "--env", ENVIRONMENT]);
     let known = place.json(&["database", "show", "main", "--env", ENVIRONMENT]);
-    assert_eq!(known["known"]["told"]["recorded"].as_array().unwrap().len(), 2, "{known}");
+    assert_eq!(known["known"]["told"]["has"].as_array().unwrap().len(), 2, "{known}");
     assert_eq!(known["brought_by"].as_array().unwrap().len(), 2, "{known}");
 }
 
@@ -284,7 +284,7 @@ fn a_migration_goes_on_without_the_server_and_one_that_is_killed_is_told_truthfu
     assert_eq!(place.settled(operation)["phase"], "done");
     let recorded = |place: &Place| {
         let known = place.json(&["database", "show", "main", "--env", ENVIRONMENT]);
-        (known["known"]["told"]["recorded"].as_array().unwrap().len(), known["known"]["doubt"].to_string())
+        (known["known"]["told"]["has"].as_array().unwrap().len(), known["known"]["doubt"].to_string())
     };
     assert_eq!(recorded(&place), (1, "null".to_owned()));
 

@@ -15,6 +15,7 @@ use crate::version::VersionRef;
 #[schemars(rename = "DatabaseTold")]
 pub struct Told {
     /// The migrations that the database has, in their order.
+    #[serde(rename = "has")]
     pub recorded: Vec<Recorded>,
     /// The migration that began and of which nobody knows how far it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]

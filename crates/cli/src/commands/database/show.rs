@@ -18,6 +18,9 @@ use crate::select::EnvironmentOption;
 const MAX_SHOWN: usize = 20;
 
 /// Lists the databases of an environment, with the last migration that each has.
+///
+/// They are those that the versions there bring migrations for. The state says whether one waits for a person: to be contracted, or because a
+/// migration died half-way.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep database list --env production")]
 pub(super) struct ListArgs {
