@@ -1,6 +1,10 @@
 //! `cargo xtask bench`: the figures that Lockstep promises, measured on this machine and printed as tables.
 
+mod chain;
+mod figures;
 mod machine;
+mod operation;
+mod repository;
 mod rollback;
 mod service;
 
@@ -34,6 +38,8 @@ enum What {
     Plan,
     /// Going back while warm, under 2,000 requests a second
     Rollback,
+    /// Eight services in chains of four calls, switched there and back a hundred times
+    Chain,
     /// Everything
     All,
 }
@@ -67,6 +73,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if matches!(args.what, What::All | What::Rollback) {
         println!("\n== rollback ==");
         rollback::run()?;
+    }
+    if matches!(args.what, What::All | What::Chain) {
+        println!("\n== chain ==");
+        chain::run()?;
     }
     Ok(())
 }

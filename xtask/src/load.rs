@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::http::{Connection, request};
+use crate::http::{Answer, Connection, request};
 use crate::paced::{Beat, Paced};
 
 /// How long an answer may take; a person would have given up.
@@ -44,6 +44,13 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// The kinds of requests.
     pub(crate) kinds: &'static [Kind],
+    /// Who gave an answer.
+    pub(crate) served_by: fn(&Answer) -> Option<String>,
+}
+
+/// Returns the version that the gateway names in an answer, such as `orders@1.4.0`.
+pub(crate) fn version(answer: &Answer) -> Option<String> {
+    answer.header("lockstep-version").map(str::to_owned)
 }
 
 /// How much is asked.
@@ -240,7 +247,7 @@ impl Worker {
         let mut record = Record { began, ended, served_by: None, shielded: false, failed: true };
         match answered {
             Ok((answer, open)) => {
-                record.served_by = answer.header("lockstep-version").map(|label| self.number(label));
+                record.served_by = (target.served_by)(&answer).map(|label| self.number(&label));
                 record.shielded = answer.header("lockstep-shielded").is_some();
                 record.failed = answer.status != kind.expected;
                 if record.failed {
@@ -346,7 +353,7 @@ mod tests {
     fn every_answer_is_counted_with_who_gave_it() {
         let pace = Pace { kept: 1, fresh: 1, requests_per_second: 2_000 };
         let begin = Instant::now();
-        let load = Load::start(Target { address: server(), kinds: KINDS }, pace);
+        let load = Load::start(Target { address: server(), kinds: KINDS, served_by: version }, pace);
         while load.totals().failed == 0 || load.totals().requests < 20 {
             load.settle().unwrap();
         }
@@ -358,7 +365,7 @@ mod tests {
         assert!(last.began < last.ended);
         assert!(load.last_answer("echo@2.0.0", begin).is_none());
         let other = server();
-        load.redirect(Target { address: other, kinds: &KINDS[..1] }).unwrap();
+        load.redirect(Target { address: other, kinds: &KINDS[..1], served_by: version }).unwrap();
         let since = Instant::now();
         load.settle().unwrap();
         assert_eq!(load.totals_after(since).failed, 0);

@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use crate::installation::{self, Installation, Profile, Show, Talk};
-use crate::load::{Kind, Load, Pace, Target};
+use crate::load::{self, Kind, Load, Pace, Target};
 
-use super::service;
+use super::figures::{ms, spread};
+use super::operation::{self, ENVIRONMENT};
+use super::{repository, service};
 
 /// How often each way is measured.
 const REPETITIONS: usize = 20;
@@ -21,13 +22,8 @@ const KINDS: &[Kind] = &[Kind { weight: 1, method: "GET", path: "/", body: "", e
 const PACE: Pace = Pace { kept: 4, fresh: 0, requests_per_second: 2_000 };
 /// How long the new version serves before the next way back, so that nothing of the last change is left.
 const PAUSE: Duration = Duration::from_millis(300);
-/// How often it is asked whether an operation is over.
-const ASK_EVERY: Duration = Duration::from_millis(5);
-/// How long an operation may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 const OLD: &str = "1.0.0";
 const NEW: &str = "1.1.0";
-const ENVIRONMENT: &str = "development";
 
 pub(super) fn run() -> Result<()> {
     let program = installation::build(Profile::Release)?;
@@ -46,7 +42,7 @@ fn measure(program: std::path::PathBuf, folder: std::path::PathBuf) -> Result<()
     let gateway = installation.json(&["status", ENVIRONMENT])?;
     let gateway = gateway["gateway"].as_str().context("the status names no gateway")?;
     let address = gateway.trim_start_matches("http://").parse()?;
-    let load = Load::start(Target { address, kinds: KINDS }, PACE);
+    let load = Load::start(Target { address, kinds: KINDS, served_by: load::version }, PACE);
     load.settle()?;
     let begin = Instant::now();
     let by_call = repeat(&installation, &load, call)?;
@@ -64,11 +60,11 @@ fn measure(program: std::path::PathBuf, folder: std::path::PathBuf) -> Result<()
 
 /// Brings the old version and then the new one into the environment; the old one stays warm.
 fn prepare(installation: &Installation) -> Result<()> {
-    let repository = installation.folder().join("repository");
-    service::create(&repository)?;
+    let folder = installation.folder().join("repository");
+    repository::create(&folder, service::MANIFEST, service::SOURCE)?;
     installation.run(&["service", "add", "repository"], Show::Result(1))?;
     installation.run(&["release", service::NAME], Show::Result(1))?;
-    service::commit(&repository, "feat: answer anew")?;
+    repository::commit(&folder, service::MANIFEST, "feat: answer anew")?;
     installation.run(&["release", service::NAME], Show::Result(1))?;
     for version in [OLD, NEW] {
         let version = format!("{}@{version}", service::NAME);
@@ -110,31 +106,12 @@ fn repeat(
     Ok(samples)
 }
 
-fn operate(installation: &Installation, body: &Value) -> Result<u64> {
-    let path = format!("/environments/{ENVIRONMENT}/operations");
-    let answer = installation.ask("POST", &path, &body.to_string())?;
-    answer["operation"]["id"].as_u64().with_context(|| format!("no operation in {answer}"))
-}
-
-fn wait(installation: &Installation, operation: u64) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let operation = installation.ask("GET", &format!("/operations/{operation}"), "")?;
-        match operation["phase"]["phase"].as_str() {
-            Some("done") => return Ok(()),
-            Some("reverted") => anyhow::bail!("an operation was taken back: {operation}"),
-            _ => ensure!(begin.elapsed() < PATIENCE, "an operation does not end: {operation}"),
-        }
-        thread::sleep(ASK_EVERY);
-    }
-}
-
 fn call(installation: &Installation) -> Result<(Instant, Instant)> {
     let intent = serde_json::json!({ "intent": "roll_back_service", "service": service::NAME, "to": OLD });
     let asked = Instant::now();
-    let operation = operate(installation, &serde_json::json!({ "intent": intent }))?;
+    let operation = operation::begin(installation, &serde_json::json!({ "intent": intent }))?;
     let returned = Instant::now();
-    wait(installation, operation)?;
+    operation::wait(installation, operation)?;
     Ok((asked, returned))
 }
 
@@ -150,8 +127,8 @@ fn go_forward(installation: &Installation) -> Result<()> {
     let request = serde_json::json!({
         "intent": intent, "strategy": { "strategy": "all_at_once" }, "holds": "release",
     });
-    let operation = operate(installation, &request)?;
-    wait(installation, operation)
+    let operation = operation::begin(installation, &request)?;
+    operation::wait(installation, operation)
 }
 
 /// A line of the table: its name, what it is about, and its figure in milliseconds.
@@ -177,39 +154,5 @@ fn show(by_call: &[Sample], by_command: &[Sample]) {
     for (name, samples, figure) in rows {
         let [min, median, max] = spread(samples.iter().map(figure).collect());
         println!("{name:<62} {min:>8.1} {median:>8.1} {max:>8.1}");
-    }
-}
-
-/// Returns the milliseconds between two points in time; negative when the second is the earlier one.
-fn ms(from: Instant, to: Instant) -> f64 {
-    let forward = to.saturating_duration_since(from).as_secs_f64();
-    let backward = from.saturating_duration_since(to).as_secs_f64();
-    (forward - backward) * 1_000.0
-}
-
-fn spread(mut figures: Vec<f64>) -> [f64; 3] {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    let median =
-        if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 };
-    [figures[0], median, figures[figures.len() - 1]]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_lies_in_the_middle() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
-        assert_eq!(spread(vec![4.0, 1.0, 2.0, 3.0]), [1.0, 2.5, 4.0]);
-    }
-
-    #[test]
-    fn what_came_earlier_is_negative() {
-        let now = Instant::now();
-        let later = now + Duration::from_millis(5);
-        assert!((ms(now, later) - 5.0).abs() < 1e-6);
-        assert!((ms(later, now) + 5.0).abs() < 1e-6);
     }
 }

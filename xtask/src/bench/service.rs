@@ -1,16 +1,10 @@
 //! The service that is rolled back: as little as possible, so that Lockstep is measured and not it.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use anyhow::{Context as _, Result, ensure};
-
 /// Its name.
 pub(super) const NAME: &str = "echo";
 
 /// Its manifest.
-const MANIFEST: &str = r#"name = "echo"
+pub(super) const MANIFEST: &str = r#"name = "echo"
 owner = "bench"
 
 [build]
@@ -30,7 +24,7 @@ path = "/"
 "#;
 
 /// Its source: HTTP/1.1 with keep-alive, a thread a connection, and an answer of 100 bytes.
-const SOURCE: &str = r#"use std::io::{BufRead, BufReader, Write};
+pub(super) const SOURCE: &str = r#"use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
 fn main() {
@@ -59,31 +53,3 @@ fn serve(stream: TcpStream) -> Option<()> {
     }
 }
 "#;
-
-/// Makes its repository with the first commit.
-pub(super) fn create(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join("lockstep.toml"), MANIFEST)?;
-    fs::write(folder.join("main.rs"), SOURCE)?;
-    git(folder, &["init", "--quiet", "--initial-branch", "main"])?;
-    commit(folder, "feat: answer")
-}
-
-/// Adds a commit that changes nothing that runs.
-pub(super) fn commit(folder: &Path, message: &str) -> Result<()> {
-    fs::write(folder.join("NOTES"), message)?;
-    git(folder, &["add", "--all"])?;
-    git(folder, &["commit", "--quiet", "--message", message])
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(folder).args(["-c", "user.name=bench", "-c", "user.email=bench@shop.example"]);
-    command.args(["-c", "commit.gpgsign=false"]).args(arguments);
-    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-        command.env_remove(variable);
-    }
-    let status = command.status().context("cannot run git; on Debian: apt-get install git")?;
-    ensure!(status.success(), "git {} failed", arguments.join(" "));
-    Ok(())
-}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::installation::{Installation, Show};
-use crate::load::{Kind, Load, Pace, Target};
+use crate::load::{self, Kind, Load, Pace, Target};
 
 use super::checks::{self, expect_greeting, expect_versions, wait_until};
 use super::shop::{MAILER, Repository, SERVICES};
@@ -245,7 +245,10 @@ impl Story {
         self.installation.run(&arguments, Show::All)?;
         self.expect_production(&OPENING)?;
         self.heading("Customers come, and from now on no request may fail");
-        self.load = Some(Load::start(Target { address: self.gateway, kinds: SHOPPING }, PACE));
+        self.load = Some(Load::start(
+            Target { address: self.gateway, kinds: SHOPPING, served_by: load::version },
+            PACE,
+        ));
         let Pace { kept, fresh, requests_per_second } = PACE;
         println!(
             "  {requests_per_second} requests a second to http://{}: {kept} customers keep their",

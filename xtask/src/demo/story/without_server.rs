@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::installation::Show;
-use crate::load::{Kind, Target};
+use crate::load::{self, Kind, Target};
 use crate::processes::{self, Signal};
 
 use super::super::checks::{self, wait_until};
@@ -37,7 +37,10 @@ impl Story {
         })?;
         println!("  all {} instances of production were adopted, none was restarted", before.len());
         self.expect_production(&with_catalog("1.3.1"))?;
-        self.send_customers(Target { address: self.gateway, kinds: SHOPPING }, self.installation.https()[0])?;
+        self.send_customers(
+            Target { address: self.gateway, kinds: SHOPPING, served_by: load::version },
+            self.installation.https()[0],
+        )?;
         processes::signal(&[alone.id()], Signal::Terminate)?;
         alone.wait()?;
         self.expect_no_failures()
@@ -56,7 +59,7 @@ impl Story {
         wait_until("the gateway", || {
             Ok(checks::visit(address, "/items").is_ok_and(|answer| answer.status == 200))
         })?;
-        self.send_customers(Target { address, kinds: LOOKING }, over_tls)?;
+        self.send_customers(Target { address, kinds: LOOKING, served_by: load::version }, over_tls)?;
         Ok(gateway)
     }
 
