@@ -39,6 +39,8 @@ struct GivenSoFar {
     last: Ipv4Addr,
     /// Of each instance that was asked about; most call nobody by host and port.
     of: BTreeMap<InstanceId, Option<CallAddresses>>,
+    /// Whom instances run as that have addresses, where that is not the user of the server.
+    users: BTreeMap<InstanceId, Option<u32>>,
 }
 
 impl Given {
@@ -46,7 +48,8 @@ impl Given {
     pub(crate) fn beginning_for(folder: &Path) -> Self {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let somewhere = BuildHasherDefault::<DefaultHasher>::new().hash_one(folder);
-        let given = GivenSoFar { last: listeners::nth(somewhere), of: BTreeMap::new() };
+        let given =
+            GivenSoFar { last: listeners::nth(somewhere), of: BTreeMap::new(), users: BTreeMap::new() };
         Self { given: Mutex::new(given) }
     }
 
@@ -88,7 +91,24 @@ impl Given {
 
     /// Forgets an instance that is over: what it had may be given again.
     pub(crate) fn forget(&self, id: &InstanceId) {
-        lock(&self.given).of.remove(id);
+        let mut given = lock(&self.given);
+        given.of.remove(id);
+        given.users.remove(id);
+    }
+
+    /// Returns whom an instance runs as, where that is not the user of the server; `recorded` tells what stands in its folder, where there is one.
+    fn user_of(
+        &self,
+        id: &InstanceId,
+        recorded: impl FnOnce(&InstanceId) -> Option<Option<u32>>,
+    ) -> Option<u32> {
+        let mut given = lock(&self.given);
+        if let Some(known) = given.users.get(id) {
+            return *known;
+        }
+        let user = recorded(id)?;
+        given.users.insert(id.clone(), user);
+        user
     }
 }
 
@@ -103,7 +123,8 @@ impl Control {
             };
             // Who calls is a version with its configuration, whichever of its processes does.
             let (id, arm) = (instance.id.clone(), instance.arm.main());
-            Some(CallerListeners { instance: id, arm, opened_by, services: addresses.services })
+            let user = self.call_addresses.user_of(&id, |id| self.driver.runs_as(id));
+            Some(CallerListeners { instance: id, arm, user, opened_by, services: addresses.services })
         };
         let alive = instances.filter(|instance| !instance.state.is_over());
         let mut callers: Vec<_> = alive.filter_map(caller).collect();

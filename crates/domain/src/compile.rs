@@ -24,7 +24,7 @@ use crate::routes::{
     SplitTakes,
 };
 use crate::service::Version;
-use crate::switch::{Passage, Side, Switch, Switches, salt as salt_of, switching};
+use crate::switch::{Known, Passage, Side, Switch, Switches, salt as salt_of, switching};
 use crate::time::Timestamp;
 use crate::version_rules::{Takes, VersionRule};
 use crate::visit::Growth;
@@ -111,13 +111,13 @@ fn with_switches(
 ) -> RouteTable {
     let newest = environment.newest_operation().map_or(0, |id| id.0);
     let mut switches = Switches { newest, known: Vec::new() };
-    for operation in switching(world, environment, observed, now) {
+    for Known { operation, keeps_sides } in switching(world, environment, observed, now) {
         switches.known.push(Switch::of(operation));
         for (passage, from, to) in Passage::all(operation) {
             let Some(routes) = table.services.get_mut(&to.service).filter(|it| !it.speaks_tcp()) else {
                 continue;
             };
-            for arm in from.iter().chain([&to]) {
+            for arm in from.iter().chain([&to]).filter(|_| keeps_sides) {
                 keep_side(routes, arm, observed, environment);
             }
             routes.passages.push(passage);

@@ -61,7 +61,7 @@ pub enum OpenedBy {
 pub struct Listeners {
     /// The machine on which the instances run: loopback addresses mean nothing on another.
     pub host: String,
-    /// The user whose processes the instances are, by its number.
+    /// The user whose processes the instances are that name no other, by its number.
     pub user: u32,
     /// Who calls, and where.
     pub callers: Vec<CallerListeners>,
@@ -74,6 +74,9 @@ pub struct CallerListeners {
     pub instance: InstanceId,
     /// What it is a copy of.
     pub arm: Arm,
+    /// The user whose process it is, where that is another than that of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
     /// Which gateway opens them.
     pub opened_by: OpenedBy,
     /// The listener for each service, by the name under which it is required.

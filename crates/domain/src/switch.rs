@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::action::Look;
 use crate::drain::drain_ms;
 use crate::environment::Environment;
+use crate::gateway_rules::MAX_TIMEOUT_MS;
 use crate::instance::{Arm, ConfigRevision};
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
@@ -24,6 +25,10 @@ use crate::world::World;
 
 /// Most switches that an admission tells apart: more are not under way at once where anybody looks at them.
 pub const MAX_SWITCHES: usize = 16;
+/// Most switches that a table knows: more are not over within [`REMEMBERED_MS`] where anybody waits for requests.
+pub const MAX_KNOWN: usize = 256;
+/// How long a table knows of a switch that requests are left of, also when what these belong to has ended: then they are counted.
+pub const REMEMBERED_MS: u64 = 60 * 60 * 1_000;
 /// What a text of an admission is at most: the newest switch, and so many with their steps and sides.
 pub const MAX_TEXT_BYTES: usize = 24 + MAX_SWITCHES * 33;
 
@@ -36,6 +41,12 @@ pub struct Switches {
     /// Those that are under way, and those of which requests may be left that were admitted before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<Switch>,
+}
+
+impl Switches {
+    fn of(&self, operation: u64) -> Option<Switch> {
+        self.known.iter().find(|it| it.operation == operation).copied()
+    }
 }
 
 /// An operation that moves services, as requests see it.
@@ -63,7 +74,7 @@ pub struct Passage {
     pub from: Option<Side>,
     /// What it leads to.
     pub to: Side,
-    /// The share of what it leads to after each step, also after those that are still to come.
+    /// The share of what it leads to after each step, also after those that are still to come; the last one is that of taking it back.
     #[schemars(extend("x-unit" = "1/10,000"))]
     pub weights: Vec<u32>,
 }
@@ -92,42 +103,66 @@ impl Side {
     }
 }
 
+/// An operation that requests may be on both sides of.
+pub(crate) struct Known<'a> {
+    pub(crate) operation: &'a Operation,
+    /// Whether both sides are kept for them.
+    pub(crate) keeps_sides: bool,
+}
+
 /// Returns the operations that requests may be on both sides of, in the order of their numbers: those under way, and those that are over as long as
-/// requests are under way that were admitted before, and no longer than any request is waited for.
+/// requests are under way that were admitted before. Both sides are kept no longer than any request is waited for.
 pub(crate) fn switching<'a>(
     world: &World,
     environment: &'a Environment,
     observed: &Observed,
     now: Timestamp,
-) -> Vec<&'a Operation> {
-    let over = environment.operations.iter().rev().take(MAX_SWITCHES);
-    let over = over.filter(|it| !it.plan.moves_nothing() && now < over_at(world, environment, observed, it));
-    let mut all: Vec<&Operation> = environment.moving().chain(over).map(|it| &**it).collect();
-    all.sort_unstable_by_key(|operation| operation.id);
+) -> Vec<Known<'a>> {
+    let over = recent(environment, now).map(|it| (it, Ends::of(world, environment, observed, it)));
+    let mut over: Vec<_> = over.filter(|(_, ends)| now < ends.known).collect();
+    over.sort_unstable_by_key(|(operation, _)| std::cmp::Reverse(operation.phase.settled_at()));
+    let over = over.into_iter().take(MAX_KNOWN);
+    let over = over.map(|(operation, ends)| Known { operation, keeps_sides: now < ends.sides });
+    let going = environment.moving().map(|operation| Known { operation, keeps_sides: true });
+    let mut all: Vec<_> = going.chain(over).collect();
+    all.sort_unstable_by_key(|known| known.operation.id);
     all
 }
 
+/// Goes through the operations that moved services and were not over when the longest time began for which anybody is waited for.
+fn recent(environment: &Environment, now: Timestamp) -> impl Iterator<Item = &Operation> {
+    let is_recent =
+        move |it: &Operation| it.phase.settled_at().is_some_and(|at| now < at.plus_ms(MAX_TIMEOUT_MS));
+    let over = environment.operations.iter().map(|operation| &**operation);
+    over.filter(move |operation| is_recent(operation) && !operation.plan.moves_nothing())
+}
+
 /// When an operation that is over is one for nobody any more.
-fn over_at(
-    world: &World,
-    environment: &Environment,
-    observed: &Observed,
-    operation: &Operation,
-) -> Timestamp {
-    let Some(at) = operation.phase.settled_at() else { return Timestamp(u64::MAX) };
-    if observed.behind.contains(&operation.id) {
-        return at;
+struct Ends {
+    /// From when on its sides are not kept.
+    sides: Timestamp,
+    /// From when on nobody knows of it.
+    known: Timestamp,
+}
+
+impl Ends {
+    fn of(world: &World, environment: &Environment, observed: &Observed, operation: &Operation) -> Self {
+        let at = operation.phase.settled_at().unwrap_or(Timestamp(u64::MAX));
+        if observed.behind.contains(&operation.id) {
+            return Self { sides: at, known: at };
+        }
+        let arms = operation.plan.moves().flat_map(|part| part.from_arm().into_iter().chain(part.to_arm()));
+        let sides = at.plus_ms(arms.map(|arm| drain_ms(world, environment, &arm)).max().unwrap_or_default());
+        Self { sides, known: sides.max(at.plus_ms(REMEMBERED_MS)) }
     }
-    let arms = operation.plan.moves().flat_map(|part| part.from_arm().into_iter().chain(part.to_arm()));
-    at.plus_ms(arms.map(|arm| drain_ms(world, environment, &arm)).max().unwrap_or_default())
 }
 
 /// When the next operation that is over is one for nobody any more, whatever is under way; `None` when each is.
 #[must_use]
 pub fn next_end(look: Look<'_>) -> Option<Timestamp> {
     let Look { world, environment, observed, now, .. } = look;
-    let over = environment.operations.iter().rev().take(MAX_SWITCHES).filter(|it| !it.plan.moves_nothing());
-    over.map(|it| over_at(world, environment, observed, it)).filter(|&at| at > now).min()
+    let ends = recent(environment, now).map(|it| Ends::of(world, environment, observed, it));
+    ends.flat_map(|ends| [ends.sides, ends.known]).filter(|&at| at > now).min()
 }
 
 impl Switch {
@@ -135,6 +170,7 @@ impl Switch {
     #[must_use]
     pub fn of(operation: &Operation) -> Self {
         let all = steps_before(operation, operation.plan.waves.len());
+        // Taking it back is the step after all others, however many of them were taken.
         let (taken, over) = match operation.phase {
             Phase::Preparing { wave, .. } => (steps_before(operation, wave), false),
             Phase::Shifted { wave, step, .. } => (steps_before(operation, wave) + step + 1, false),
@@ -176,19 +212,45 @@ impl Passage {
         self.weights[last]
     }
 
+    /// Tells whether some are on one side and some on the other after some steps.
+    fn is_shared_after(&self, steps: u32) -> bool {
+        (1..FULL_WEIGHT).contains(&self.weight_after(steps))
+    }
+
+    fn steps(&self) -> u32 {
+        u32::try_from(self.weights.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Tells whether a side is what it leads to; `None` where it is neither side.
+    fn leads_to(&self, side: &Side) -> Option<bool> {
+        let is_new = self.to == *side;
+        (is_new || self.from.as_ref() == Some(side)).then_some(is_new)
+    }
+
+    /// Returns how who is on one side sees the switch, by the first of some numbers of steps after which anybody is on that side.
+    fn seen_on(&self, is_new: bool, mut steps: impl Iterator<Item = u32>) -> Option<Seen> {
+        let anybody = |&steps: &u32| match self.weight_after(steps) {
+            weight if is_new => weight > 0,
+            weight => weight < FULL_WEIGHT,
+        };
+        let steps = steps.find(anybody)?;
+        // Where all are on one side the steps say it, and what is shared then is of another wave: its side is not known from here.
+        let side = self.is_shared_after(steps).then_some(is_new);
+        Some(Seen { operation: self.operation, steps, side })
+    }
+
     /// Tells whether an admission is for what it leads to.
     fn takes(&self, admission: &Admission, switch: Switch, key: &[u8]) -> bool {
         let (steps, side) = admission.seen(switch);
-        let weight = self.weight_after(steps);
-        match side {
-            _ if weight == 0 || weight == FULL_WEIGHT => weight > 0,
-            Some(is_new) => is_new,
-            None => slot(&salt(self.operation), key) < weight,
+        match self.weight_after(steps) {
+            0 => false,
+            FULL_WEIGHT => true,
+            weight => side.unwrap_or_else(|| slot(&salt(self.operation), key) < weight),
         }
     }
 }
 
-/// The shares of what a wave of an operation leads to, after each step of the operation.
+/// The shares of what a wave of an operation leads to, after each step of the operation, and after taking it back.
 fn weights(operation: &Operation, of: usize) -> Vec<u32> {
     let share = |wave: usize, weight| match wave.cmp(&of) {
         std::cmp::Ordering::Less => 0,
@@ -199,8 +261,7 @@ fn weights(operation: &Operation, of: usize) -> Vec<u32> {
     let mut weights: Vec<_> = waves
         .flat_map(|wave| operation.plan.steps_of(wave).into_iter().map(move |step| share(wave, step.weight)))
         .collect();
-    let is_taken_back = matches!(operation.phase, Phase::Reverting { .. } | Phase::Reverted { .. });
-    weights.extend(is_taken_back.then_some(0));
+    weights.push(0);
     weights
 }
 
@@ -210,7 +271,11 @@ pub fn salt(operation: u64) -> String {
     format!("operation {operation}")
 }
 
-/// What a request was admitted under: how far switches had come. As text `47`, or `47.44_3.46_1+`: 44 had taken three steps, 46 one, of which the request is on
+/// The signs of the sides. Letters: what else may stand in `baggage` some library writes in another way than it reads it.
+const NEW: char = 'n';
+const OLD: char = 'o';
+
+/// What a request was admitted under: how far switches had come. As text `47`, or `47.44_3.46_1n`: 44 had taken three steps, 46 one, of which the request is on
 /// the new side; every other one up to 47 was over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Admission {
@@ -227,6 +292,12 @@ struct Seen {
 }
 
 impl Admission {
+    /// Tells whether a byte may stand in the text of one.
+    #[must_use]
+    pub fn has(byte: u8) -> bool {
+        byte.is_ascii_digit() || [b'.', b'_', NEW as u8, OLD as u8].contains(&byte)
+    }
+
     /// Returns what a request is admitted under that comes in now; `None` where more is under way than can be told.
     #[must_use]
     pub fn now(switches: &Switches) -> Option<Self> {
@@ -252,21 +323,23 @@ impl Admission {
     pub fn of_caller(switches: &Switches, routes: &ServiceRoutes, caller: &Arm) -> Option<Self> {
         let mut now = Self::now(switches)?;
         let side = Side::of(caller);
-        let newest_first = routes.passages.iter().rev();
-        let (passage, is_new) = newest_first
-            .filter_map(|it| {
-                let is_new = it.to == side;
-                (is_new || it.from.as_ref() == Some(&side)).then_some((it, is_new))
-            })
-            .next()?;
-        let switch = switches.known.iter().find(|it| it.operation == passage.operation)?;
-        let is_possible = |steps: &u32| match passage.weight_after(*steps) {
-            weight if is_new => weight > 0,
-            weight => weight < FULL_WEIGHT,
+        let sides = || {
+            routes
+                .passages
+                .iter()
+                .rev()
+                .filter_map(|it| Some((it, it.leads_to(&side)?, switches.of(it.operation)?)))
         };
-        let steps = (0..=switch.taken).rev().find(is_possible)?;
-        now.seen.retain(|seen| seen.operation != switch.operation);
-        now.seen.push(Seen { operation: switch.operation, steps, side: Some(is_new) });
+        let so_far = |(passage, is_new, switch): (&Passage, bool, Switch)| {
+            passage.seen_on(is_new, (0..=switch.taken).rev())
+        };
+        // Whoever let the request in was ahead of this table: every gateway knows of a step before anyone takes it, and not all take it at once.
+        let ahead = |(passage, is_new, switch): (&Passage, bool, Switch)| {
+            passage.seen_on(is_new, switch.taken + 1..=passage.steps())
+        };
+        let seen = sides().find_map(so_far).or_else(|| sides().find_map(ahead))?;
+        now.seen.retain(|it| it.operation != seen.operation);
+        now.seen.push(seen);
         (now.seen.len() <= MAX_SWITCHES).then_some(now)
     }
 }
@@ -275,12 +348,8 @@ impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.newest)?;
         for Seen { operation, steps, side } in &self.seen {
-            let side = match side {
-                None => "",
-                Some(true) => "+",
-                Some(false) => "-",
-            };
-            write!(f, ".{operation}_{steps}{side}")?;
+            write!(f, ".{operation}_{steps}")?;
+            side.map_or(Ok(()), |is_new| write!(f, "{}", if is_new { NEW } else { OLD }))?;
         }
         Ok(())
     }
@@ -310,11 +379,8 @@ impl FromStr for Admission {
 
 fn read_seen(part: &str) -> Option<Seen> {
     let (operation, rest) = part.split_once('_')?;
-    let (steps, side) = match rest.as_bytes().last()? {
-        b'+' => (&rest[..rest.len() - 1], Some(true)),
-        b'-' => (&rest[..rest.len() - 1], Some(false)),
-        _ => (rest, None),
-    };
+    let signed = |sign, is_new| rest.strip_suffix(sign).map(|steps| (steps, Some(is_new)));
+    let (steps, side) = signed(NEW, true).or_else(|| signed(OLD, false)).unwrap_or((rest, None));
     Some(Seen { operation: number(operation)?, steps: u32::try_from(number(steps)?).ok()?, side })
 }
 
@@ -346,12 +412,10 @@ impl ServiceRoutes {
         let mut side = None;
         let mut is_drawn = true;
         for passage in self.passages.iter().rev() {
-            let Some(switch) = switches.known.iter().find(|it| it.operation == passage.operation) else {
-                continue;
-            };
-            let (steps, told) = admission.seen(*switch);
-            is_drawn &= passage.weight_after(steps) == passage.weight_after(switch.taken) && told.is_none();
-            if passage.takes(admission, *switch, key) {
+            let Some(switch) = switches.of(passage.operation) else { continue };
+            let (steps, _) = admission.seen(switch);
+            is_drawn &= passage.weight_after(steps) == passage.weight_after(switch.taken);
+            if passage.takes(admission, switch, key) {
                 side = Some(&passage.to);
                 break;
             }

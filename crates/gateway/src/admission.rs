@@ -11,7 +11,7 @@ use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::switch::{Admission, MAX_TEXT_BYTES};
 
-use crate::field::{Field, members};
+use crate::carried;
 use crate::request::Request;
 use crate::table::WorkerTable;
 
@@ -96,23 +96,15 @@ pub(crate) fn admit(newest: impl Fn() -> Option<Arc<WorkerTable>>) -> Option<(Ar
     }
 }
 
-/// What an instance says that its request belongs to: in `baggage`, else in `tracestate`.
+/// What an instance says that its request belongs to.
 pub(crate) fn carried<'r>(request: &Request<'r>, caller: Caller) -> Option<&'r str> {
-    let find = |kind, name: &str| {
-        let mut all = request.values(kind).flat_map(members);
-        all.find_map(|member| {
-            let (found, rest) = member.split_once('=')?;
-            let value = rest.split(';').next().unwrap_or_default().trim();
-            (found.trim() == name && is_text(value)).then_some(value)
-        })
-    };
-    let traced = || find(Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
-    (caller == Caller::Instance).then(|| find(Field::Baggage, BAGGAGE_MEMBER).or_else(traced))?
+    let read = |text: &'r str| is_text(text).then_some(text);
+    let find = || carried::carried(request, (BAGGAGE_MEMBER, TRACESTATE_MEMBER), read);
+    (caller == Caller::Instance).then(find)?.map(|(text, _)| text)
 }
 
 fn is_text(value: &str) -> bool {
-    let is_one = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'+' | b'-');
-    (1..=MAX_TEXT_BYTES).contains(&value.len()) && value.bytes().all(is_one)
+    (1..=MAX_TEXT_BYTES).contains(&value.len()) && value.bytes().all(Admission::has)
 }
 
 /// Writes the member of `baggage`, with the comma before it.

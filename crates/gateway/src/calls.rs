@@ -3,6 +3,7 @@
 //! What is counted is bounded by the table: only its callers call, and only its arms answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -21,8 +22,8 @@ pub(crate) struct CallPoint {
     pub(crate) service: ServiceName,
     /// What the instance is a copy of; its service may be renamed.
     pub(crate) caller: ArcSwap<Arm>,
-    /// The user whose process the instance is.
-    pub(crate) user: u32,
+    /// The user whose process the instance is; not known of one that is about to start.
+    pub(crate) user: AtomicU32,
 }
 
 /// A version that called, and what answered.
@@ -108,7 +109,7 @@ mod tests {
             instance: "web-1".parse().unwrap(),
             service: "api".parse().unwrap(),
             caller: ArcSwap::from_pointee(arm("web", 0)),
-            user: 0,
+            user: AtomicU32::new(0),
         };
         let versions = MAX_FORMER as u64 + 5;
         for version in 0..versions {

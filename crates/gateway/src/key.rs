@@ -10,15 +10,15 @@ use lockstep_domain::priority::Priority;
 use lockstep_domain::visit::Entered;
 
 use crate::admission;
+use crate::carried::is_ours;
 use crate::field::members;
+use crate::percent::{decode, encode};
 use crate::priority;
 use crate::version_rules;
 use crate::visit;
 
 /// The member of `baggage` that carries the key.
 pub(crate) const BAGGAGE_MEMBER: &str = "lockstep.key";
-/// Members of `baggage` that begin so are written by gateways only.
-const BAGGAGE_FAMILY: &str = "lockstep.";
 /// The cookie that carries the key.
 const COOKIE: &str = "lockstep_key";
 /// Longest key; more would not fit beside what others keep in baggage.
@@ -91,53 +91,16 @@ pub(crate) fn write_baggage<'a>(
     let own = own + usize::from(!priority.is_usual()) + usize::from(!admission.is_empty());
     let others = given.flat_map(members).filter(|member| !is_ours(member));
     for member in others.take(MAX_BAGGAGE_MEMBERS - own) {
-        if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
-            break;
+        if output.len() - start + 1 + member.len() <= MAX_BAGGAGE_LENGTH {
+            output.push(b',');
+            output.extend_from_slice(member.as_bytes());
         }
-        output.push(b',');
-        output.extend_from_slice(member.as_bytes());
     }
-}
-
-fn is_ours(member: &str) -> bool {
-    member.split_once('=').is_some_and(|(name, _)| name.trim().starts_with(BAGGAGE_FAMILY))
 }
 
 /// baggage-octet without the percent sign.
 const fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
-}
-
-/// Writes a key with everything percent-encoded that is not plain.
-pub(crate) fn encode(output: &mut Vec<u8>, key: &[u8], is_plain: impl Fn(u8) -> bool) {
-    if key.iter().all(|&byte| is_plain(byte)) {
-        return output.extend_from_slice(key);
-    }
-    for &byte in key {
-        if is_plain(byte) {
-            output.push(byte);
-        } else {
-            output.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        }
-    }
-}
-
-/// Takes percent-encoding off.
-pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let bytes = text.as_bytes();
-    let (mut key, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        let byte = escaped
-            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        key.push(byte.unwrap_or(bytes[at]));
-        at += if byte.is_some() { 3 } else { 1 };
-    }
-    Cow::Owned(key)
 }
 
 #[cfg(test)]
@@ -175,6 +138,10 @@ mod tests {
         assert_eq!(members(&baggage(b"k", &many)).count(), MAX_BAGGAGE_MEMBERS);
         let long = format!("a={}", "x".repeat(5_000));
         assert_eq!(members(&baggage(b"k", &[&long, &long])).count(), 2);
+        assert!(
+            baggage(b"k", &[&long, &long, "b=2"]).ends_with(",b=2"),
+            "what is small has room behind what has none"
+        );
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -144,6 +145,7 @@ impl Gateway {
         let key = (environment.name().clone(), address);
         if let Some(Listening { entrance: Entrance::Of(open), .. }) = state.listeners.get(&key) {
             open.caller.store(point.caller.load_full());
+            open.user.store(point.user.load(Ordering::Relaxed), Ordering::Relaxed);
             return Ok(());
         }
         let open = state.listeners.values().filter(|listening| listening.clients().is_none()).count();
@@ -195,7 +197,7 @@ fn wanted<'a>(
                 instance: caller.instance.clone(),
                 service: service.clone(),
                 caller: ArcSwap::from_pointee(caller.arm.clone()),
-                user,
+                user: AtomicU32::new(caller.user.unwrap_or(user)),
             };
             (*address, Wanted { caller, point })
         })
@@ -208,7 +210,7 @@ fn close_others(state: &mut State, name: &EnvironmentName, wanted: &BTreeMap<Soc
     state.listeners.retain(|(of, address), listening| {
         let Entrance::Of(open) = &listening.entrance else { return true };
         let same = wanted.get(address).is_some_and(|Wanted { point, .. }| {
-            point.instance == open.instance && point.service == open.service && point.user == open.user
+            point.instance == open.instance && point.service == open.service
         });
         let stays = of != name || same;
         if !stays {

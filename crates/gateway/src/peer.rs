@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::HeaderValue;
 use lockstep_domain::gateway_rules::Caller;
@@ -60,9 +61,10 @@ enum Who {
 impl At {
     /// Tells who has connected by the user whose process the other end is. Who is not root cannot become another user.
     pub(crate) fn new(point: Arc<CallPoint>, owner: Option<u32>) -> Self {
+        let user = point.user.load(Ordering::Relaxed);
         let who = match owner {
-            Some(owner) if owner == point.user => Who::Same,
-            Some(_) if point.user != 0 => Who::Another,
+            Some(owner) if owner == user => Who::Same,
+            Some(_) if user != 0 => Who::Another,
             _ => Who::Unknown,
         };
         Self { point, who }
@@ -234,7 +236,7 @@ mod tests {
                     config: lockstep_domain::ConfigRevision(0),
                     process: None,
                 }),
-                user,
+                user: std::sync::atomic::AtomicU32::new(user),
             };
             let at = Some(Box::new(At::new(Arc::new(point), owner)));
             let peer = Peer::new(

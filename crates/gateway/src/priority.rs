@@ -8,9 +8,9 @@ use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::RouteRule;
 
+use crate::carried::{self, Place};
 use crate::field::Field;
 use crate::request::Request;
-use crate::version_rules::member_of;
 
 /// The field that says it.
 pub(crate) const FIELD: &str = "lockstep-priority";
@@ -41,11 +41,14 @@ pub(crate) fn of(request: &Request<'_>, caller: Caller, rule: Option<&RouteRule>
 /// Returns what the caller says, as its own word or as that of who called it. A word that is none says nothing.
 fn carried(request: &Request<'_>) -> Option<(Priority, &'static str)> {
     let own = || request.values(Field::Priority).find_map(|value| value.trim().parse().ok());
-    let in_baggage = || member_of(request, Field::Baggage, BAGGAGE_MEMBER)?.parse().ok();
-    let in_trace = || member_of(request, Field::Tracestate, TRACESTATE_MEMBER)?.parse().ok();
-    let traced = || in_trace().filter(|_| request.traced);
     let of = |field| move |priority| (priority, field);
-    let carried = || in_baggage().map(of("baggage")).or_else(|| traced().map(of("tracestate")));
+    let carried = || {
+        let found = carried::carried(request, (BAGGAGE_MEMBER, TRACESTATE_MEMBER), |text| text.parse().ok());
+        found.map(|(priority, place)| match place {
+            Place::Baggage => (priority, "baggage"),
+            Place::Tracestate => (priority, "tracestate"),
+        })
+    };
     own().map(of(FIELD)).or_else(carried)
 }
 

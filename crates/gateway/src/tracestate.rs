@@ -11,7 +11,8 @@ use lockstep_domain::visit::Entered;
 
 use crate::admission;
 use crate::field::members;
-use crate::key::{decode, encode, valid};
+use crate::key::valid;
+use crate::percent::{decode, encode};
 use crate::priority;
 use crate::version_rules::{self, TRACESTATE_MEMBER};
 use crate::visit;

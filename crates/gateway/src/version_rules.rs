@@ -7,7 +7,7 @@
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::{SplitRule, SplitTakes};
 
-use crate::field::{Field, members};
+use crate::carried;
 use crate::request::Request;
 use crate::table::WorkerTable;
 
@@ -52,19 +52,9 @@ fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {
 
 /// What an earlier hop decided: in `baggage`, else in `tracestate`.
 fn carried(request: &Request<'_>) -> Vec<u64> {
-    let traced = || member_of(request, Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
-    let list = member_of(request, Field::Baggage, BAGGAGE_MEMBER).or_else(traced).unwrap_or_default();
+    let found = carried::carried(request, (BAGGAGE_MEMBER, TRACESTATE_MEMBER), Some);
+    let list = found.map_or("", |(list, _)| list);
     list.split('.').take(MAX_CARRIED).filter_map(|id| id.parse().ok()).collect()
-}
-
-/// Finds the first member of a name in the fields of a kind.
-pub(crate) fn member_of<'b>(request: &Request<'b>, kind: Field, name: &str) -> Option<&'b str> {
-    request.values(kind).flat_map(members).find_map(|member| value_of(member, name))
-}
-
-fn value_of<'m>(member: &'m str, name: &str) -> Option<&'m str> {
-    let (found, rest) = member.split_once('=')?;
-    (found.trim() == name).then(|| rest.split(';').next().unwrap_or_default().trim())
 }
 
 /// Writes the member of `baggage`, with the comma before it.

@@ -16,7 +16,7 @@ use lockstep_domain::visit::{Entered, Visit};
 use lockstep_domain::{Digest, EnvironmentName};
 use sha2::{Digest as _, Sha256};
 
-use crate::field::{Field, members};
+use crate::carried;
 use crate::random::Random;
 use crate::request::Request;
 
@@ -229,15 +229,8 @@ pub(crate) fn now_s() -> u64 {
 
 /// What an earlier hop says of the visit: in `baggage`, else in `tracestate`, where that hop is believed.
 pub(crate) fn carried(request: &Request<'_>, caller: Caller) -> Option<Entered> {
-    let find = |kind, name: &str| {
-        let mut all = request.values(kind).flat_map(members);
-        all.find_map(|member| {
-            let (found, rest) = member.split_once('=')?;
-            (found.trim() == name).then(|| rest.split(';').next().unwrap_or_default().trim().parse().ok())?
-        })
-    };
-    let traced = || find(Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
-    caller.is_trusted().then(|| find(Field::Baggage, BAGGAGE_MEMBER).or_else(traced))?
+    let find = || carried::carried(request, (BAGGAGE_MEMBER, TRACESTATE_MEMBER), |text| text.parse().ok());
+    caller.is_trusted().then(find)?.map(|(entered, _)| entered)
 }
 
 /// Writes the member of `baggage`, with the comma before it.

@@ -289,7 +289,7 @@ impl Desk {
         }
         let slot = self.environment.table(self.worker.index);
         let (table, admitted) = admission::admit(|| slot.load_full())?;
-        if let Some(known) = self.admission_of_caller(&table, caller) {
+        if let Some(known) = self.admission_of_caller(&table) {
             notes.rare().admission = Some(known.to_string().into());
         }
         notes.admits = Some(Arc::clone(&table.admits));
@@ -297,8 +297,9 @@ impl Desk {
     }
 
     /// What the version of the instance tells that calls at a listener of its own, while something is switched.
-    fn admission_of_caller(&self, table: &WorkerTable, caller: Caller) -> Option<Admission> {
-        let point = self.peer.point().filter(|_| caller == Caller::Instance && table.is_switching())?;
+    /// Whoever else gets there finds one side of the switch, which he can ask directly as well.
+    fn admission_of_caller(&self, table: &WorkerTable) -> Option<Admission> {
+        let point = self.peer.point().filter(|_| table.is_switching())?;
         let calling = point.caller.load();
         let routes = table.routes.services.get(&calling.service)?;
         Admission::of_caller(table.routes.switches.as_ref()?, routes, &calling)

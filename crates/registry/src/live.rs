@@ -433,6 +433,7 @@ pub(crate) mod tests {
         let caller = CallerListeners {
             instance: "web-1".parse().unwrap(),
             arm: arm(),
+            user: None,
             opened_by: OpenedBy::Run("server-1".to_owned()),
             services: BTreeMap::from([("orders".parse().unwrap(), SocketAddr::new(address, 17_000))]),
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_domain::OperationId;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::RouteTable;
-use lockstep_domain::switch::MAX_SWITCHES;
+use lockstep_domain::switch::MAX_KNOWN;
 
 use crate::live::GatewaySeen;
 
@@ -23,7 +23,7 @@ impl Switched {
         let known = || table.switches.iter().flat_map(|it| &it.known).filter(|it| it.over);
         let left = self.over.extract_if(.., |operation, _| !known().any(|it| it.operation == *operation));
         self.left.extend(left.map(|(operation, _)| operation));
-        while self.left.len() > MAX_SWITCHES {
+        while self.left.len() > MAX_KNOWN {
             self.left.pop_first();
         }
         for switch in known() {
@@ -93,9 +93,9 @@ mod tests {
             [7],
             "what has left the table does not come back"
         );
-        for operation in 10..40 {
+        for operation in 10..500 {
             switched.note(&table(operation, &[operation]));
         }
-        assert_eq!(switched.left.len(), MAX_SWITCHES);
+        assert_eq!(switched.left.len(), MAX_KNOWN);
     }
 }

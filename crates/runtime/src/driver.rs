@@ -367,6 +367,12 @@ impl LocalDriver {
         Some(self.shared.folder(id).read_spec().ok()?.calls)
     }
 
+    /// Returns the user that an instance runs as, by its number, where that is not the user of this process; `None` when there is no such instance yet, or not any more.
+    #[must_use]
+    pub fn runs_as(&self, id: &InstanceId) -> Option<Option<u32>> {
+        Some(self.shared.folder(id).read_spec().ok()?.user.map(|user| user.id))
+    }
+
     /// Lists the services that an instance is to call by host and port; its artifact is unpacked.
     #[must_use]
     pub fn listened_for(&self, spec: &InstanceSpec) -> BTreeSet<ServiceName> {

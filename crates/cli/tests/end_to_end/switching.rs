@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{Repository, manifest, misbehaving};
+use super::support::repository::{Repository, manifest, misbehaving, python};
 use super::support::{eventually, get};
+use super::users::open_folder;
 
 /// Waits for leave where it is asked to, calls the next service as it was told to, and puts its own name before the answer.
 const HOP: &str = "
@@ -83,9 +85,14 @@ const NEW: &str = "web2 desk2 hub1 store2";
 
 impl Chain {
     fn begin() -> Self {
-        let place = Place::begin();
+        Self::begin_at(Place::begin())
+    }
+
+    fn begin_at(place: Place) -> Self {
         let signs = place.path("signs");
         fs::create_dir(&signs).unwrap();
+        // The services may be other users than the server.
+        fs::set_permissions(&signs, fs::Permissions::from_mode(0o777)).unwrap();
         let needs = |hop: &Hop, number: u32| match hop.name {
             "web" => format!("^{number}"),
             _ => "*".to_owned(),
@@ -172,6 +179,19 @@ fn a_request_that_began_before_a_switch_ends_where_it_began_forward_and_back() {
         let is_left = |it: &serde_json::Value| it["id"].as_str().unwrap().starts_with("store-2") && runs(it);
         (!instances.any(is_left)).then_some(())
     });
+}
+
+#[test]
+fn callers_that_pass_on_nothing_are_known_where_each_service_is_a_user_of_its_own() {
+    let Some(folder) = open_folder().filter(|_| python().starts_with("/usr/")) else { return };
+    let chain = Chain::begin_at(Place::begin_with_users(folder));
+    assert_eq!(chain.ask(), Ok((200, OLD.to_owned())));
+    let held = chain.hold();
+    chain.deploy_second();
+    assert_eq!(chain.let_go(held), (200, OLD.to_owned()));
+    let held = chain.hold();
+    chain.go_back();
+    assert_eq!(chain.let_go(held), (200, NEW.to_owned()));
 }
 
 #[test]

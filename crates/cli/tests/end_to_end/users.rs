@@ -32,7 +32,7 @@ http.server.ThreadingHTTPServer((os.environ['HOST'], int(os.environ['PORT'])), H
 const PYTHON: &str = "/usr/bin/python3";
 
 /// A folder that others can pass to, where this is root.
-fn open_folder() -> Option<TempDir> {
+pub(super) fn open_folder() -> Option<TempDir> {
     if !rustix::process::geteuid().is_root() || !Path::new(PYTHON).exists() {
         eprintln!("left out: only root gives services users of their own, and `{PYTHON}` is needed");
         return None;

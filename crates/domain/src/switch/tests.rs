@@ -79,7 +79,7 @@ fn a_request_stays_with_the_state_it_was_admitted_under() {
         ("49", 0),
         ("50.50_1", 0),
         ("50.50_2", 2),
-        ("50.50_1-", 0),
+        ("50.50_1o", 0),
         ("51", 0),
     ] {
         assert_eq!(minor(&routes, &now, admission, b"ann"), Some(expected), "{admission}");
@@ -129,7 +129,8 @@ fn a_caller_that_forwards_nothing_belongs_to_the_side_that_its_version_is_on() {
     let web = service(vec![passage(7, 0, 1, &[500, FULL_WEIGHT])], vec![split(1, 0), split(0, FULL_WEIGHT)]);
     let orders =
         service(vec![passage(7, 3, 4, &[500, FULL_WEIGHT])], vec![split(4, 0), split(3, FULL_WEIGHT)]);
-    for (taken, over) in [(1, false), (2, false), (2, true)] {
+    // Without a step here, whoever let the request in was ahead.
+    for (taken, over) in [(0, false), (1, false), (2, false), (2, true)] {
         let now = switches(7, &[(7, taken, over)]);
         for (caller, expected) in [(0, 3), (1, 4)] {
             let admission = Admission::of_caller(&now, &web, &arm("web", caller)).unwrap();
@@ -140,6 +141,81 @@ fn a_caller_that_forwards_nothing_belongs_to_the_side_that_its_version_is_on() {
         }
     }
     assert_eq!(Admission::of_caller(&switches(7, &[(7, 1, false)]), &web, &arm("web", 9)), None);
+}
+
+#[test]
+fn a_gateway_that_has_not_heard_of_the_taking_back_leads_nobody_forward_who_was_admitted_after_it() {
+    let routes = service(
+        vec![passage(7, 0, 1, &[500, FULL_WEIGHT, 0])],
+        vec![split(1, 500), split(0, FULL_WEIGHT - 500)],
+    );
+    let behind = switches(7, &[(7, 1, false)]);
+    for key in 0..100_u32 {
+        assert_eq!(minor(&routes, &behind, "7.7_3", &key.to_be_bytes()), Some(0));
+    }
+    assert_eq!(minor(&routes, &behind, "7.7_9", b"ann"), Some(0), "nor who says that there are more steps");
+}
+
+#[test]
+fn the_version_of_a_caller_says_nothing_of_the_shares_of_another_wave() {
+    let cab = service(
+        vec![passage(7, 0, 1, &[0, 0, 5_000, FULL_WEIGHT, 0])],
+        vec![split(1, 0), split(0, FULL_WEIGHT)],
+    );
+    let store = service(
+        vec![passage(7, 3, 4, &[5_000, FULL_WEIGHT, FULL_WEIGHT, FULL_WEIGHT, 0])],
+        vec![split(4, 5_000), split(3, 5_000)],
+    );
+    let asked = |taken, caller| {
+        let now = switches(7, &[(7, taken, false)]);
+        let said = Admission::of_caller(&now, &cab, &arm("cab", caller)).unwrap().to_string();
+        let new = (0..1_000_u32).filter(|key| minor(&store, &now, &said, &key.to_be_bytes()) == Some(4));
+        new.count()
+    };
+    assert!((400..600).contains(&asked(1, 0)), "{}", asked(1, 0));
+    assert_eq!((asked(2, 0), asked(3, 0), asked(3, 1), asked(4, 1)), (1_000, 1_000, 1_000, 1_000));
+}
+
+#[test]
+fn what_the_shares_of_now_gave_one_hop_before_counts_and_what_is_over_does_not_matter() {
+    let routes = service(
+        vec![passage(6, 0, 1, &[FULL_WEIGHT, 0]), passage(7, 1, 2, &[5_000, FULL_WEIGHT, 0])],
+        vec![split(2, 5_000), split(1, 5_000)],
+    );
+    let now = switches(7, &[(6, 1, true), (7, 1, false)]);
+    let is_drawn = |admission: &str| match routes.belonging(&now, &admission.parse().unwrap(), b"ann") {
+        Belongs::To { is_drawn, .. } => is_drawn,
+        other => panic!("{other:?}"),
+    };
+    for (admission, expected) in [
+        ("7.7_1", true),
+        ("7.7_1n", true),
+        ("7.7_1o", true),
+        ("7.6_1.7_1o", true),
+        ("7.6_1n.7_1o", true),
+        ("7.7_0", false),
+        ("6", false),
+    ] {
+        assert_eq!(is_drawn(admission), expected, "{admission}");
+    }
+}
+
+#[test]
+fn who_is_left_of_a_switch_before_the_last_one_belongs_to_that() {
+    // There and back again: the second switch has been announced, and nobody has taken a step of it.
+    let web = service(
+        vec![passage(7, 0, 1, &[FULL_WEIGHT]), passage(8, 1, 0, &[FULL_WEIGHT])],
+        vec![split(0, 0), split(1, FULL_WEIGHT)],
+    );
+    let orders = service(
+        vec![passage(7, 3, 4, &[FULL_WEIGHT]), passage(8, 4, 3, &[FULL_WEIGHT])],
+        vec![split(3, 0), split(4, FULL_WEIGHT)],
+    );
+    let now = switches(8, &[(7, 1, true), (8, 0, false)]);
+    for (caller, expected) in [(0, 3), (1, 4)] {
+        let admission = Admission::of_caller(&now, &web, &arm("web", caller)).unwrap();
+        assert_eq!(minor(&orders, &now, &admission.to_string(), b"ann"), Some(expected), "{admission}");
+    }
 }
 
 #[test]
@@ -155,6 +231,8 @@ fn texts_of_anybody_are_refused_or_bounded() {
         "1.+2_1",
         "1.2_+1",
         "1.2_1*",
+        "1.2_1+",
+        "1.2_n",
         "-1",
         "+1",
         "1.2_99999999999",

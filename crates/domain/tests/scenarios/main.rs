@@ -32,6 +32,7 @@ mod simulation;
 mod smallest;
 mod speaking;
 mod staying;
+mod switching;
 mod taking_over;
 mod two_at_once;
 mod version_rules;

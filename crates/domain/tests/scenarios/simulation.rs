@@ -64,6 +64,8 @@ pub(crate) struct Stage {
     started: u32,
     /// Whether what is told to end goes on until [`Stage::end_stopping`].
     pub(crate) slow_stops: bool,
+    /// Whether a request is under way that came in before everything.
+    pub(crate) holds: bool,
 }
 
 pub(crate) fn environment(name: &str) -> EnvironmentName {
@@ -99,6 +101,7 @@ impl Stage {
             log: Vec::new(),
             started: 0,
             slow_stops: false,
+            holds: false,
             contracts: Shapes::default(),
         };
         stage.record(Event::LifecycleDefined {
@@ -238,7 +241,8 @@ impl Stage {
 
     pub(crate) fn observed(&self, name: &str) -> Observed {
         let leaving_since = self.leaving.clone();
-        let behind: BTreeSet<_> = self.env(name).operations.iter().map(|operation| operation.id).collect();
+        let over = self.env(name).operations.iter().filter(|_| !self.holds);
+        let behind: BTreeSet<_> = over.map(|operation| operation.id).collect();
         let seen = Observed {
             instances: self.in_env(name),
             leaving_since,

@@ -34,6 +34,7 @@ fn caller(instance: &str, minor: u64, ip: IpAddr) -> CallerListeners {
             config: ConfigRevision(0),
             process: None,
         },
+        user: None,
         opened_by: OpenedBy::Run("test".to_owned()),
         services: services.map(|(name, port)| (name, SocketAddr::new(ip, port))).into(),
     }

@@ -138,6 +138,7 @@ fn an_instance_calls_by_host_and_port_and_each_of_its_connections_is_drawn() {
             config: lockstep_domain::ConfigRevision(0),
             process: None,
         },
+        user: None,
         opened_by: OpenedBy::Run("test".into()),
         services: [("shop".parse().unwrap(), SocketAddr::new(ip, 17_000))].into(),
     };
