@@ -30,6 +30,8 @@ enum What {
     Gateway,
     /// Compiling a table of routes, and finding one in it
     Routes,
+    /// Planning every way back of an environment
+    Readiness,
     /// Reading and comparing contracts: a large one, small ones, a matrix of versions
     Contract,
     /// How often good versions are taken back, and how long bad ones are not found
@@ -51,11 +53,12 @@ struct Example {
     name: &'static str,
 }
 
-const EXAMPLES: [Example; 7] = [
+const EXAMPLES: [Example; 8] = [
     Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
     Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
     Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
     Example { what: What::Routes, package: "lockstep-domain", name: "bench_routes" },
+    Example { what: What::Readiness, package: "lockstep-domain", name: "bench_readiness" },
     Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
     Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge" },
     Example { what: What::Plan, package: "lockstep-solver", name: "bench_plan" },

@@ -37,10 +37,10 @@ use crate::types::{
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView, Health, History,
     JournalReport, KeysView, LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
-    RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate,
-    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
-    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    OperationRequest, ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults,
+    RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
+    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -346,6 +346,25 @@ impl Client {
     ) -> Answer<WaysBack> {
         let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
         self.get(&format!("/environments/{environment}/ways-back{query}"))
+    }
+
+    /// Asks where an environment and its services can go back to now.
+    pub fn readiness(
+        &self,
+        environment: &EnvironmentName,
+        service: Option<&ServiceName>,
+    ) -> Answer<ReadinessView> {
+        let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/readiness{query}"))
+    }
+
+    /// Follows where an environment can go back to: the present view, and each that is another, until `each` wants no more.
+    pub fn watch_readiness(
+        &self,
+        environment: &EnvironmentName,
+        each: impl FnMut(ReadinessView) -> ControlFlow<()>,
+    ) -> Answer<()> {
+        self.events(&format!("/environments/{environment}/readiness/events"), each)
     }
 
     /// Returns an environment as a fleet in a file.

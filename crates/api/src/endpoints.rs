@@ -18,11 +18,11 @@ use crate::types::{
     CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
     DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, MaintenanceList,
-    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules,
-    RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest,
-    RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList,
-    VersionView, VisitKeys, WaysBack,
+    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
+    ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource,
+    RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked,
+    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
+    VersionRuleList, VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -328,6 +328,21 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<WaysBack>),
             ),
             &[("service", "the service; baselines of the environment when it is missing")],
+        ),
+        query(
+            get(
+                "/environments/{environment}/readiness",
+                "getReadiness",
+                "Says where the environment and its services can go back to now, how fast, and what forbids it",
+                Json(of::<ReadinessView>),
+            ),
+            &[("service", "only this service")],
+        ),
+        get(
+            "/environments/{environment}/readiness/events",
+            "watchReadiness",
+            "Follows where the environment can go back to: all of it at once, and again whenever something of it changes",
+            Events(of::<ReadinessView>),
         ),
         get(
             "/environments/{environment}/fleet",

@@ -43,6 +43,7 @@ pub(crate) mod openapi;
 pub(crate) mod operations;
 pub(crate) mod plan;
 pub(crate) mod promote;
+pub(crate) mod readiness;
 pub(crate) mod reference;
 pub(crate) mod release;
 pub(crate) mod remove;

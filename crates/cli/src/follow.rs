@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod certificate;
 pub(crate) mod operation;
+pub(crate) mod readiness;
 pub(crate) mod rules;
 
 use std::thread;

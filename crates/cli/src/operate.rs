@@ -199,7 +199,9 @@ impl Change {
                         .map_or_else(String::new, |operation| self.already_text(operation))
                         + "nothing was changed: this is a dry run\n"
                 }
-                Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
+                Some(plan) => {
+                    plan_text::render(plan, &answer.lost, (&self.environment, &self.request.intent), style)
+                }
                 None => match &answer.operation {
                     Some(operation) => outcome::would_be_taken_back_text(operation),
                     None => "nothing would be done\n".to_owned(),
@@ -215,7 +217,7 @@ impl Change {
         if answer.already {
             self.say_already(ctx, &operation);
         } else {
-            warn(ctx, answer.plan.as_ref());
+            warn(ctx, &answer);
         }
         let operation = wait(ctx, &operation)?;
         let awaited = if answer.plan.is_some() { Awaited::Done } else { Awaited::TakenBack };
@@ -318,9 +320,10 @@ enum Awaited {
     TakenBack,
 }
 
-fn warn(ctx: &Context, plan: Option<&Plan>) {
+fn warn(ctx: &Context, answer: &OperationAnswer) {
     if ctx.out.format == Format::Text {
-        let warnings = plan.map_or(&[][..], |plan| &plan.warnings);
+        answer.lost.iter().for_each(|lost| ctx.out.message(&plan_text::lost_line(lost)));
+        let warnings = answer.plan.as_ref().map_or(&[][..], |plan| &plan.warnings);
         let label = ctx.out.message_style.warn("warning:");
         warnings.iter().for_each(|warning| ctx.out.message(&format!("{label} {warning}")));
     }

@@ -102,6 +102,7 @@ mod tests {
             gateway_rules: GatewayRules::usual(),
             entry: Box::default(),
             answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
+            proven_after: Default::default(),
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {
             name: name.parse().unwrap(),

@@ -19,6 +19,7 @@ use lockstep_domain::name::ProcessName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Refusal, kept_from_moving};
+use lockstep_domain::proven::{MAX_PROVEN_MS, ProvenAfter, last_good, span};
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::replicas::replicas;
 use lockstep_domain::routes::{FORMAT_WITH_MAINTENANCE, RouteTable};
@@ -27,7 +28,7 @@ use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, Arm, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance,
-    ServiceName, StageName, Strategy, Timestamp, VersionRef, World,
+    ServiceName, StageName, Strategy, Timestamp, World,
 };
 
 use crate::clock::wall;
@@ -354,6 +355,7 @@ impl Control {
         Ok(History {
             environment: name.clone(),
             baselines: baselines.map(|baseline| baseline_view(environment, baseline)).collect(),
+            proving: self.proofs.view(&world, environment),
             reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
             rules: environment.version_rules.all().cloned().collect(),
             rules_ended: environment.version_rules.ended.iter().cloned().collect(),
@@ -376,23 +378,17 @@ impl Control {
         if let Some(service) = service {
             services::find(&world, service)?;
         }
-        let instances = self.instances_of(&world, name);
-        let is_ready = |arm: &Arm| environment.keeps_warm(arm, now) && is_ready(environment, &instances, arm);
-        let unprepared =
-            |arm: &Arm| environment.keeps_prepared(arm, now).then(|| self.unprepared(&world, arm));
-        let has_artifact = |version: &VersionRef| self.has_artifact(&world, version);
-        let host =
-            ways_back::Host { is_ready: &is_ready, unprepared: &unprepared, has_artifact: &has_artifact };
-        let ways = match service {
-            Some(service) => ways_back::of_service(&world, environment, service, &host),
-            None => ways_back::of_environment(&world, environment, &host),
-        };
+        let ways = self.with_host_of(&world, environment, now, |host| match service {
+            Some(service) => ways_back::of_service(&world, environment, service, host),
+            None => ways_back::of_environment(&world, environment, host),
+        });
         Ok(WaysBack {
             environment: name.clone(),
             baseline: environment.baselines.current().number,
             service: service.cloned(),
             runs: service.and_then(|service| environment.entries().get(service)).cloned(),
             ways: ways.into_iter().take(MAX_HISTORY).collect(),
+            last_good: last_good(environment).ok().map(|baseline| baseline.number),
         })
     }
 
@@ -550,6 +546,7 @@ fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: 
         gateway_rules,
         entry: Box::default(),
         answer_checks: AnswerChecks::usual(),
+        proven_after: ProvenAfter::default(),
     }
 }
 
@@ -566,6 +563,10 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         gateway_rules: changed_rules(&settings.gateway_rules, change),
         entry: Box::new(changed_entry(&settings.entry, &change.entry)),
         answer_checks: change.answer_checks.unwrap_or(settings.answer_checks),
+        proven_after: ProvenAfter {
+            ms: change.proven_ms.unwrap_or(settings.proven_after.ms),
+            requests: change.proven_requests.unwrap_or(settings.proven_after.requests),
+        },
     }
 }
 
@@ -604,6 +605,9 @@ fn check_settings(
     }
     if settings.drain_ms.is_some_and(|drain_ms| drain_ms > MAX_TIMEOUT_MS) {
         return refuse("an instance cannot be given more than a day to finish".into());
+    }
+    if settings.proven_after.ms > MAX_PROVEN_MS {
+        return refuse(format!("a baseline cannot be asked to serve for more than {}", span(MAX_PROVEN_MS)));
     }
     if let Some(refusal) = kept_here(world, name, settings) {
         let problem = Problem::new(ErrorCode::Refused, refusal.to_string());
@@ -672,6 +676,7 @@ fn baseline_view(environment: &Environment, baseline: &Baseline) -> BaselineView
         entries: baseline.entries.iter().map(|(service, entry)| (service.clone(), entry.clone())).collect(),
         changes: difference(&before, &baseline.entries),
         proof: operation.map(|operation| operation.proof.clone()).unwrap_or_default(),
+        proven: environment.proven.get(&baseline.number).cloned(),
         accepted: operation.map(|operation| operation.accepted.clone()).unwrap_or_default(),
     }
 }

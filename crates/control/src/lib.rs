@@ -32,7 +32,9 @@ mod operations;
 mod own_token;
 mod place;
 mod policies;
+mod proofs;
 mod random;
+mod readiness;
 mod reconciler;
 mod releases;
 mod rename;
@@ -94,6 +96,8 @@ use entry::Entrances;
 use gateways::KnownGateways;
 use judging::Judging;
 use place::Place;
+use proofs::Proofs;
+use readiness::Board;
 use said_versions::SaidVersions;
 use secrets::Secrets;
 use starts::Starts;
@@ -262,6 +266,8 @@ pub struct Control {
     judging: Judging,
     working: Working,
     starts: Starts,
+    proofs: Proofs,
+    board: Board,
     editions: Editions,
     place: Place,
     driver: LocalDriver,
@@ -345,6 +351,8 @@ impl Control {
         for (environment, gateway) in known_gateways.expected() {
             registry.expect(&environment, &gateway, ledger.now());
         }
+        let proofs_file = folder.join("proving.json");
+        let proofs = Proofs::open(proofs_file.clone()).map_err(failed(&proofs_file))?;
         let judging = Judging::new(ledger.now());
         let working = Working::new(ledger.now());
         let control = Arc::new(Self {
@@ -363,6 +371,8 @@ impl Control {
             judging,
             working,
             starts: Starts::default(),
+            proofs,
+            board: Board::default(),
             editions,
             place,
             driver,
@@ -388,6 +398,8 @@ impl Control {
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_starts());
+        control.spawn(Arc::clone(&control).look_after_proofs());
+        control.spawn(Arc::clone(&control).look_after_readiness());
         control.spawn(Arc::clone(&control).look_after_certificates());
         control.spawn(Arc::clone(&control).listen_for_versions());
         if let Some(listener) = admin {

@@ -17,8 +17,10 @@ use lockstep_api::types::{Mode, Needs, OperationAnswer, OperationRequest, UnderW
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
+use lockstep_domain::lost::lost;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Decision, Refusal, decide};
+use lockstep_domain::proven::last_good;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World,
@@ -174,17 +176,18 @@ impl Control {
         let found = |id| world.find_operation(id).map(|operation| Operation::clone(operation));
         match outcome {
             Outcome::Begun(operation) => OperationAnswer {
+                lost: lost(&world, &operation.plan),
                 plan: Some(operation.plan.clone()),
                 operation: Some(*operation),
                 already: false,
             },
             Outcome::TakenBack { first, already } => {
-                OperationAnswer { plan: None, operation: first.and_then(found), already }
+                OperationAnswer { plan: None, operation: first.and_then(found), lost: Vec::new(), already }
             }
             Outcome::GoesThere(id) => {
                 let operation = found(id);
                 let plan = operation.as_ref().map(|operation| operation.plan.clone());
-                OperationAnswer { plan, operation, already: true }
+                OperationAnswer { plan, operation, lost: Vec::new(), already: true }
             }
         }
     }
@@ -355,17 +358,17 @@ fn would_be(world: &World, decision: Decision) -> OperationAnswer {
     let found = |id: OperationId| world.find_operation(id).map(|operation| Operation::clone(operation));
     match decision {
         Decision::Begins { plan, .. } => {
-            OperationAnswer { plan: Some(*plan), operation: None, already: false }
+            OperationAnswer { lost: lost(world, &plan), plan: Some(*plan), operation: None, already: false }
         }
         Decision::TakesBack(all) => {
             let already = all.iter().all(|id| found(*id).is_none_or(|operation| is_taken_back(&operation)));
             let operation = all.first().copied().and_then(found);
-            OperationAnswer { plan: None, operation, already }
+            OperationAnswer { plan: None, operation, lost: Vec::new(), already }
         }
         Decision::GoesThere(id) => {
             let operation = found(id);
             let plan = operation.as_ref().map(|operation| operation.plan.clone());
-            OperationAnswer { plan, operation, already: true }
+            OperationAnswer { plan, operation, lost: Vec::new(), already: true }
         }
     }
 }
@@ -463,7 +466,7 @@ fn begin(
         id: OperationId(world.operations + 1),
         environment: environment.clone(),
         actor: actor.clone(),
-        intent: world.intent_as_named_now(&request.intent),
+        intent: by_number(world, environment, &request.intent),
         reason: request.reason.clone(),
         plan,
         begun: now,
@@ -472,6 +475,18 @@ fn begin(
         waits: None,
         accepted: Vec::new(),
         jobs: Vec::new(),
+    }
+}
+
+/// What is recorded names the baseline that was the last good one when it was decided.
+fn by_number(world: &World, environment: &EnvironmentName, intent: &Intent) -> Intent {
+    let intent = world.intent_as_named_now(intent);
+    let good = || last_good(world.environment(environment)?).ok().map(|baseline| baseline.number);
+    match (&intent, good()) {
+        (Intent::RollBackToLastGood { config }, Some(to)) => {
+            Intent::RollBackEnvironment { to, config: *config }
+        }
+        _ => intent,
     }
 }
 

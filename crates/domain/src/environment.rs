@@ -24,6 +24,7 @@ use crate::name::{
     StageName,
 };
 use crate::operation::{Acceptance, NewConfiguration, NewReplicas, Operation, Phase};
+use crate::proven::{Proof, ProvenAfter};
 use crate::resource::Resource;
 use crate::said_version::SaidVersion;
 use crate::scheduled::{Scheduled, ScheduledRun};
@@ -72,6 +73,9 @@ pub struct EnvironmentSettings {
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default = "AnswerChecks::usual")]
     pub answer_checks: AnswerChecks,
+    /// What makes a baseline proven.
+    #[serde(default, skip_serializing_if = "ProvenAfter::is_usual")]
+    pub proven_after: ProvenAfter,
 }
 
 /// How long a version must stay where nobody said otherwise: longer than what crashes at once or at its first requests.
@@ -93,6 +97,9 @@ pub struct Environment {
     pub settings: EnvironmentSettings,
     /// The states it really ran.
     pub baselines: Baselines,
+    /// Those of them that are proven, by their numbers.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub proven: OrdMap<u64, Proof>,
     /// Configurations by service; revision 1 is the first of a vector, revision 0 is the empty one.
     pub configurations: OrdMap<ServiceName, Vector<Configuration>>,
     /// When each of them was set.
@@ -170,6 +177,7 @@ impl Environment {
             record,
             settings,
             baselines: Baselines::begin(at),
+            proven: OrdMap::new(),
             configurations: OrdMap::new(),
             configured: OrdMap::new(),
             revoked: OrdMap::new(),
@@ -357,6 +365,17 @@ impl Environment {
             values.values().any(|value| matches!(value, ConfigValue::Secret(name) if name == secret))
         };
         self.warm = self.warm.iter().filter(|(arm, _)| !has(arm)).map(|(a, t)| (a.clone(), *t)).collect();
+    }
+
+    /// Notes that a baseline is proven. Folding only.
+    pub(crate) fn note_proven(&mut self, baseline: u64, proof: Proof) -> Result<(), String> {
+        if self.baselines.get(baseline).is_none() {
+            return Err(format!("there is no baseline {baseline}"));
+        }
+        match self.proven.insert(baseline, proof) {
+            None => Ok(()),
+            Some(_) => Err(format!("baseline {baseline} is proven already")),
+        }
     }
 
     /// Dismisses an instance. Folding only.

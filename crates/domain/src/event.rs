@@ -361,6 +361,24 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         proof: String,
     },
+    /// The current baseline served long enough without an alarm.
+    BaselineProven {
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Its number.
+        baseline: u64,
+        /// Since when it was looked at without an alarm.
+        since: Timestamp,
+        /// How much of that time somebody looked.
+        seen_ms: u64,
+        /// Requests that it answered.
+        requests: u64,
+        /// Those of them that failed.
+        failures: u64,
+        /// Services that take requests and had none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unasked: Vec<ServiceName>,
+    },
     /// An operation is over and everything is as before it.
     OperationReverted {
         /// The operation.
@@ -607,6 +625,7 @@ impl Event {
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
+            | Self::BaselineProven { environment, .. }
             | Self::InstanceDismissed { environment, .. }
             | Self::HoldPlaced { environment, .. }
             | Self::SecretRevoked { environment, .. }
@@ -687,6 +706,7 @@ impl Event {
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
+            | Self::BaselineProven { .. }
             | Self::InstanceDismissed { .. }
             | Self::HoldPlaced { .. }
             | Self::SecretRevoked { .. }

@@ -65,6 +65,12 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "ConfigChoice::is_as_it_ran")]
         config: ConfigChoice,
     },
+    /// Take the whole environment back to the newest baseline that is proven; what is recorded names it.
+    RollBackToLastGood {
+        /// Which configurations its services are given; no single revision.
+        #[serde(default, skip_serializing_if = "ConfigChoice::is_as_it_ran")]
+        config: ConfigChoice,
+    },
     /// Go back to the baseline before the current one; while an operation is under way, take that back.
     Undo,
     /// Change the configuration of a service.
@@ -162,6 +168,7 @@ impl Intent {
             Self::RollBackService { .. }
                 | Self::RollBackServices { .. }
                 | Self::RollBackEnvironment { .. }
+                | Self::RollBackToLastGood { .. }
                 | Self::Undo
                 | Self::Remove { .. }
         )
@@ -185,6 +192,7 @@ impl fmt::Display for Intent {
                 write!(f, "roll back to {}{config}", join(versions))
             }
             Self::RollBackEnvironment { to, config } => write!(f, "roll back to baseline {to}{config}"),
+            Self::RollBackToLastGood { config } => write!(f, "roll back to the last good baseline{config}"),
             Self::UseConfiguration { service, revision } => write!(f, "use {revision} of {service}"),
             Self::Database { database, wish, .. } => match wish {
                 DatabaseWish::Look => write!(f, "look at database {database}"),
@@ -218,9 +226,11 @@ impl fmt::Display for Intent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigChoice {
-    /// The one it last ran with, or that the baseline has.
+    /// The one it last ran with, or that the baseline has; of a secret that was set since, the newer value.
     #[default]
     AsItRan,
+    /// The one it last ran with, or that the baseline has, with the secrets of then.
+    WithOldSecrets,
     /// The one that is in force now.
     Keep,
     /// A certain one.
@@ -239,6 +249,7 @@ impl fmt::Display for ConfigChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsItRan => Ok(()),
+            Self::WithOldSecrets => f.write_str(" with its old secrets"),
             Self::Keep => f.write_str(" with the configuration in force"),
             Self::Revision(revision) => write!(f, " with configuration {revision}"),
         }

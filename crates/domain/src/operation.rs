@@ -20,7 +20,7 @@ use crate::run::{Kind, Takeover};
 use crate::start::{self, StartOutlook};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
-use crate::variables::VariableChange;
+use crate::variables::{KeptSecret, VariableChange};
 use crate::version::VersionRange;
 use crate::work::WorkBase;
 use crate::world::World;
@@ -150,12 +150,15 @@ pub struct Plan {
     /// A configuration that is recorded with the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<NewConfiguration>,
-    /// Configurations that are recorded with it because the ones that are gone back to have secrets that were revoked.
+    /// Configurations that are recorded with it because the ones that are gone back to have secrets that do not come back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<NewConfiguration>,
     /// Variables that differ between what runs and what would run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<VariableChange>,
+    /// Secrets of which newer values stay although a configuration comes back that has older ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets_kept: Vec<KeptSecret>,
     /// A replica count that is recorded with the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<NewReplicas>,

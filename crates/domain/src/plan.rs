@@ -26,18 +26,20 @@ mod undo;
 mod walk;
 mod wish;
 
-use crate::baseline::{EntryChange, difference};
+use crate::baseline::{Entries, EntryChange, difference};
 use crate::compat::Relation;
 use crate::environment::Environment;
+use crate::instance::Arm;
 use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
 use crate::process;
 use crate::takeover;
 use crate::time::Timestamp;
-use crate::variables;
+use crate::variables::{self, KeptSecret};
 use crate::world::World;
 
+pub(crate) use check::database_words;
 pub use database_refusal::DatabaseRefusal;
 pub use databases::{contracted, unknown_outside};
 pub use decide::decide;
@@ -70,6 +72,20 @@ pub fn plan(
     plan_alone(relation, environment, intent, strategy, now)
         .map_err(|refusals| along::with_command(relation, environment, intent, refusals, now))
         .map_err(|refusals| remedy::with_remedies(relation, environment, intent, refusals, now))
+}
+
+/// Plans going back all at once, without looking for what would help where it is refused: whoever asks for hundreds of ways back wants to
+/// know whether, and what is in the way.
+///
+/// # Errors
+/// As [`plan`].
+pub fn can_plan(
+    relation: Relation<'_>,
+    environment: &EnvironmentName,
+    intent: &Intent,
+    now: Timestamp,
+) -> Result<Plan, Vec<Refusal>> {
+    plan_alone(relation, environment, intent, None, now)
 }
 
 /// Plans without looking for what would have to come along.
@@ -216,6 +232,7 @@ fn assemble(
         .collect(),
         rules_ended: ended.iter().map(|rule| rule.number).collect(),
         replaced: resolved.replaced,
+        secrets_kept: secrets_kept(environment, resolved.kept, &resolved.target, now),
         target: resolved.target,
         strategy,
         waves,
@@ -228,6 +245,21 @@ fn assemble(
         holds,
         work_before: Vec::new(),
     }
+}
+
+/// Says of which of them instances are warm with the value that does not come back.
+fn secrets_kept(
+    environment: &Environment,
+    mut kept: Vec<KeptSecret>,
+    target: &Entries,
+    now: Timestamp,
+) -> Vec<KeptSecret> {
+    for one in &mut kept {
+        let ran =
+            target.get(&one.service).map(|entry| Arm { config: one.revision, ..entry.arm(&one.service) });
+        one.is_warm = ran.is_some_and(|arm| environment.keeps_warm(&arm, now));
+    }
+    kept
 }
 
 fn make_move(

@@ -19,6 +19,7 @@ use crate::intent::Intent;
 use crate::job::PlannedJob;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Operation, Phase};
+use crate::proven::Proof;
 use crate::service::{Service, Version};
 use crate::version::VersionRef;
 use crate::version_rules::VersionRule;
@@ -194,7 +195,7 @@ impl World {
             Intent::Database { version, .. } => {
                 version.iter_mut().for_each(|version| self.resolve(&mut version.service));
             }
-            Intent::RollBackEnvironment { .. } | Intent::Undo => {}
+            Intent::RollBackEnvironment { .. } | Intent::RollBackToLastGood { .. } | Intent::Undo => {}
         }
         intent
     }
@@ -232,6 +233,8 @@ impl Renaming<'_> {
         self.key(&mut renamed.said);
         let said = renamed.said.get_mut(self.to).into_iter().flatten();
         said.for_each(|it| it.arm = self.arm(it.arm.clone()));
+        renamed.proven =
+            renamed.proven.into_iter().map(|(number, proof)| (number, self.proof(proof))).collect();
         let holds = renamed.holds.into_iter();
         renamed.holds = holds.map(|(version, hold)| (self.version(version), hold)).collect();
         renamed.warm = renamed.warm.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();
@@ -248,9 +251,16 @@ impl Renaming<'_> {
         let moved = plan.waves.iter_mut().flatten().map(|part| &mut part.service);
         let configured = plan.configuration.iter_mut().chain(&mut plan.replaced).map(|new| &mut new.service);
         let variables = plan.variables.iter_mut().map(|variable| &mut variable.service);
+        let kept = plan.secrets_kept.iter_mut().map(|secret| &mut secret.service);
         let scaled = plan.replicas.iter_mut().map(|new| &mut new.service);
         let jobs = plan.jobs.iter_mut().map(|planned| &mut planned.arm.service);
-        let all = moved.chain(configured).chain(variables).chain(scaled).chain(jobs).chain(&mut plan.holds);
+        let all = moved
+            .chain(configured)
+            .chain(variables)
+            .chain(kept)
+            .chain(scaled)
+            .chain(jobs)
+            .chain(&mut plan.holds);
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
         plan.work_before.iter_mut().for_each(|base| base.arm = self.arm(base.arm.clone()));
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
@@ -262,6 +272,12 @@ impl Renaming<'_> {
         if rule.service == *self.from {
             rule.service = self.to.clone();
         }
+    }
+
+    fn proof(self, mut proof: Proof) -> Proof {
+        let unasked = proof.unasked.iter_mut();
+        unasked.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
+        proof
     }
 
     fn planned(self, planned: &mut PlannedJob) {

@@ -1,6 +1,8 @@
 //! What becomes of variables when an environment goes from one configuration to another: which change, whether a secret comes
 //! back that was replaced since, and what stands in the place of one that was revoked.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -50,6 +52,37 @@ pub struct SecretAge {
     pub until: Option<Timestamp>,
 }
 
+/// A secret that does not change although a configuration comes back that has an older value of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptSecret {
+    /// Whose.
+    pub service: ServiceName,
+    /// Which variable.
+    pub key: String,
+    /// How old the value is that it ran with.
+    pub ran_with: SecretAge,
+    /// The revision that has that value.
+    pub revision: ConfigRevision,
+    /// Whether instances with that value are kept warm, so that new ones are started because of this.
+    #[serde(default)]
+    pub is_warm: bool,
+}
+
+impl fmt::Display for KeptSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, key, ran_with, is_warm, .. } = self;
+        write!(f, "secret {key} of {service}: the newer value stays")?;
+        if let Some(until) = ran_with.until {
+            write!(f, ", set on {}", until.day())?;
+        }
+        match ran_with.since {
+            Some(since) => write!(f, "; --old-secrets brings back the one of {}", since.day())?,
+            None => f.write_str("; --old-secrets brings back the one it ran with")?,
+        }
+        if *is_warm { f.write_str(", with which it is warm") } else { Ok(()) }
+    }
+}
+
 /// Reads a time that may not be known. An older release wrote 0 for that.
 fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Ok(Option::<Timestamp>::deserialize(deserializer)?.filter(|at| *at != Timestamp::default()))
@@ -95,10 +128,18 @@ pub fn of_way_back(environment: &Environment, to: &VersionRef) -> (Vec<VariableC
         return (Vec::new(), Vec::new());
     };
     let values = environment.configuration(service, entry.config).unwrap_or_default();
-    let (values, warnings) = match without_revoked(environment, service, &values) {
-        Ok(None) => (values, Vec::new()),
-        Ok(Some(cleaned)) => (cleaned.values, cleaned.warnings),
-        Err(refusals) => (values, refusals.iter().map(ToString::to_string).collect()),
+    let (values, kept) = with_newer_secrets(environment, service, entry.config, &values);
+    let mut warnings: Vec<_> = kept.iter().map(ToString::to_string).collect();
+    let values = match without_revoked(environment, service, &values) {
+        Ok(None) => values,
+        Ok(Some(cleaned)) => {
+            warnings.extend(cleaned.warnings);
+            cleaned.values
+        }
+        Err(refusals) => {
+            warnings.extend(refusals.iter().map(ToString::to_string));
+            values
+        }
     };
     let from = environment.entries().get(service).cloned();
     let change = EntryChange { service: service.clone(), from, to: Some(entry.clone()) };
@@ -138,6 +179,18 @@ impl History<'_> {
         SecretAge { since, until: later.map(|(index, _)| self.set_at(index)) }
     }
 
+    /// The place of the first revision that has a value of a variable.
+    fn first(&self, key: &str, value: &ConfigValue) -> Option<usize> {
+        self.values(key).find(|(_, other)| *other == value).map(|(index, _)| index)
+    }
+
+    /// The value that was set in place of a secret since: what is in force, or else what was set last.
+    fn newer(&self, key: &str, value: &ConfigValue) -> Option<ConfigValue> {
+        let ConfigValue::Secret(_) = value else { return None };
+        let newer = self.stand_in(key).filter(|other| other != value)?;
+        (self.first(key, &newer)? > self.first(key, value)?).then_some(newer)
+    }
+
     fn set_at(&self, index: usize) -> Timestamp {
         let times = self.environment.configured.get(self.service);
         times.and_then(|times| times.get(index)).copied().unwrap_or_default()
@@ -159,6 +212,25 @@ impl History<'_> {
             ConfigValue::Plain(_) | ConfigValue::Filled(_) => None,
         }
     }
+}
+
+/// Puts the newer values in the place of secrets that were set since, and says which.
+pub(crate) fn with_newer_secrets(
+    environment: &Environment,
+    service: &ServiceName,
+    revision: ConfigRevision,
+    values: &Configuration,
+) -> (Configuration, Vec<KeptSecret>) {
+    let history = History { environment, service };
+    let mut newer = values.clone();
+    let mut kept = Vec::new();
+    for (key, value) in values {
+        let Some(other) = history.newer(key, value) else { continue };
+        let (service, ran_with) = (service.clone(), history.age(key, value));
+        kept.push(KeptSecret { service, key: key.clone(), ran_with, revision, is_warm: false });
+        newer.insert(key.clone(), other);
+    }
+    (newer, kept)
 }
 
 /// A configuration without what was revoked, and what was said about it.

@@ -13,6 +13,7 @@ use crate::lifecycle::Availability;
 use crate::name::ServiceName;
 use crate::operation::{Operation, Readiness};
 use crate::plan::{contracted, is_forward};
+use crate::proven::{Proof, proof_of};
 use crate::start::{StartOutlook, outlook};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -35,6 +36,9 @@ pub struct WayBack {
     pub readiness: Readiness,
     /// What was seen of it when it came, as it was judged then.
     pub proof: String,
+    /// What made it proven: the baseline, or of a service the newest one with that version and configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Proof>,
     /// What a person should know before.
     pub notes: Vec<String>,
     /// Why it cannot be gone back to, where the host knows that already.
@@ -90,6 +94,7 @@ pub fn of_service(
         refused: refused(host, [(service, entry)]).or_else(|| gone(world, environment, [(service, entry)])),
         start: start(world, environment, host, [(service, entry)]),
         notes: notes(world, environment, service, entry),
+        proven: proof_of(environment, service, entry).cloned(),
         ..of_baseline(environment, baseline)
     })
     .collect()
@@ -129,6 +134,7 @@ fn of_baseline(environment: &Environment, baseline: &Baseline) -> WayBack {
         intent: operation.map(|operation| operation.intent.to_string()),
         readiness: Readiness::Warm,
         proof: operation.map_or_else(String::new, |operation| proof(operation)),
+        proven: environment.proven.get(&baseline.number).cloned(),
         notes: Vec::new(),
         refused: None,
         start: None,

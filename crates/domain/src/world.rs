@@ -25,6 +25,7 @@ use crate::job::{JobEnd, JobRun};
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
+use crate::proven::Proof;
 use crate::rename::rename;
 use crate::resource::Resource;
 use crate::scheduled::{Outcome, ScheduledRun, Skip};
@@ -372,6 +373,11 @@ impl World {
                 finish(environment, &services, (*operation, *baseline), at)
             }
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
+            Event::BaselineProven { baseline, since, seen_ms, requests, failures, unasked, .. } => {
+                let (since, seen_ms, unasked) = (*since, *seen_ms, unasked.clone());
+                let (requests, failures) = (*requests, *failures);
+                environment.note_proven(*baseline, Proof { at, since, seen_ms, requests, failures, unasked })
+            }
             Event::VersionSaid { arm, said, .. } => {
                 environment.hear(arm, said, at);
                 Ok(())

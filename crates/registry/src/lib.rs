@@ -244,6 +244,13 @@ impl Registry {
     pub fn totals(&self, environment: &EnvironmentName) -> Totals {
         self.with(environment, |live| live.totals())
     }
+
+    /// Returns the requests of each arm that were counted while this server listened: no part of it is what a gateway had counted when it
+    /// was first heard of.
+    #[must_use]
+    pub fn counted(&self, environment: &EnvironmentName) -> Totals {
+        self.with(environment, |live| live.counted())
+    }
 }
 
 pub use traffic::Totals;

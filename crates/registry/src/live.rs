@@ -21,7 +21,7 @@ use crate::mirrors::Mirrors;
 use crate::reporters::{Known, MAX_WHY, ReceiptFault, Reporters};
 use crate::switched::Switched;
 use crate::told::Told;
-use crate::traffic::{Totals, Traffic};
+use crate::traffic::{Totals, Traffic, add, since};
 use crate::troubles::Troubles;
 use crate::watched::WatchedTraffic;
 
@@ -64,6 +64,8 @@ pub(crate) struct Live {
     listens: BTreeMap<String, Vec<ListensAt>>,
     traffic: Traffic,
     samples: Samples,
+    /// What gateways had counted before anybody saw them.
+    unseen: Totals,
     watched: WatchedTraffic,
     latencies: Latencies,
     pub(crate) mirrors: Mirrors,
@@ -86,6 +88,7 @@ impl Default for Live {
             listens: BTreeMap::new(),
             traffic: Traffic::default(),
             samples: Samples::default(),
+            unseen: Totals::new(),
             watched: WatchedTraffic::default(),
             latencies: Latencies::default(),
             mirrors: Mirrors::default(),
@@ -209,6 +212,7 @@ impl Live {
         // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
             self.samples.discount(&arm, traffic);
+            add(&mut self.unseen, &arm, traffic);
         }
         self.samples.note(now, || self.traffic.totals());
         // It has finished its requests or cut them off, and takes no table any more: nothing is to be waited for.
@@ -322,6 +326,10 @@ impl Live {
 
     pub(crate) fn totals(&self) -> Totals {
         self.traffic.totals()
+    }
+
+    pub(crate) fn counted(&self) -> Totals {
+        since(self.traffic.totals(), &self.unseen)
     }
 
     fn forget_silent(&mut self, now: Timestamp) {
@@ -609,6 +617,18 @@ pub(crate) mod tests {
         assert_eq!(live.totals()[&arm()].requests, 15);
         live.receive(&receipt("a", 1, 16), Timestamp(9_000));
         assert_eq!(live.totals()[&arm()].requests, 16);
+    }
+
+    #[test]
+    fn what_a_gateway_had_counted_before_anybody_listened_is_not_counted_here() {
+        let mut live = Live::default();
+        live.receive(&receipt("a", 1, 1_000), Timestamp(3));
+        let here = |live: &Live| live.counted()[&arm()].requests;
+        assert_eq!((live.totals()[&arm()].requests, here(&live)), (1_000, 0));
+        live.receive(&receipt("a", 1, 1_007), Timestamp(4));
+        live.receive(&receipt("b", 1, 500), Timestamp(5));
+        live.receive(&receipt("b", 1, 501), Timestamp(6));
+        assert_eq!((live.totals()[&arm()].requests, here(&live)), (1_508, 8));
     }
 
     #[test]

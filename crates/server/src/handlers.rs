@@ -11,9 +11,9 @@ use lockstep_api::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
     ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest,
-    ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
+    ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
+    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -213,6 +213,16 @@ pub(crate) async fn ways_back(
 ) -> Answer<WaysBack> {
     let service = of.service.map(|service| service.named_now(&control.ledger().world()));
     Ok(Json(control.ways_back(&name, service.as_ref())?))
+}
+
+pub(crate) async fn readiness(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Asked(of): Asked<OfService>,
+) -> Answer<ReadinessView> {
+    let service = of.service.map(|service| service.named_now(&control.ledger().world()));
+    // Every way back is planned, which takes time.
+    Ok(Json(tokio::task::block_in_place(|| control.readiness(&name, service.as_ref()))?))
 }
 
 pub(crate) async fn fleet(State(control): App, At(name): At<EnvironmentName>) -> Answer<FleetFile> {

@@ -69,6 +69,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/services/{service}/manifest", get(handlers::manifest).post(handlers::keep_manifest)),
         ("/services/{service}/rename", post(handlers::rename_service)),
         ("/environments/{environment}/ways-back", get(handlers::ways_back)),
+        ("/environments/{environment}/readiness", get(handlers::readiness)),
+        ("/environments/{environment}/readiness/events", get(watch::readiness)),
         ("/environments/{environment}/fleet", get(handlers::fleet)),
         ("/environments/{environment}/diff", get(handlers::diff)),
         ("/environments/{environment}/configurations/{service}/revocations", post(handlers::revoke)),

@@ -1,4 +1,4 @@
-//! Server-sent events of operations and builds, which a client can resume where it was cut off.
+//! Server-sent events of operations and builds, which a client can resume where it was cut off, and of readiness.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,10 +8,10 @@ use axum::extract::{FromRef, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::types::BuildView;
+use lockstep_api::types::{BuildView, ReadinessView};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
-use lockstep_domain::{OperationId, Recorded, World};
+use lockstep_domain::{EnvironmentName, OperationId, Recorded, World};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -100,6 +100,43 @@ impl Follower {
 
 fn is_settled(world: &World, id: OperationId) -> bool {
     world.find_operation(id).is_none_or(|operation| operation.phase.is_settled())
+}
+
+/// Sends where an environment can go back to, and again whenever something of it changes, until it is removed or the server stops. Each event
+/// is the whole of it, so who comes back needs nothing of before.
+pub(crate) async fn readiness(
+    State(control): App,
+    State(stop): State<CancellationToken>,
+    At(name): At<EnvironmentName>,
+) -> Result<Response, Failure> {
+    tokio::task::block_in_place(|| control.readiness(&name, None))?;
+    let view = control.follow_readiness(&name);
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = send_readiness(view, &sender) => {}
+            () = stop.cancelled() => {}
+            () = sender.closed() => {}
+        }
+    });
+    Ok((UNBUFFERED, Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())).into_response())
+}
+
+async fn send_readiness(
+    mut view: watch::Receiver<Option<ReadinessView>>,
+    sender: &tokio::sync::mpsc::Sender<Result<Event, Infallible>>,
+) {
+    loop {
+        let newest = view.borrow_and_update().clone();
+        if let Some(newest) = newest
+            && sender.send(Ok(event(newest.revision, &newest))).await.is_err()
+        {
+            return;
+        }
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Sends the view of a build whenever it changes, until it is over.

@@ -88,6 +88,12 @@ pub struct SettingsChange {
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_checks: Option<AnswerChecks>,
+    /// How long a baseline has to be current without an alarm before it is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_ms: Option<u64>,
+    /// How many requests it has to answer in that time; 0 lets time alone decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_requests: Option<u64>,
     /// How clients come in.
     #[serde(default, skip_serializing_if = "EntryChange::is_nothing")]
     pub entry: EntryChange,

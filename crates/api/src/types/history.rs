@@ -6,6 +6,7 @@ use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::maintenance::MaintenanceTurn;
 use lockstep_domain::operation::Acceptance;
+use lockstep_domain::proven::{Alarm, Proof};
 use lockstep_domain::variables::Revocation;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
 use lockstep_domain::{
@@ -69,9 +70,32 @@ pub struct BaselineView {
     /// What was seen of it when it came; empty where nothing was watched.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proof: String,
+    /// What made it proven; missing where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Proof>,
     /// Steps on the way to it that went on without evidence, and who answers for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Acceptance>,
+}
+
+/// How far the current baseline is from being proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProvingView {
+    /// Its number.
+    pub baseline: u64,
+    /// Since when it is counted: since it came, since the last alarm, or since a server that had lost what was counted.
+    pub since: Timestamp,
+    /// How much of that time somebody looked while everything served.
+    pub seen_ms: u64,
+    /// Requests that it answered in that time.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failures: u64,
+    /// What is missing, for people.
+    pub missing: Vec<String>,
+    /// The last alarm, which began the counting anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Alarm>,
 }
 
 /// The history of an environment, newest first.
@@ -81,6 +105,9 @@ pub struct History {
     pub environment: EnvironmentName,
     /// States that really ran.
     pub baselines: Vec<BaselineView>,
+    /// How far the current baseline is from being proven; missing where it is, or nobody has looked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proving: Option<ProvingView>,
     /// Operations that were taken back and made no baseline.
     pub reverted: Vec<Operation>,
     /// Rules that give certain requests a version of their own, in force or over, oldest first.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::intent::Leaving;
+use lockstep_domain::lost::Lost;
 use lockstep_domain::plan::{Answer, ServiceWish};
 use lockstep_domain::step::Obstacle;
 use lockstep_domain::step_place::StepPlace;
@@ -144,6 +145,9 @@ pub struct OperationAnswer {
     pub plan: Option<Plan>,
     /// The operation; missing for a dry run that would begin one.
     pub operation: Option<Operation>,
+    /// What going back loses, by service: changes of the versions that are left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
     /// True when nothing was recorded, because the operation does it already: somebody else began it, or takes it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub already: bool,
@@ -162,6 +166,9 @@ pub struct WaysBack {
     pub runs: Option<BaselineEntry>,
     /// What it can go back to, the newest first.
     pub ways: Vec<WayBack>,
+    /// The newest proven baseline of the environment that is a way back, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<u64>,
 }
 
 /// A step that waits is to go on without evidence.

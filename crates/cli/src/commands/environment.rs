@@ -10,6 +10,7 @@ use lockstep_api::types::{
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
+use lockstep_domain::proven::ProvenAfter;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
@@ -179,6 +180,12 @@ struct SettingsOptions {
     /// Whether a few answers of versions on trial are compared with their contracts: `sampled`, or `off`, and no body is looked at.
     #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
     check_answers: Option<AnswerChecks>,
+    /// How long a baseline has to be current without an alarm before it is proven, so that `rollback --to-last-good` goes to it.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
+    proven_after: Option<u64>,
+    /// How many requests it has to answer in that time before it is proven; 0 lets time alone decide.
+    #[arg(long, value_name = "COUNT")]
+    proven_requests: Option<u64>,
     #[command(flatten)]
     entry: EntryOptions,
     #[command(flatten)]
@@ -226,6 +233,8 @@ impl SettingsOptions {
             fault_injection: self.fault_injection,
             via: self.via,
             answer_checks: self.check_answers,
+            proven_ms: self.proven_after,
+            proven_requests: self.proven_requests,
             entry: self.entry.change()?,
         })
     }
@@ -262,6 +271,14 @@ impl Args {
             EnvironmentCommand::Remove(args) => return args.run(ctx),
         };
         ctx.out.show(&view, settings_text)
+    }
+}
+
+fn counted_requests(requests: u64) -> String {
+    match requests {
+        0 => "whatever is asked".to_owned(),
+        1 => "1 request".to_owned(),
+        many => format!("{many} requests"),
     }
 }
 
@@ -304,6 +321,8 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     for page in &rules.maintenance {
         table.row([format!("maintenance {}", page.number), page.to_string()]);
     }
+    let ProvenAfter { ms, requests } = settings.proven_after;
+    table.row(["proven after".into(), format!("{}, {}", exact(ms), counted_requests(requests))]);
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);
     entry::rows(&settings.entry).into_iter().for_each(|row| table.row(row));

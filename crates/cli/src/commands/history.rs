@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use lockstep_api::types::{BaselineView, History, SaidChange};
+use lockstep_api::types::{BaselineView, History, ProvingView, SaidChange};
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::maintenance::{MaintenanceTurn, Turn};
 use lockstep_domain::operation::Phase;
@@ -19,13 +19,16 @@ use crate::select::EnvironmentArgument;
 
 /// Longest line of a change or reason.
 const LONGEST_CELL: usize = 50;
+/// Counting begins within a moment of the baseline, unless what was counted was lost.
+const NOTICED_MS: u64 = 60_000;
 
 /// Shows the history of an environment, newest first.
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
 /// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
 /// hundred that ended last. Pages of maintenance that were set and lifted (`lockstep maintenance`), the hundred last of these turns, are among them, and
-/// a service that somebody else runs and that came to say another version.
+/// a service that somebody else runs and that came to say another version. A baseline that is proven says by what, and the current one what it
+/// lacks.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep history production\n  lockstep history production --limit 10")]
 pub(crate) struct Args {
@@ -60,7 +63,26 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     rows.sort_by_key(|(at, _)| Reverse(*at));
     let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
     rows.into_iter().take(limit).for_each(|(_, row)| table.row(row));
-    table.render(style)
+    format!(
+        "{}{}",
+        table.render(style),
+        history.proving.as_ref().map_or_else(String::new, |it| proving(it, history))
+    )
+}
+
+/// Says how far the current baseline is.
+fn proving(proving: &ProvingView, history: &History) -> String {
+    let ProvingView { baseline, since, missing, alarm, .. } = proving;
+    let came = history.baselines.first().map_or(*since, |baseline| baseline.at);
+    let alarm = match alarm {
+        Some(alarm) => Some(format!("; counted since {}: {}", since.day(), printable(&alarm.what))),
+        None if since.since_ms(came) > NOTICED_MS => {
+            Some(format!("; counted since {}: what the server had counted before is lost", since.day()))
+        }
+        None => None,
+    };
+    let missing = missing.join(", ");
+    format!("baseline {baseline} is not proven yet: {missing}{}\n", alarm.unwrap_or_default())
 }
 
 fn baseline_row(baseline: &BaselineView, style: &Style) -> [String; 6] {
@@ -86,7 +108,8 @@ fn reason(baseline: &BaselineView) -> String {
     });
     let judged = Some(&baseline.proof).filter(|proof| !proof.is_empty());
     let judged = judged.map(|proof| format!("judged: {}", printable(proof)));
-    baseline.reason.iter().cloned().chain(accepted).chain(judged).collect::<Vec<_>>().join("; ")
+    let proven = baseline.proven.iter().map(|proof| format!("proven: {proof}"));
+    baseline.reason.iter().cloned().chain(accepted).chain(judged).chain(proven).collect::<Vec<_>>().join("; ")
 }
 
 fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {
@@ -176,6 +199,7 @@ mod tests {
             entries: std::collections::BTreeMap::new(),
             changes: Vec::new(),
             proof: proof.to_owned(),
+            proven: None,
             accepted: Vec::new(),
         };
         let proof = "mailer@1.1.0: passed, not proven: 3 jobs";

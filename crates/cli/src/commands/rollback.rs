@@ -19,10 +19,11 @@ use crate::select::EnvironmentOption;
 ///
 /// A version takes one service back to it, with the configuration it last ran with; several go back together. A baseline
 /// number takes the whole environment back to what it was, configuration included. The plan names every variable that
-/// changes, and secrets that were replaced since. While the target is warm, only routes change. What is left is held: nothing
+/// changes. Of a secret that was set anew since, the newer value stays, and the plan names it: `--old-secrets` brings the old one back. While the target is warm, only routes change. What is left is held: nothing
 /// automatic brings it again until the hold is released; its instances end, unless `--keep-warm` keeps them. It is all at
 /// once unless a strategy is named. A version that never ran there, or is newer than what runs, is deployed and not gone back to.
-/// Without a target it lists what there is.
+/// The last good baseline is the newest one that is proven: it served long enough without an alarm, nobody went back from it, and nothing
+/// in it is held. Without a target it lists what there is.
 ///
 /// Where others would not work with what goes back, it is refused, and the answer names the smallest set that works; `--chain` takes it back
 /// together, each with its configuration as above, and on a terminal it is asked.
@@ -34,6 +35,7 @@ use crate::select::EnvironmentOption;
   lockstep rollback orders --to 1.3.2 --env production --chain
   lockstep rollback orders=1.3.2 payments=1.1.0 --env production
   lockstep rollback production --to 17                     the environment to a baseline
+  lockstep rollback production --to-last-good              to the newest one that is proven
   lockstep rollback production --to 17 --strategy canary --bake 5m
   lockstep rollback orders --to 1.3.2 --env production --interrupt
   lockstep rollback production --to 17 --dry-run")]
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     /// A version such as 1.3.2, or a baseline such as 17; what there is is listed when it is left out.
     #[arg(long, value_name = "VERSION|BASELINE")]
     to: Option<Target>,
+    /// Go to the newest baseline that is proven and is not the current one (`lockstep history` shows which are).
+    #[arg(long, conflicts_with = "to")]
+    to_last_good: bool,
     /// Take back the operation that is in the way, and go back in the same step.
     #[arg(long)]
     interrupt: bool,
@@ -51,11 +56,14 @@ pub(crate) struct Args {
     #[arg(long)]
     chain: bool,
     /// Keep the configuration that is in force instead of the one that the version ran with.
-    #[arg(long, conflicts_with = "with_config")]
+    #[arg(long, conflicts_with_all = ["with_config", "old_secrets"])]
     keep_config: bool,
     /// Take this revision of the configuration instead of the one that the version ran with.
     #[arg(long, value_name = "REVISION")]
     with_config: Option<u32>,
+    /// Bring back secrets as they were, also those that were set anew since.
+    #[arg(long, conflicts_with = "with_config")]
+    old_secrets: bool,
     #[command(flatten)]
     environment: EnvironmentOption,
     #[command(flatten)]
@@ -72,6 +80,15 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let several = versions(&self.what)?;
         let (environment, intent) = match (&several[..], &self.to) {
+            ([], None) if self.to_last_good => {
+                (self.named_environment()?, Intent::RollBackToLastGood { config: self.config() })
+            }
+            (_, _) if self.to_last_good => {
+                return Err(Failure::usage(
+                    "--to-last-good takes a whole environment back, and services are named",
+                )
+                .hint("lockstep rollback ENV --to-last-good"));
+            }
             ([], None) => return ways::show(ctx, self.only()?, &self.environment),
             ([], Some(Target::Baseline(_))) if self.chain => {
                 return Err(Failure::usage(
@@ -99,7 +116,9 @@ impl Args {
         let under_way = if self.interrupt { UnderWay::TakeBack } else { UnderWay::Respect };
         let change = self.change.change(environment, intent.clone()).strategy(strategy).leaving(self.leaving);
         let mut change = change.under_way(under_way).needs(self.chain);
-        if matches!(intent, Intent::RollBackEnvironment { .. }) && !change.is_dry_run() {
+        let is_whole =
+            matches!(intent, Intent::RollBackEnvironment { .. } | Intent::RollBackToLastGood { .. });
+        if is_whole && !change.is_dry_run() {
             confirm_emptying(ctx, &mut change, self.confirm)?;
         }
         change.run(ctx)
@@ -109,6 +128,7 @@ impl Args {
         match self.with_config {
             Some(revision) => ConfigChoice::Revision(ConfigRevision(revision)),
             None if self.keep_config => ConfigChoice::Keep,
+            None if self.old_secrets => ConfigChoice::WithOldSecrets,
             None => ConfigChoice::AsItRan,
         }
     }

@@ -448,6 +448,7 @@ mod tests {
                 gateway_rules: GatewayRules::usual(),
                 entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
+                proven_after: Default::default(),
             },
             gateway: "http://127.0.0.1:8500".into(),
             entry: Default::default(),

@@ -54,6 +54,7 @@ fn way_back(operation: &Operation, baseline: u64) -> String {
     match intent {
         Intent::Undo
         | Intent::RollBackEnvironment { .. }
+        | Intent::RollBackToLastGood { .. }
         | Intent::RollBackService { .. }
         | Intent::RollBackServices { .. } => {
             format!("lockstep rollback {environment} --to {}", baseline.saturating_sub(1))

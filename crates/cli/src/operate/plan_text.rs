@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use lockstep_api::types::WhatItNeeds;
+use lockstep_domain::changelog::{Changelog, ChangelogEntry};
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::job::When;
+use lockstep_domain::lost::Lost;
 use lockstep_domain::operation::{Move, NewReplicas, Readiness};
 use lockstep_domain::process::ProcessMove;
 use lockstep_domain::run::Takeover;
@@ -22,8 +24,16 @@ use crate::parse::share::percent;
 pub(crate) const NOT_COMPARED: &str = "what ends, is not ready or fails everything goes back, what fails above 5 % and three times what was usual \
                             before does not pass, and the rest is not seen";
 
+/// Changes that are shown of a service that goes back: as many as a person reads before deciding.
+const MAX_LOST: usize = 5;
+
 /// Writes a plan that was asked for with `--dry-run`.
-pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent, style: &Style) -> String {
+pub(crate) fn render(
+    plan: &Plan,
+    lost: &[Lost],
+    (environment, intent): (&EnvironmentName, &Intent),
+    style: &Style,
+) -> String {
     let title = format!("plan for {environment}: {intent}");
     let mut text = format!("{}\n", style.strong(&printable(&title)));
     let _ = writeln!(text, "from baseline {}, {}", plan.parent, strategy(&plan.strategy));
@@ -39,6 +49,7 @@ pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent
     }
     write_records(&mut text, plan);
     text.push_str(&variables_text(plan));
+    lost.iter().for_each(|lost| text.push_str(&lost_text(lost)));
     for warning in &plan.warnings {
         let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(warning));
     }
@@ -80,6 +91,42 @@ fn write_records(text: &mut String, plan: &Plan) {
     }
 }
 
+/// Says in a line what a service loses by going back.
+pub(crate) fn lost_line(lost: &Lost) -> String {
+    let Lost { service, to, versions, changelog, documents } = lost;
+    let left = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let counts = [
+        (changelog.features.len(), "feature", "features"),
+        (changelog.fixes.len(), "fix", "fixes"),
+        (changelog.optimisations.len(), "optimisation", "optimisations"),
+        (changelog.other.len(), "other change", "other changes"),
+    ];
+    let counts = counts.iter().filter(|(count, ..)| *count > 0);
+    let counts = counts.map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }));
+    let documents = (!documents.is_empty()).then(|| format!("the documents {}", documents.join(", ")));
+    let what = counts.chain(documents).collect::<Vec<_>>().join(", ");
+    let what = if what.is_empty() { "nothing that was recorded".to_owned() } else { what };
+    printable(&format!("lost with {service} {to}: {what} of {left}")).into_owned()
+}
+
+/// Writes what a service loses, with the first few changes.
+fn lost_text(lost: &Lost) -> String {
+    let Changelog { features, fixes, optimisations, .. } = &lost.changelog;
+    let of = |word: &'static str, list: &'_ [ChangelogEntry]| {
+        list.iter().map(|entry| (word, entry.clone())).collect::<Vec<_>>()
+    };
+    let all = [of("feature", features), of("fix", fixes), of("optimisation", optimisations)].concat();
+    let mut text = format!("{}\n", lost_line(lost));
+    for (word, ChangelogEntry { scope, text: what, .. }) in all.iter().take(MAX_LOST) {
+        let scope = scope.as_ref().map_or_else(String::new, |scope| format!("{scope}: "));
+        let _ = writeln!(text, "  {word}  {}", printable(&format!("{scope}{what}")));
+    }
+    if all.len() > MAX_LOST {
+        let _ = writeln!(text, "  and {} more (--json has all)", all.len() - MAX_LOST);
+    }
+    text
+}
+
 /// Names what is scaled.
 pub(super) fn whose(new: &NewReplicas) -> String {
     let process = new.process.as_ref().map(|process| format!(" {process}")).unwrap_or_default();
@@ -97,7 +144,8 @@ fn when(when: When) -> &'static str {
 
 /// Writes the variables that change, a line each. The value of a secret is not known here, only its times.
 pub(crate) fn variables_text(plan: &Plan) -> String {
-    variable_lines(&plan.variables)
+    let kept = plan.secrets_kept.iter().map(|kept| format!("  {}\n", printable(&kept.to_string())));
+    variable_lines(&plan.variables) + &kept.collect::<String>()
 }
 
 /// Writes changes of variables, a line each.
@@ -326,10 +374,11 @@ mod tests {
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],
             work_before: Vec::new(),
+            secrets_kept: Vec::new(),
             warnings: vec!["nobody looks".into()],
         };
         let intent = Intent::Deploy { versions: vec!["orders@1.4.0".parse().unwrap()] };
-        let text = render(&plan, &"production".parse().unwrap(), &intent, &Style::plain());
+        let text = render(&plan, &[], (&"production".parse().unwrap(), &intent), &Style::plain());
         assert_eq!(
             text,
             "plan for production: deploy orders@1.4.0\n\

@@ -88,15 +88,28 @@ fn a_rotated_secret_is_named_in_a_plan_and_a_revoked_one_does_not_come_back() {
     set_secret(&place, "new-value");
     let back = ["rollback", "store", "--to", number(&first), "--env", ENVIRONMENT];
     let plan = place.run(&[&back[..], &["--dry-run"]].concat());
-    says(&plan, &["variable API_KEY of store: an OLDER secret, set on", "and replaced on"]);
+    says(
+        &plan,
+        &["secret API_KEY of store: the newer value stays, set on", "--old-secrets brings back the one of"],
+    );
+    says(
+        &plan,
+        &[
+            &format!("lost with store {}: 1 feature of {}", number(&first), number(&second)),
+            "feature  say two",
+        ],
+    );
     assert!(!plan.contains("old-value") && !plan.contains("new-value"), "{plan}");
     let can = place.run(&["can-i-roll-back", &first, "--env", ENVIRONMENT]);
-    says(&can, &["yes", "variable API_KEY of store: an OLDER secret"]);
+    says(&can, &["yes", "secret API_KEY of store: the newer value stays"]);
+    let old = place.run(&[&back[..], &["--old-secrets", "--dry-run"]].concat());
+    says(&old, &["variable API_KEY of store: an OLDER secret, set on", "and replaced on"]);
+    assert!(!old.contains("old-value") && !old.contains("new-value"), "{old}");
     let kept = place.run(&[&back[..], &["--keep-config", "--dry-run"]].concat());
     assert!(!kept.contains("API_KEY"), "{kept}");
 
     place.run(&["config", "revoke", "store", "API_KEY", "--env", ENVIRONMENT, "--reason", "it leaked"]);
-    let plan = place.run(&[&back[..], &["--dry-run"]].concat());
+    let plan = place.run(&[&back[..], &["--old-secrets", "--dry-run"]].concat());
     says(&plan, &["`API_KEY` of `store` was revoked on", "stands in its place"]);
     place.run(&back);
     let shown = place.run(&["config", "show", "store", "--env", ENVIRONMENT]);

@@ -50,6 +50,7 @@ mod no_repository;
 mod numbers;
 mod passwords;
 mod processes;
+mod readiness;
 mod registries;
 mod renaming;
 mod repositories;

@@ -102,8 +102,10 @@ fn config(intent: &Intent) -> String {
     match intent {
         Intent::RollBackService { config, .. }
         | Intent::RollBackServices { config, .. }
-        | Intent::RollBackEnvironment { config, .. } => match config {
+        | Intent::RollBackEnvironment { config, .. }
+        | Intent::RollBackToLastGood { config } => match config {
             ConfigChoice::AsItRan => String::new(),
+            ConfigChoice::WithOldSecrets => " --old-secrets".to_owned(),
             ConfigChoice::Keep => " --keep-config".to_owned(),
             ConfigChoice::Revision(revision) => format!(" --with-config {}", revision.0),
         },

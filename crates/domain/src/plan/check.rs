@@ -322,6 +322,11 @@ pub(crate) fn warnings(
         warnings.extend(
             left.into_iter().flat_map(|left| database_warnings(relation, &reference.service, left, version)),
         );
+        if direction == Direction::Forward {
+            let crossed =
+                left.and_then(|left| no_return(relation, environment, (&reference.service, left, version)));
+            warnings.extend(crossed);
+        }
         if direction == Direction::Back || down {
             warnings.extend(left.and_then(|left| data_warning(&reference.service, left, version)));
         }
@@ -351,22 +356,45 @@ fn database_warnings(
     left: &Version,
     version: &Version,
 ) -> Vec<String> {
-    let Some(DatabaseAnswer { older, newer, way, answer }) = relation.database(left, version) else {
-        return Vec::new();
-    };
+    let Some(found) = relation.database(left, version) else { return Vec::new() };
+    let works = database_words(service, &found);
+    let one_way = found.answer.one_way.iter().map(|what| format!("{service} {}: {what}", found.newer));
+    works.into_iter().chain(one_way).collect()
+}
+
+/// Says that a version does not work on the database as another leaves it, or that this is not known.
+pub(crate) fn database_words(service: &ServiceName, found: &DatabaseAnswer) -> Option<String> {
+    let DatabaseAnswer { older, newer, way, answer } = found;
     let why = answer.reasons.first().map(String::as_str).unwrap_or_default();
     let when = match way {
         DatabaseWay::Beside => "while both run",
         DatabaseWay::After => "which stays when code goes back",
     };
     let schema = format!("the database as {service} {newer} leaves it, {when}");
-    let works = match answer.verdict {
+    match answer.verdict {
         Verdict::Compatible => None,
         Verdict::Breaking => Some(format!("{older} does not work on {schema}: {why}")),
         Verdict::NotChecked => Some(format!("whether {older} works on {schema}, was not checked: {why}")),
-    };
-    let one_way = answer.one_way.into_iter().map(|what| format!("{service} {newer}: {what}"));
-    works.into_iter().chain(one_way).collect()
+    }
+}
+
+/// Warns before a point of no return: what runs now could not come back, since it does not work on what the new version leaves.
+fn no_return(
+    relation: Relation<'_>,
+    environment: &Environment,
+    (service, left, version): (&ServiceName, &Version, &Version),
+) -> Option<String> {
+    let back = relation.database(version, left)?;
+    let breaks = back.way == DatabaseWay::After && back.answer.verdict == Verdict::Breaking;
+    let why = back.answer.reasons.first().map(String::as_str).unwrap_or_default();
+    let (older, newer) = (&left.number, &version.number);
+    let current = environment.baselines.current().number;
+    breaks.then(|| {
+        format!(
+            "a point of no return: after this, baseline {current} cannot be reached any more, and the last one you can reach is the one that this makes: \
+             {older} does not work on the database as {service} {newer} leaves it: {why}"
+        )
+    })
 }
 
 /// What the goal relies on although it is not proved, and what is here does not.

@@ -15,6 +15,7 @@ use crate::operation::Operation;
 use crate::plan::database_refusal::DatabaseRefusal;
 use crate::plan::rule_refusal::RuleRefusal;
 use crate::protocol::Protocol;
+use crate::proven::NoLastGood;
 use crate::reference::{Reference, ReferenceError};
 use crate::resource::ResourceKind;
 use crate::retained::Retained;
@@ -330,11 +331,27 @@ pub enum Refusal {
         /// Where.
         environment: EnvironmentName,
     },
+    /// Nothing differs but secrets that were set since.
+    #[error("`{environment}` runs this already but for secrets that were set since: {}", kept.iter().map(|(service, key)| format!("{key} of {service}")).collect::<Vec<_>>().join(", "))]
+    OnlySecrets {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        kept: Vec<(ServiceName, String)>,
+    },
     /// There is nothing before the current baseline.
     #[error("`{environment}` is at its first baseline; there is nothing to undo")]
     NothingToUndo {
         /// Where.
         environment: EnvironmentName,
+    },
+    /// No baseline is proven that could be gone back to.
+    #[error("`{environment}` has no proven baseline to go back to{}", passed_over(why))]
+    NoLastGood {
+        /// Where.
+        environment: EnvironmentName,
+        /// What there is instead.
+        why: NoLastGood,
     },
     /// A service is named twice.
     #[error("`{0}` is named more than once")]
@@ -594,6 +611,10 @@ fn not_under_way(
     }
 }
 
+fn passed_over(why: &NoLastGood) -> String {
+    why.passed_over.map_or_else(String::new, |(baseline, why)| format!("; {baseline} is proven, but {why}"))
+}
+
 /// Names the commands that say which.
 fn undo_which(environment: &EnvironmentName, under_way: &[Under], baseline: Option<u64>) -> String {
     let operations =
@@ -712,6 +733,11 @@ impl Refusal {
             }
             Self::Unexpected { environment, .. } => Some(format!("lockstep history {environment}")),
             Self::UnmetBack { command, .. } => Some(command.clone()),
+            Self::OnlySecrets { .. } => Some("to bring the old ones back, add --old-secrets".to_owned()),
+            Self::NoLastGood { environment, why } => Some(match why.passed_over {
+                Some((baseline, _)) => format!("lockstep rollback {environment} --to {baseline}"),
+                None => format!("see what there is to go back to: lockstep rollback {environment}"),
+            }),
             Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
             Self::Busy { environment, operation, remedy, .. } => Some(remedy.hint(environment, *operation)),
             Self::Meanwhile { environment, under_way, remedy, .. } => {

@@ -52,6 +52,7 @@ impl Case<'_> {
             Intent::RollBackService { .. }
                 | Intent::RollBackServices { .. }
                 | Intent::RollBackEnvironment { .. }
+                | Intent::RollBackToLastGood { .. }
         );
         if can_interrupt && self.works_without(self.operations, self.intent) {
             return Remedy::Interrupt;

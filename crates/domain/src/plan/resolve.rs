@@ -13,9 +13,10 @@ use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::databases;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
+use crate::proven::last_good;
 use crate::reference::{self, Reader};
 use crate::replicas::has_instances;
-use crate::variables::{revision_of, without_revoked};
+use crate::variables::{KeptSecret, revision_of, with_newer_secrets, without_revoked};
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
 
@@ -33,8 +34,12 @@ pub(crate) struct Resolved {
     pub(crate) jobs: Vec<PlannedJob>,
     /// What it takes of a database, where it contracts one.
     pub(crate) contraction: Option<Contraction>,
-    /// Configurations that had to be made because of revoked secrets.
+    /// Configurations that had to be made because of secrets that do not come back.
     pub(crate) replaced: Vec<NewConfiguration>,
+    /// What becomes of secrets that were set since.
+    secrets: Secrets,
+    /// Secrets that do not change because of that.
+    pub(crate) kept: Vec<KeptSecret>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -45,6 +50,15 @@ pub(crate) enum Scope {
     Services,
     /// Everything that runs, also what nobody names.
     Environment,
+}
+
+/// Which values secrets have that come back with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secrets {
+    /// Those of the configuration, however old.
+    OfConfiguration,
+    /// Of those that were set since the newer ones: a key that was rotated is seldom what is to be taken back.
+    Newer,
 }
 
 impl Resolved {
@@ -60,6 +74,8 @@ impl Resolved {
             jobs: Vec::new(),
             contraction: None,
             replaced: Vec::new(),
+            secrets: Secrets::OfConfiguration,
+            kept: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -90,7 +106,12 @@ pub(crate) fn resolve(
         resolved.warnings.extend(cleaned.warnings);
     }
     for change in difference(environment.entries(), &resolved.target) {
+        resolved.keep_newer(environment, &change);
         resolved.stand_in(environment, &change)?;
+    }
+    if !resolved.kept.is_empty() && resolved.target == *environment.entries() {
+        let kept = resolved.kept.into_iter().map(|it| (it.service, it.key)).collect();
+        return Err(vec![Refusal::OnlySecrets { environment: environment.name.clone(), kept }]);
     }
     Ok(resolved)
 }
@@ -105,12 +126,30 @@ impl Resolved {
         new.next().map_or_else(old, |new| new.values.clone())
     }
 
+    /// Lets the newer values of secrets stay.
+    fn keep_newer(&mut self, environment: &Environment, change: &EntryChange) {
+        let Some(entry) = change.to.as_ref().filter(|_| self.secrets == Secrets::Newer) else { return };
+        let values = self.values(environment, &change.service);
+        let (newer, kept) = with_newer_secrets(environment, &change.service, entry.config, &values);
+        if !kept.is_empty() {
+            self.kept.extend(kept);
+            self.give(environment, &change.service, newer);
+        }
+    }
+
     fn stand_in(&mut self, environment: &Environment, change: &EntryChange) -> Result<(), Vec<Refusal>> {
         let service = &change.service;
         let values = self.values(environment, service);
         let Some(cleaned) = without_revoked(environment, service, &values)? else { return Ok(()) };
         self.warnings.extend(cleaned.warnings);
-        let revision = match revision_of(environment, service, cleaned.values) {
+        self.give(environment, service, cleaned.values);
+        Ok(())
+    }
+
+    /// Gives a service the revision with these values, which is recorded where there is none.
+    fn give(&mut self, environment: &Environment, service: &ServiceName, values: Configuration) {
+        self.replaced.retain(|new| new.service != *service);
+        let revision = match revision_of(environment, service, values) {
             Ok(revision) => revision,
             Err(new) => {
                 let revision = new.revision;
@@ -121,7 +160,6 @@ impl Resolved {
         if let Some(entry) = self.target.get_mut(service) {
             entry.config = revision;
         }
-        Ok(())
     }
 }
 
@@ -139,6 +177,7 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
             roll_back_services(world, environment, versions, *config)
         }
         Intent::RollBackEnvironment { to, config } => roll_back_environment(environment, *to, *config),
+        Intent::RollBackToLastGood { config } => roll_back_to_last_good(environment, *config),
         Intent::Undo => undo(environment),
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
         Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
@@ -270,10 +309,13 @@ fn choose_configurations(
     resolved: &mut Resolved,
     config: ConfigChoice,
 ) -> Result<(), Vec<Refusal>> {
+    if config.is_as_it_ran() {
+        resolved.secrets = Secrets::Newer;
+    }
     let moved: Vec<_> = resolved.reasons.keys().cloned().collect();
     for service in moved {
         let chosen = match config {
-            ConfigChoice::AsItRan => return Ok(()),
+            ConfigChoice::AsItRan | ConfigChoice::WithOldSecrets => return Ok(()),
             ConfigChoice::Keep => environment.configuration_in_force(&service),
             ConfigChoice::Revision(revision) => existing(environment, &service, revision)?,
         };
@@ -364,6 +406,19 @@ fn roll_back_environment(
     Ok(resolved)
 }
 
+fn roll_back_to_last_good(environment: &Environment, config: ConfigChoice) -> Result<Resolved, Vec<Refusal>> {
+    let refused = |why| vec![Refusal::NoLastGood { environment: environment.name.clone(), why }];
+    let good = last_good(environment).map_err(refused)?.number;
+    let mut resolved = roll_back_environment(environment, good, config)?;
+    let current = environment.baselines.current().number;
+    let proof = |number| environment.proven.get(&number);
+    resolved.warnings.extend(proof(good).map(|proof| format!("baseline {good} is proven: {proof}")));
+    let current =
+        proof(current).map(|proof| format!("baseline {current}, which runs, is proven as well: {proof}"));
+    resolved.warnings.extend(current);
+    Ok(resolved)
+}
+
 fn baseline_of(environment: &Environment, number: u64) -> Result<&Baseline, Vec<Refusal>> {
     let missing = || {
         let newest = environment.baselines.current().number;
@@ -381,6 +436,11 @@ fn undo(environment: &Environment) -> Result<Resolved, Vec<Refusal>> {
     resolved.scope = Scope::Services;
     let changes = difference(environment.entries(), &resolved.target);
     resolved.reasons.retain(|service, _| changes.iter().any(|change| change.service == *service));
+    // Who undoes nothing but a change of a configuration means the very values that it replaced.
+    let version = |entry: &Option<BaselineEntry>| entry.as_ref().map(|entry| entry.version.clone());
+    if changes.iter().all(|change| version(&change.from) == version(&change.to)) {
+        resolved.secrets = Secrets::OfConfiguration;
+    }
     Ok(resolved)
 }
 

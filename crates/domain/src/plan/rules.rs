@@ -305,7 +305,7 @@ pub(super) fn elsewhere(environment: &Environment, intent: &Intent) -> Option<Re
     let goes_back_to = |service: &ServiceName| match intent {
         Intent::RollBackService { service: named, .. } => service == named,
         Intent::RollBackServices { versions, .. } => versions.iter().any(|it| it.service == *service),
-        Intent::RollBackEnvironment { .. } => true,
+        Intent::RollBackEnvironment { .. } | Intent::RollBackToLastGood { .. } => true,
         _ => false,
     };
     let is_elsewhere = |rule: &&VersionRule| {

@@ -61,16 +61,94 @@ fn changes(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn going_back_names_every_variable_that_changes_and_secrets_that_were_replaced_since() {
-    let stage = rotated();
+fn going_back_keeps_secrets_that_were_set_since_and_names_them() {
+    let mut stage = rotated();
     let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
+    assert_eq!(changes(&plan), ["DB: new:5432 -> old:5432"]);
+    let kept: Vec<_> = plan.secrets_kept.iter().map(ToString::to_string).collect();
+    let said = "secret API_KEY of orders: the newer value stays, set on 2 Jan 00:16; \
+                --old-secrets brings back the one of 1 Jan 00:16";
+    assert_eq!(kept, [format!("{said}, with which it is warm")]);
+    let text = serde_json::to_string(&plan.secrets_kept).unwrap();
+    assert!(!text.contains("\"aa\"") && !text.contains("\"bb\""), "no name of a secret value: {text}");
+    let asked = of_way_back(stage.env("staging"), &"orders@1.0.0".parse().unwrap());
+    assert_eq!((asked.0, asked.1), (plan.variables, vec![said.to_owned()]));
+    stage.run("staging", &back(ConfigChoice::AsItRan), None);
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c3)");
+    let values = stage.env("staging").configuration(&service("orders"), ConfigRevision(3)).unwrap();
+    assert_eq!((&values["API_KEY"], &values["DB"]), (&secret("bb"), &plain("old:5432")));
+    // What was recorded for it is there the next time.
+    stage.run("staging", &Intent::Undo, None);
+    assert_eq!(stage.runs("staging"), "orders@1.1.0 (c2)");
+    stage.run("staging", &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None);
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c3)");
+}
+
+#[test]
+fn old_secrets_come_back_when_they_are_asked_for_and_by_undoing_what_changed_them() {
+    let mut stage = rotated();
+    // The newest baseline changed nothing but the configuration: to undo it is to ask for the values before.
+    let plan = stage.plan("staging", &Intent::Undo, None).unwrap();
+    assert_eq!(changes(&plan), ["API_KEY: the newest secret -> an older secret", "DB: new:5432 -> old:5432"]);
+    assert_eq!(plan.secrets_kept, []);
+    // Going back to the same baseline is no such wish.
+    let to = |to, config| Intent::RollBackEnvironment { to, config };
+    let plan = stage.plan("staging", &to(3, ConfigChoice::AsItRan), None).unwrap();
+    assert_eq!((changes(&plan), plan.secrets_kept.len()), (vec!["DB: new:5432 -> old:5432".to_owned()], 1));
+    let only = Intent::Configure {
+        service: service("orders"),
+        set: [("API_KEY".to_owned(), secret("cc"))].into(),
+        unset: vec![],
+    };
+    stage.run("staging", &only, None);
+    let refusals = stage.plan("staging", &to(4, ConfigChoice::AsItRan), None).unwrap_err();
+    let words = "`staging` runs this already but for secrets that were set since: API_KEY of orders";
+    assert_eq!(refusals[0].to_string(), words);
+    assert_eq!(refusals[0].hint().unwrap(), "to bring the old ones back, add --old-secrets");
+    let plan = stage.plan("staging", &to(4, ConfigChoice::WithOldSecrets), None).unwrap();
+    assert_eq!(changes(&plan), ["API_KEY: the newest secret -> an older secret"]);
+    stage.run("staging", &Intent::Undo, None);
+    assert_eq!(stage.runs("staging"), "orders@1.1.0 (c2)");
+}
+
+/// An older value is in force on purpose: going back to one that is newer than that brings that one.
+#[test]
+fn newer_is_what_was_set_later_and_not_what_is_in_force() {
+    let mut stage = rotated();
+    stage.run("staging", &set(&[("API_KEY", secret("cc"))]), None);
+    stage.run("staging", &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::WithOldSecrets }, None);
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c1)");
+    let plan = stage
+        .plan("staging", &Intent::RollBackEnvironment { to: 4, config: ConfigChoice::AsItRan }, None)
+        .unwrap();
+    assert_eq!((plan.secrets_kept.len(), plan.target[&service("orders")].config), (0, ConfigRevision(2)));
+}
+
+#[test]
+fn what_is_warm_with_the_old_secret_is_told() {
+    let mut stage = Stage::new();
+    stage.release("orders@1.0.0", &[]);
+    stage.release("orders@1.1.0", &[]);
+    stage.run("staging", &set(&[("API_KEY", secret("aa"))]), None);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    stage.run("staging", &set(&[("API_KEY", secret("bb"))]), None);
+    let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
+    assert!(plan.secrets_kept[0].to_string().ends_with(", with which it is warm"), "{:?}", plan.secrets_kept);
+    assert_eq!(plan.moves().next().unwrap().readiness, lockstep_domain::operation::Readiness::Cold);
+    let plan = stage.plan("staging", &back(ConfigChoice::WithOldSecrets), None).unwrap();
+    assert_eq!(plan.moves().next().unwrap().readiness, lockstep_domain::operation::Readiness::Warm);
+}
+
+#[test]
+fn going_back_with_old_secrets_names_every_variable_that_changes() {
+    let stage = rotated();
+    let plan = stage.plan("staging", &back(ConfigChoice::WithOldSecrets), None).unwrap();
     assert_eq!(changes(&plan), ["API_KEY: the newest secret -> an older secret", "DB: new:5432 -> old:5432"]);
     let Some(VariableValue::Secret(age)) = &plan.variables[0].to else { panic!("{:?}", plan.variables) };
     assert!(age.until.unwrap().since_ms(age.since.unwrap()) >= DAY_MS);
     let text = serde_json::to_string(&plan.variables).unwrap();
     assert!(!text.contains("\"aa\"") && !text.contains("\"bb\""), "no name of a secret value: {text}");
-    let asked = of_way_back(stage.env("staging"), &"orders@1.0.0".parse().unwrap());
-    assert_eq!((asked.0, asked.1), (plan.variables, vec![]));
 }
 
 #[test]
@@ -89,7 +167,7 @@ fn going_back_can_keep_the_configuration_or_take_a_certain_one() {
 #[test]
 fn what_comes_after_says_that_a_newer_configuration_is_not_in_force_and_it_can_be_taken_again() {
     let mut stage = rotated();
-    stage.run("staging", &back(ConfigChoice::AsItRan), None);
+    stage.run("staging", &back(ConfigChoice::WithOldSecrets), None);
     let plan = stage.plan("staging", &deploy(&["orders@1.2.0"]), None).unwrap();
     let said = "`orders` goes on with configuration c1, and c2 of 2 Jan 00:16 is newer: \
                 lockstep config use orders --revision 2 --env staging";
@@ -112,7 +190,7 @@ fn a_revoked_secret_never_comes_back_and_the_plan_says_what_stands_in_its_place(
     revoke(&mut stage, "aa");
     let warm: Vec<_> = stage.env("staging").warm.keys().map(ToString::to_string).collect();
     assert_eq!(warm, [""; 0], "nothing stays warm with it");
-    let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
+    let plan = stage.plan("staging", &back(ConfigChoice::WithOldSecrets), None).unwrap();
     assert_eq!(changes(&plan), ["DB: new:5432 -> old:5432"]);
     assert!(plan.warnings.iter().any(|w| w.contains("`API_KEY` of `orders` was revoked on 2 Jan 00:16: the value that was set on 2 Jan 00:16 stands in its place")), "{:?}", plan.warnings);
     stage.run("staging", &back(ConfigChoice::AsItRan), None);

@@ -21,6 +21,8 @@ mod maintained;
 mod mirrors;
 mod planning;
 mod processes;
+mod proving;
+mod readiness;
 mod recorded;
 mod renaming;
 mod resources;

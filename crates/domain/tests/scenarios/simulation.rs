@@ -123,6 +123,7 @@ impl Stage {
                 gateway_rules: GatewayRules::usual(),
                 entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
+                proven_after: Default::default(),
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
         }

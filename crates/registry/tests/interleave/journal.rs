@@ -161,6 +161,7 @@ fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
         gateway_rules: GatewayRules::default(),
         entry: Box::default(),
         answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
+        proven_after: Default::default(),
     };
     let mut events = vec![
         Event::LifecycleDefined {

@@ -26,7 +26,7 @@ pub(super) fn show(ctx: &Context, what: &str, environment: &EnvironmentOption) -
 }
 
 fn render(ways: &WaysBack, style: &Style) -> String {
-    let WaysBack { environment, baseline, service, runs, ways } = ways;
+    let WaysBack { environment, baseline, service, runs, ways, last_good } = ways;
     let what = match (service, runs) {
         (None, _) => format!("{environment} is at baseline {baseline}"),
         (Some(service), None) => format!("{service} does not run in {environment}"),
@@ -34,16 +34,19 @@ fn render(ways: &WaysBack, style: &Style) -> String {
     };
     let Some(first) = ways.first() else { return nothing(&what, environment, service.as_ref()) };
     let heading = if service.is_some() { "VERSION" } else { "WHAT" };
-    let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "SEEN THEN", ""]);
+    let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "PROVEN", "SEEN THEN", ""]);
     ways.iter().for_each(|way| table.row(row(way, style)));
     let first = ways.iter().find(|way| way.refused.is_none()).unwrap_or(first);
     let example = match (service, &first.version) {
+        (None, _) if last_good.is_some() => format!("lockstep rollback {environment} --to-last-good"),
         (Some(service), Some(version)) => {
             format!("lockstep rollback {service} --to {version} --env {environment}")
         }
         _ => format!("lockstep rollback {environment} --to {}", first.baseline),
     };
-    format!("{what}; it can go back to\n{}for example: {example} --dry-run\n", table.render(style))
+    let good = last_good.filter(|_| service.is_none());
+    let good = good.map_or_else(String::new, |good| format!("the last good one is {good}\n"));
+    format!("{what}; it can go back to\n{}{good}for example: {example} --dry-run\n", table.render(style))
 }
 
 /// A service with no earlier version may have earlier configurations, and its environment earlier states.
@@ -55,7 +58,7 @@ fn nothing(what: &str, environment: &EnvironmentName, service: Option<&ServiceNa
     )
 }
 
-fn row(way: &WayBack, style: &Style) -> [String; 6] {
+fn row(way: &WayBack, style: &Style) -> [String; 7] {
     let config = way.config.filter(|config| config.0 > 0).map(|config| format!(" ({config})"));
     let version = way.version.as_ref().map(|version| format!("{version}{}", config.unwrap_or_default()));
     let beginning = || "the empty beginning".to_owned();
@@ -69,6 +72,7 @@ fn row(way: &WayBack, style: &Style) -> [String; 6] {
             Readiness::Prepared => "prepared".to_owned(),
             Readiness::Cold => "cold".to_owned(),
         },
+        way.proven.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         way.proof.clone(),
         way.refused
             .iter()

@@ -1,0 +1,30 @@
+//! Where an environment and its services can go back to.
+
+use lockstep_domain::readiness::EnvironmentReadiness;
+use lockstep_domain::{EnvironmentName, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where an environment and its services can go back to at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReadinessView {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Grows with every change since the server began.
+    pub revision: u64,
+    /// What can be gone back to.
+    #[serde(flatten)]
+    pub readiness: EnvironmentReadiness,
+    /// What was lost since the server began, the last 20, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostReadiness>,
+}
+
+/// A way back that was there and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LostReadiness {
+    /// When that was seen.
+    pub at: Timestamp,
+    /// What was lost and why, for people.
+    pub what: String,
+}

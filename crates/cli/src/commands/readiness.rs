@@ -1,0 +1,193 @@
+//! `lockstep readiness`: where each service and the environment can go back to, and what forbids it.
+
+use std::fmt::Write as _;
+
+use lockstep_api::types::ReadinessView;
+use lockstep_domain::operation::Readiness;
+use lockstep_domain::readiness::{BaselineReadiness, Reason, ServiceReadiness, Standing};
+use lockstep_domain::{EnvironmentName, ServiceName};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::follow::readiness::on_and_on;
+use crate::output::Format;
+use crate::output::counted::counted;
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
+use crate::output::times::exact;
+
+/// Longest line of what is in the way.
+const LONGEST_CELL: usize = 60;
+/// Losses that are shown; --json has more.
+const MAX_LOST: usize = 3;
+
+/// Shows where every service of an environment can go back to now, and what forbids it.
+///
+/// For each service it is the version that ran before: whether going back to it can be planned, whether that still runs (warm), has only to
+/// be started (prepared) or unpacked first (cold), how long the last going back of the service took, and what is in the way: a migration that
+/// the older version does not work with, an artifact that is lost, another service that needs more. A hold warns and forbids nothing. For the
+/// environment it is the nearest baseline that can be gone back to, the last one, and why it ends there.
+///
+/// Ends with code 0 when every service can go back that ran in another version before, and 3 when one cannot or it is not proved.
+/// With --watch it goes on and writes what changes, and what is lost, until it is interrupted.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep readiness production
+  lockstep readiness production orders
+  lockstep readiness production --watch
+  lockstep readiness production --watch --json")]
+pub(crate) struct Args {
+    /// The environment.
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+    /// Only this service.
+    #[arg(value_name = "SERVICE")]
+    service: Option<ServiceName>,
+    /// Go on, and write every change; with --json each is one line.
+    #[arg(long, conflicts_with = "service")]
+    watch: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        if self.watch {
+            return watch(ctx, &self.environment);
+        }
+        let view = ctx.client.readiness(&self.environment, self.service.as_ref())?;
+        ctx.out.show(&view, render)?;
+        if view.readiness.is_whole() {
+            return Ok(());
+        }
+        let services = view.readiness.services.iter().filter(|it| is_kept(it));
+        let names: Vec<_> = services.map(|it| it.service.as_str()).collect();
+        let of = counted(view.readiness.services.len(), "service");
+        let detail = format!("{} of {of} cannot go back, or not surely: {}", names.len(), names.join(", "));
+        Err(Failure::new(Exit::Refused, detail))
+    }
+}
+
+fn is_kept(service: &ServiceReadiness) -> bool {
+    !service.standing.is_open() && service.standing != Standing::First
+}
+
+fn watch(ctx: &Context, environment: &EnvironmentName) -> Result<(), Failure> {
+    let mut before: Option<ReadinessView> = None;
+    on_and_on(ctx, environment, |view| {
+        match (&before, ctx.out.format) {
+            (_, Format::Json) => ctx.out.show_in_stream(view, |_, _| String::new())?,
+            (None, Format::Text) => ctx.out.text(&render(view, &ctx.out.style))?,
+            (Some(before), Format::Text) => ctx.out.text(&news(before, view, &ctx.out.style))?,
+        }
+        before = Some(view.clone());
+        Ok(())
+    })
+}
+
+/// What is new in a view, a line each.
+fn news(before: &ReadinessView, view: &ReadinessView, style: &Style) -> String {
+    let mut text = String::new();
+    if before.readiness.baseline != view.readiness.baseline {
+        let _ = writeln!(text, "{} is at baseline {}", view.environment, view.readiness.baseline);
+    }
+    for lost in view.lost.iter().filter(|lost| !before.lost.contains(lost)) {
+        let _ = writeln!(text, "{} {}", style.bad("lost:"), printable(&lost.what));
+    }
+    for now in &view.readiness.services {
+        let then = before.readiness.services.iter().find(|it| it.service == now.service);
+        if then.map(|then| (&then.to, word(then))) != Some((&now.to, word(now))) {
+            let to = now.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+            let _ = writeln!(text, "{} {}: back{to}: {}", now.service, now.runs, word(now));
+        }
+    }
+    text
+}
+
+fn render(view: &ReadinessView, style: &Style) -> String {
+    let readiness = &view.readiness;
+    let mut text = format!("{} is at baseline {}; {}\n", view.environment, readiness.baseline, reach(view));
+    if let Some(beyond) = readiness.beyond() {
+        let why = first(&beyond.reasons).map(|why| format!(": {why}")).unwrap_or_default();
+        let line = format!("{} cannot be reached{why}", beyond.baseline);
+        let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(&line));
+    }
+    text.push_str(&good(view));
+    for lost in view.lost.iter().rev().take(MAX_LOST).rev() {
+        let _ = writeln!(text, "{} {} ({})", style.bad("lost:"), printable(&lost.what), style.ago(lost.at));
+    }
+    let mut table =
+        Table::new(["SERVICE", "RUNS", "BACK TO", "READY", "LAST TIME", "IN THE WAY"]).wrapped(LONGEST_CELL);
+    readiness.services.iter().for_each(|service| table.row(row(service)));
+    text + &table.render(style)
+}
+
+/// Names the last good baseline, and whether it can be reached.
+fn good(view: &ReadinessView) -> String {
+    let Some(good) = view.readiness.last_good else { return String::new() };
+    let found = view.readiness.baselines.iter().find(|it| it.baseline == good);
+    match found.map(|it| it.standing) {
+        Some(Standing::Closed) => format!("the last good one is {good}, which cannot be reached\n"),
+        _ => format!("the last good one is {good}: lockstep rollback {} --to-last-good\n", view.environment),
+    }
+}
+
+fn reach(view: &ReadinessView) -> String {
+    match (view.readiness.nearest(), view.readiness.last()) {
+        (Some(nearest), Some(last)) if nearest.baseline == last.baseline => {
+            format!("{} can be gone back to ({})", nearest.baseline, speed(nearest))
+        }
+        (Some(nearest), Some(last)) => {
+            format!(
+                "it can go back to {} ({}), and as far as {}",
+                nearest.baseline,
+                speed(nearest),
+                last.baseline
+            )
+        }
+        _ if view.readiness.baselines.is_empty() => "nothing ran before it".to_owned(),
+        _ => "no baseline before it can be reached".to_owned(),
+    }
+}
+
+fn speed(baseline: &BaselineReadiness) -> &'static str {
+    match baseline.standing {
+        Standing::UnderWay => "with --interrupt",
+        _ => warmth(baseline.readiness),
+    }
+}
+
+const fn warmth(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Warm => "warm",
+        Readiness::Prepared => "prepared",
+        Readiness::Cold => "cold",
+    }
+}
+
+/// How a service stands, in a word.
+const fn word(service: &ServiceReadiness) -> &'static str {
+    match service.standing {
+        Standing::First => "-",
+        Standing::Open => warmth(service.readiness),
+        Standing::UnderWay => "with --interrupt",
+        Standing::NotProved => "not proved",
+        Standing::Closed => "no",
+    }
+}
+
+fn first(reasons: &[Reason]) -> Option<&str> {
+    reasons.first().map(|reason| reason.what.as_str())
+}
+
+fn row(service: &ServiceReadiness) -> [String; 6] {
+    let told = service.reasons.iter().map(|reason| reason.what.as_str());
+    let told: Vec<_> = told.chain(service.warnings.iter().map(String::as_str)).collect();
+    [
+        service.service.to_string(),
+        service.runs.to_string(),
+        service.to.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+        word(service).to_owned(),
+        service.took.map_or_else(|| "-".to_owned(), |took| exact(took.ms)),
+        printable(&told.join("; ")).into_owned(),
+    ]
+}

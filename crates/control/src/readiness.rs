@@ -1,0 +1,217 @@
+//! Readiness: where each environment can go back to, looked at again and again, and told to whoever follows it.
+//!
+//! Plans are made on a snapshot of the world and remembered as long as it is the same, so nobody who records waits for them; what the host
+//! says is asked anew with every look. Nothing of it is recorded: it follows from what is.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lockstep_api::Problem;
+use lockstep_api::types::{LostReadiness, ReadinessView};
+use lockstep_domain::compat::Relation;
+use lockstep_domain::readiness::{EnvironmentReadiness, Planned, losses, planned, with_host};
+use lockstep_domain::ways_back::Host;
+use lockstep_domain::{Arm, Environment, EnvironmentName, ServiceName, Timestamp, VersionRef, World};
+use tokio::sync::watch;
+
+use crate::environments::{find, is_ready};
+use crate::{Control, lock, not_found, services};
+
+/// How often it is looked although nothing was recorded: artifacts and what is warm are no matter of the journal.
+const LOOK: Duration = Duration::from_secs(2);
+/// Looking takes at most this part of the time of one processor.
+const SHARE: u32 = 10;
+/// Plans are made anew after so long, because other environments of the host have a part in them.
+const PLANNED_FOR: Duration = Duration::from_secs(60);
+/// What was lost is remembered so often.
+const MAX_LOST: usize = 20;
+
+/// What is known of all environments.
+#[derive(Debug, Default)]
+pub(crate) struct Board(Mutex<BTreeMap<EnvironmentName, Arc<Post>>>);
+
+#[derive(Debug)]
+struct Post {
+    plans: Mutex<Option<Plans>>,
+    view: watch::Sender<Option<ReadinessView>>,
+}
+
+/// Plans, and what they were made of.
+#[derive(Debug)]
+struct Plans {
+    environment: Arc<Environment>,
+    world: World,
+    made: Instant,
+    planned: Arc<Planned>,
+}
+
+impl Plans {
+    fn are_of(&self, world: &World, environment: &Arc<Environment>) -> bool {
+        Arc::ptr_eq(&self.environment, environment)
+            && self.world.services.ptr_eq(&world.services)
+            && self.made.elapsed() < PLANNED_FOR
+    }
+}
+
+impl Board {
+    fn of(&self, name: &EnvironmentName) -> Arc<Post> {
+        let post = || Arc::new(Post { plans: Mutex::default(), view: watch::Sender::new(None) });
+        Arc::clone(lock(&self.0).entry(name.clone()).or_insert_with(post))
+    }
+
+    /// Forgets environments that there are no more. Who follows one hears that nothing comes.
+    fn forget_others(&self, world: &World) {
+        lock(&self.0).retain(|name, _| world.environment(name).is_some());
+    }
+}
+
+impl Post {
+    /// Returns the plans of an environment. Of several who ask at once one makes them.
+    fn planned(
+        &self,
+        world: &World,
+        environment: &Arc<Environment>,
+        make: impl FnOnce() -> Planned,
+    ) -> Arc<Planned> {
+        let mut plans = lock(&self.plans);
+        if let Some(known) = plans.as_ref().filter(|it| it.are_of(world, environment)) {
+            return Arc::clone(&known.planned);
+        }
+        let planned = Arc::new(make());
+        let (environment, world) = (Arc::clone(environment), world.clone());
+        let new = Plans { environment, world, made: Instant::now(), planned: Arc::clone(&planned) };
+        *plans = Some(new);
+        planned
+    }
+
+    /// Shows what is ready now, with what was lost since the view before.
+    fn show(
+        &self,
+        environment: &EnvironmentName,
+        readiness: EnvironmentReadiness,
+        now: Timestamp,
+    ) -> ReadinessView {
+        let mut shown = None;
+        self.view.send_if_modified(|view| {
+            let is_news = view.as_ref().is_none_or(|view| view.readiness != readiness);
+            if is_news {
+                *view = Some(next(view.take(), environment, readiness, now));
+            }
+            shown.clone_from(view);
+            is_news
+        });
+        shown.expect("a view was there, or was just made")
+    }
+}
+
+/// Makes the view after another one.
+fn next(
+    before: Option<ReadinessView>,
+    environment: &EnvironmentName,
+    readiness: EnvironmentReadiness,
+    now: Timestamp,
+) -> ReadinessView {
+    let Some(before) = before else {
+        return ReadinessView { environment: environment.clone(), revision: 1, readiness, lost: Vec::new() };
+    };
+    let mut lost = before.lost;
+    for what in losses(&before.readiness, &readiness) {
+        tracing::warn!(%environment, what, "readiness is lost");
+        lost.push(LostReadiness { at: now, what });
+    }
+    lost.drain(..lost.len().saturating_sub(MAX_LOST));
+    ReadinessView { environment: environment.clone(), revision: before.revision + 1, readiness, lost }
+}
+
+impl Control {
+    /// Says where an environment can go back to now, or one of its services.
+    ///
+    /// # Errors
+    /// When the environment does not exist, or the service does not run there.
+    pub fn readiness(
+        &self,
+        name: &EnvironmentName,
+        service: Option<&ServiceName>,
+    ) -> Result<ReadinessView, Problem> {
+        let (now, world) = self.ledger.look();
+        let environment = find(&world, name)?;
+        let mut view = self.look_at_readiness(&world, environment, now);
+        if let Some(service) = service {
+            let service = &services::find(&world, service)?.name;
+            view.readiness.services.retain(|it| it.service == *service);
+            if view.readiness.services.is_empty() {
+                let detail = format!("`{service}` does not run in `{name}`");
+                return Err(not_found(detail, &format!("lockstep status {name}")));
+            }
+        }
+        Ok(view)
+    }
+
+    /// Follows where an environment can go back to.
+    #[must_use]
+    pub fn follow_readiness(&self, name: &EnvironmentName) -> watch::Receiver<Option<ReadinessView>> {
+        self.board.of(name).view.subscribe()
+    }
+
+    fn look_at_readiness(
+        &self,
+        world: &World,
+        environment: &Arc<Environment>,
+        now: Timestamp,
+    ) -> ReadinessView {
+        let post = self.board.of(&environment.name);
+        let contracts = self.stored_contracts();
+        let relation = Relation { world, contracts: &contracts };
+        let planned = post.planned(world, environment, || planned(relation, environment, now));
+        let readiness = self.with_host_of(world, environment, now, |host| with_host(&planned, host));
+        post.show(&environment.name, readiness, now)
+    }
+
+    /// Does something with what this host says of arms that can be gone back to.
+    pub(crate) fn with_host_of<T>(
+        &self,
+        world: &World,
+        environment: &Environment,
+        now: Timestamp,
+        work: impl FnOnce(&Host<'_>) -> T,
+    ) -> T {
+        let instances = self.instances_of(world, &environment.name);
+        let is_ready = |arm: &Arm| environment.keeps_warm(arm, now) && is_ready(environment, &instances, arm);
+        let unprepared =
+            |arm: &Arm| environment.keeps_prepared(arm, now).then(|| self.unprepared(world, arm));
+        let has_artifact = |version: &VersionRef| self.has_artifact(world, version);
+        work(&Host { is_ready: &is_ready, unprepared: &unprepared, has_artifact: &has_artifact })
+    }
+
+    /// Looks at all environments again and again, so that a loss is seen when it happens and not when somebody asks.
+    pub(crate) async fn look_after_readiness(self: Arc<Self>) {
+        let mut recorded = self.ledger.follow();
+        loop {
+            recorded.borrow_and_update();
+            let begun = Instant::now();
+            tokio::task::block_in_place(|| self.look_at_all());
+            let pause = begun.elapsed() * (SHARE - 1);
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = recorded.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn look_at_all(&self) {
+        let (now, world) = self.ledger.look();
+        for environment in world.environments.values() {
+            if self.stop.is_cancelled() {
+                return;
+            }
+            self.look_at_readiness(&world, environment, now);
+        }
+        self.board.forget_others(&world);
+    }
+}

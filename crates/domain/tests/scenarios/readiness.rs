@@ -1,0 +1,248 @@
+//! Readiness: it says yes exactly where there is a plan, and tells what was lost.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use crate::compatibility::offers;
+use crate::simulation::{Stage, deploy, environment, service};
+use lockstep_domain::contract::{Answer, ContractKind, Verdict};
+use lockstep_domain::intent::ConfigChoice;
+use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::readiness::{EnvironmentReadiness, InTheWay, Standing, losses, planned, with_host};
+use lockstep_domain::ways_back::Host;
+use lockstep_domain::{Intent, VersionRef};
+use proptest::prelude::*;
+
+const PLACE: &str = "staging";
+
+/// What is ready where the host has everything but what is lost.
+fn look(stage: &Stage, lost: &BTreeSet<VersionRef>) -> EnvironmentReadiness {
+    let environment = stage.env(PLACE);
+    let host = Host {
+        is_ready: &|arm| environment.keeps_warm(arm, stage.now),
+        unprepared: &|_| None,
+        has_artifact: &|version| !lost.contains(version),
+    };
+    with_host(&planned(stage.relation(), environment, stage.now), &host)
+}
+
+fn ready(stage: &Stage) -> EnvironmentReadiness {
+    look(stage, &BTreeSet::new())
+}
+
+fn standings(readiness: &EnvironmentReadiness) -> Vec<(u64, Standing)> {
+    readiness.baselines.iter().map(|it| (it.baseline, it.standing)).collect()
+}
+
+/// Orders in three versions: the second drops a column that the first one reads.
+fn dropped() -> Stage {
+    let mut stage = Stage::new();
+    stage.release_with("orders@1.0.0", &[], offers(ContractKind::Sql, 1));
+    stage.release_with("orders@1.1.0", &[], offers(ContractKind::Sql, 1));
+    stage.release_with("orders@2.0.0", &[], offers(ContractKind::Sql, 2));
+    stage.release("web@1.0.0", &[]);
+    let reasons = vec!["column `items.place` is gone".to_owned()];
+    stage.contracts.insert((1, 2), Answer { verdict: Verdict::Breaking, reasons, one_way: Vec::new() });
+    stage.run(PLACE, &deploy(&["orders@1.0.0", "web@1.0.0"]), None);
+    stage.run(PLACE, &deploy(&["orders@1.1.0"]), None);
+    stage
+}
+
+#[test]
+fn a_service_that_never_ran_otherwise_has_nothing_before_and_one_that_did_is_warm_and_then_cold() {
+    let mut stage = dropped();
+    let readiness = ready(&stage);
+    let of: Vec<_> =
+        readiness.services.iter().map(|it| (it.service.as_str(), it.standing, it.readiness)).collect();
+    assert_eq!(of, [("orders", Standing::Open, Readiness::Warm), ("web", Standing::First, Readiness::Warm)]);
+    assert!(readiness.is_whole());
+    stage.now = stage.now.plus_ms(60_000);
+    let later = ready(&stage);
+    assert_eq!((later.services[0].standing, later.services[0].readiness), (Standing::Open, Readiness::Cold));
+    assert_eq!(losses(&readiness, &later), [""; 0], "colder is not lost");
+}
+
+#[test]
+fn a_migration_that_drops_a_column_is_a_point_of_no_return_that_is_warned_of_before_and_told_after() {
+    let mut stage = dropped();
+    let before = ready(&stage);
+    assert_eq!(standings(&before), [(1, Standing::Open)]);
+    let plan = stage.plan(PLACE, &deploy(&["orders@2.0.0"]), None).unwrap();
+    let warned = plan.warnings.iter().find(|it| it.starts_with("a point of no return")).unwrap();
+    assert!(
+        warned.contains("baseline 2 cannot be reached any more")
+            && warned.ends_with("column `items.place` is gone"),
+        "{warned}"
+    );
+    stage.run(PLACE, &deploy(&["orders@2.0.0"]), None);
+    let after = ready(&stage);
+    assert_eq!(standings(&after), [(2, Standing::Closed), (1, Standing::Closed)]);
+    let orders = &after.services[0];
+    assert_eq!(
+        (orders.standing, orders.reasons[0].kind, orders.reasons[0].forbids),
+        (Standing::Closed, InTheWay::Migration, true)
+    );
+    assert!(!after.is_whole());
+    let lost = losses(&before, &after);
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert!(
+        lost[0]
+            .starts_with("orders 2.0.0 can no longer go back to 1.1.0: 1.1.0 does not work on the database"),
+        "{lost:?}"
+    );
+    assert!(lost[1].starts_with("a point of no return was crossed: baseline 2 cannot be reached any more, none before 3 can be reached"), "{lost:?}");
+    assert_eq!(losses(&after, &after), [""; 0]);
+    // What comes after it can be gone back from, up to there.
+    stage.release_with("orders@2.1.0", &[], offers(ContractKind::Sql, 2));
+    stage.run(PLACE, &deploy(&["orders@2.1.0"]), None);
+    let readiness = ready(&stage);
+    assert_eq!((readiness.nearest().unwrap().baseline, readiness.last().unwrap().baseline), (3, 3));
+    assert_eq!(readiness.beyond().unwrap().baseline, 2);
+    assert!(readiness.is_whole());
+    // Who has no way back yet is warned of nothing by a deployment that drops nothing.
+    assert!(stage.plan(PLACE, &Intent::Undo, None).is_ok());
+}
+
+#[test]
+fn an_artifact_that_is_lost_closes_every_way_that_needs_it() {
+    let mut stage = dropped();
+    stage.run(PLACE, &deploy(&["orders@2.0.0"]), None);
+    stage.release_with("orders@2.1.0", &[], offers(ContractKind::Sql, 2));
+    stage.run(PLACE, &deploy(&["orders@2.1.0"]), None);
+    let before = ready(&stage);
+    let after = look(&stage, &BTreeSet::from(["orders@2.0.0".parse().unwrap()]));
+    assert_eq!(after.services[0].reasons[0].what, "the artifact of `orders@2.0.0` is not in the blob store");
+    assert_eq!(after.services[0].reasons[0].hint.as_deref(), Some("lockstep release orders"));
+    assert!(after.last().is_none());
+    assert!(
+        losses(&before, &after)[1]
+            .contains("baseline 3 cannot be reached any more, none before 4 can be reached")
+    );
+}
+
+#[test]
+fn a_hold_is_told_and_forbids_nothing_and_an_operation_under_way_can_be_interrupted() {
+    let mut stage = dropped();
+    stage.record(lockstep_domain::Event::HoldPlaced {
+        environment: environment(PLACE),
+        version: "orders@1.0.0".parse().unwrap(),
+        hold: lockstep_domain::environment::Hold {
+            reason: "it loses orders".into(),
+            since: stage.now,
+            by: "ann".parse().unwrap(),
+        },
+    });
+    let orders = &ready(&stage).services[0];
+    assert_eq!(
+        (orders.standing, orders.reasons[0].kind, orders.reasons[0].forbids),
+        (Standing::Open, InTheWay::Hold, false)
+    );
+    stage.begin(PLACE, &deploy(&["orders@2.0.0"]), None);
+    let readiness = ready(&stage);
+    assert_eq!(readiness.services[0].standing, Standing::UnderWay);
+    assert!(readiness.is_whole());
+}
+
+#[test]
+fn how_long_the_last_going_back_took_is_that_of_the_last_one_that_was_carried_out() {
+    let mut stage = dropped();
+    assert_eq!(ready(&stage).services[0].took, None);
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
+    let id = stage.begin(PLACE, &back, None);
+    stage.now = stage.now.plus_ms(4_000);
+    (0..5).for_each(|_| stage.step(PLACE));
+    let took = ready(&stage).services[0].took.unwrap();
+    assert_eq!((took.operation, took.ms / 1_000), (id, 4));
+}
+
+#[test]
+fn a_consumer_that_needs_more_is_in_the_way_and_named() {
+    let mut stage = Stage::new();
+    stage.release("payments@1.0.0", &[]);
+    stage.release("payments@2.0.0", &[]);
+    stage.release("orders@1.0.0", &[("payments", "*")]);
+    stage.release("orders@2.0.0", &[("payments", ">=2")]);
+    stage.run(PLACE, &deploy(&["payments@1.0.0", "orders@1.0.0"]), None);
+    stage.run(PLACE, &deploy(&["payments@2.0.0"]), None);
+    let before = ready(&stage);
+    stage.run(PLACE, &deploy(&["orders@2.0.0"]), None);
+    let after = ready(&stage);
+    let payments = after.services.iter().find(|it| it.service == service("payments")).unwrap();
+    assert_eq!((payments.standing, payments.reasons[0].kind), (Standing::Closed, InTheWay::Consumer));
+    assert!(payments.reasons[0].what.contains("requires payments >=2"), "{payments:?}");
+    // The baselines as a whole go back together.
+    assert_eq!(standings(&after), [(2, Standing::Open), (1, Standing::Open)]);
+    assert_eq!(losses(&before, &after).len(), 1);
+}
+
+proptest! {
+    /// Whatever happened, with whatever requirements, configurations and losses: a way is open exactly where `plan` makes a plan and the
+    /// host has what it needs; and the host is asked once of each arm.
+    #[test]
+    fn it_says_yes_exactly_where_there_is_a_plan(
+        steps in prop::collection::vec((0_u8..7, 0_usize..3, 0_u64..4), 1..12),
+        ranges in prop::collection::vec(0_u64..3, 6),
+        gone in prop::collection::btree_set((0_usize..3, 0_u64..3), 0..3),
+    ) {
+        let names = ["orders", "payments", "web"];
+        let mut stage = Stage::new();
+        for minor in 0..3_u64 {
+            for (index, name) in names.iter().enumerate() {
+                let range = format!(">=1.{}", ranges[index] % (minor + 1));
+                let provider = names[(index + 1) % 3];
+                let requires: &[(&str, &str)] = if index < 2 { &[(provider, range.as_str())] } else { &[] };
+                stage.release(&format!("{name}@1.{minor}.0"), requires);
+            }
+        }
+        for (step, index, minor) in steps {
+            let name = names[index];
+            let intent = match step {
+                0..=2 => deploy(&[&format!("{name}@1.{}.0", minor % 3)]),
+                3 => deploy(&["orders@1.0.0", "payments@1.0.0", "web@1.0.0"]),
+                4 => Intent::Undo,
+                5 => Intent::Configure {
+                    service: service(name),
+                    set: [("KEY".to_owned(), lockstep_domain::intent::ConfigValue::Secret(format!("s{minor}")))].into(),
+                    unset: Vec::new(),
+                },
+                _ => Intent::RollBackEnvironment { to: minor, config: ConfigChoice::AsItRan },
+            };
+            if stage.plan(PLACE, &intent, None).is_ok() {
+                stage.run(PLACE, &intent, None);
+            }
+        }
+        let lost: BTreeSet<VersionRef> =
+            gone.iter().map(|(index, minor)| format!("{}@1.{minor}.0", names[*index]).parse().unwrap()).collect();
+        let environment = stage.env(PLACE);
+        let asked = RefCell::new(Vec::new());
+        let host = Host {
+            is_ready: &|arm| {
+                asked.borrow_mut().push(arm.clone());
+                environment.keeps_warm(arm, stage.now)
+            },
+            unprepared: &|_| None,
+            has_artifact: &|version| !lost.contains(version),
+        };
+        let readiness = with_host(&planned(stage.relation(), environment, stage.now), &host);
+        let works = |intent: &Intent| stage.plan(PLACE, intent, None).is_ok_and(|plan| {
+            plan.moves().filter_map(Move::to_arm).all(|arm| !lost.contains(&arm.version_ref()))
+        });
+        for found in &readiness.services {
+            let Some(to) = &found.to else { continue };
+            let (service, to, config) = (found.service.clone(), to.version.clone(), ConfigChoice::AsItRan);
+            let intent = Intent::RollBackService { service, to, config };
+            prop_assert_eq!(found.standing == Standing::Open, works(&intent), "{:?}", found);
+        }
+        for found in &readiness.baselines {
+            let intent = Intent::RollBackEnvironment { to: found.baseline, config: ConfigChoice::AsItRan };
+            prop_assert_eq!(found.standing == Standing::Open, works(&intent), "{:?}", found);
+        }
+        let all = asked.borrow();
+        let once: BTreeSet<_> = all.iter().collect();
+        prop_assert_eq!(once.len(), all.len());
+    }
+}
