@@ -5,6 +5,7 @@
 
 mod suspicion;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use lockstep_files::{foreign, tree, whole};
+use lockstep_store::backup::{IN_BACKUP, LEFT_OUT};
 use serde::{Deserialize, Serialize};
 
 use crate::editions::EDITIONS;
@@ -33,23 +35,6 @@ const USED: [&str; 7] = [
     "runtime/instances",
     "runtime/releases",
     "runtime/resources",
-];
-/// What every data folder may have in it, used or not.
-const KNOWN: [&str; 14] = [
-    "journal",
-    "blobs",
-    "secrets",
-    "mirrors",
-    "builds",
-    "caches",
-    "runtime",
-    "scratch",
-    "gateways",
-    "editions",
-    "clock",
-    "place",
-    "done",
-    "lost+found",
 ];
 /// Largest file of ours that is read here.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -185,7 +170,11 @@ fn contents(folder: &Path) -> io::Result<Contents> {
             used.push(name);
         }
     }
-    let is_known = |name: &String| KNOWN.iter().any(|known| name.split('.').next() == Some(*known));
+    let stem = |name: &str| name.split('.').next().map(str::to_owned);
+    // A disk of its own has a folder for what was found on it.
+    let known = IN_BACKUP.into_iter().chain(LEFT_OUT).chain(["lost+found"]);
+    let known: BTreeSet<_> = known.map(stem).collect();
+    let is_known = |name: &String| known.contains(&stem(name));
     let names = entries(folder)?;
     let identity = read_file::<Directory>(&folder.join(IDENTITY));
     Ok(Contents {

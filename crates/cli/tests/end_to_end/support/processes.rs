@@ -22,17 +22,24 @@ pub(crate) fn is_alive(process: Pid) -> bool {
     stat.is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, tail)| tail.starts_with(['Z', 'X'])))
 }
 
-/// Returns the process of each instance below a data folder: of all that carry its mark, the one that leads the group.
+/// Returns the process of each instance below a data folder: of all that carry its mark, the one that leads the group. What it has begun itself and
+/// given a group, as PostgreSQL does, is none.
 pub(crate) fn of_instances(data: &str) -> BTreeMap<String, Pid> {
     let leads = |process: &Pid| rustix::process::getpgid(Some(*process)) == Ok(*process);
-    let instances = all().filter_map(|process| {
-        let environment = read(process, "environ")?;
-        let folder = environment.split('\0').find_map(|variable| variable.strip_prefix(MARKER))?;
-        (folder.starts_with(data) && leads(&process)).then(|| (name_of(folder), process))
-    });
+    let instances: Vec<_> = all()
+        .filter_map(|process| {
+            let environment = read(process, "environ")?;
+            let folder = environment.split('\0').find_map(|variable| variable.strip_prefix(MARKER))?;
+            (folder.starts_with(data) && leads(&process)).then(|| (name_of(folder), process))
+        })
+        .collect();
+    let is_begun_by_it = |(instance, process): &&(String, Pid)| {
+        let parent = parent(*process);
+        instances.iter().any(|(of, other)| of == instance && parent == Some(*other))
+    };
     let mut found = BTreeMap::new();
-    for (instance, process) in instances {
-        let other = found.insert(instance.clone(), process);
+    for (instance, process) in instances.iter().filter(|it| !is_begun_by_it(it)) {
+        let other = found.insert(instance.clone(), *process);
         assert_eq!(other, None, "{instance} runs twice");
     }
     found
