@@ -325,14 +325,19 @@ impl Story {
         let arguments = [&arguments[..], &["--env", "production", "--strategy", "all-at-once"]].concat();
         self.installation.run_given(&arguments, "the second key", Show::All)?;
         expect_greeting(self.gateway, "Good morning")?;
-        println!("From now on whoever would go back is told that the old key would come back with it:");
+        println!("From now on whoever goes back keeps the newer key, unless the old one is asked for:");
         let arguments = ["rollback", "production", "--to", "2", "--dry-run"];
-        let plan = self.installation.run(&arguments, Show::All)?;
-        ensure!(
-            plan.says("SESSION_KEY of storefront: an OLDER secret"),
-            "the plan does not name the older secret"
-        );
+        self.shows(&arguments, "SESSION_KEY of storefront: the newer value stays")?;
+        let asking = [&arguments[..], &["--old-secrets"]].concat();
+        self.shows(&asking, "SESSION_KEY of storefront: an OLDER secret")?;
         self.expect_no_failures()
+    }
+
+    /// Shows a plan, which must say something.
+    fn shows(&self, arguments: &[&str], text: &str) -> Result<()> {
+        let plan = self.installation.run(arguments, Show::All)?;
+        ensure!(plan.says(text), "the plan does not say `{text}`");
+        Ok(())
     }
 
     fn look_back(&mut self) -> Result<()> {
