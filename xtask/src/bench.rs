@@ -8,8 +8,11 @@ mod repository;
 mod rollback;
 mod service;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 
+use crate::installation::{self, Profile};
 use crate::shell;
 use crate::workspace::cargo;
 
@@ -75,11 +78,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if matches!(args.what, What::All | What::Rollback) {
         println!("\n== rollback ==");
-        rollback::run()?;
+        in_release(rollback::measure)?;
     }
     if matches!(args.what, What::All | What::Chain) {
         println!("\n== chain ==");
-        chain::run()?;
+        in_release(chain::measure)?;
     }
     Ok(())
+}
+
+/// Measures with the release program in a folder of its own, which is removed where that fails; else who measures has removed it.
+fn in_release(measure: fn(PathBuf, PathBuf) -> Result<()>) -> Result<()> {
+    let program = installation::build(Profile::Release)?;
+    let folder = installation::temporary_folder("bench")?;
+    let measured = measure(program, folder.clone());
+    if measured.is_err() {
+        installation::remove_folder(&folder)?;
+    }
+    measured
 }

@@ -6,13 +6,14 @@ mod fleet;
 mod hop;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::http::Answer;
-use crate::installation::{self, Installation, Profile, Talk};
+use crate::installation::{Installation, Talk};
 use crate::load::{Kind, Load, Pace, Target, Totals};
 
 use super::figures::{ms, spread};
@@ -32,22 +33,12 @@ const fn chain(path: &'static str) -> Kind {
     Kind { weight: 1, method: "GET", path, body: "", expected: 200 }
 }
 
-pub(super) fn run() -> Result<()> {
-    let program = installation::build(Profile::Release)?;
-    let folder = installation::temporary_folder("bench")?;
-    let measured = measure(program, folder.clone());
-    if measured.is_err() {
-        installation::remove_folder(&folder)?;
-    }
-    measured
-}
-
 /// The trail of an answer: who gave each part of it.
 fn trail(answer: &Answer) -> Option<String> {
     String::from_utf8(answer.body.clone()).ok()
 }
 
-fn measure(program: std::path::PathBuf, folder: std::path::PathBuf) -> Result<()> {
+pub(super) fn measure(program: PathBuf, folder: PathBuf) -> Result<()> {
     let mut installation = Installation::new(program, folder, Talk::Aloud)?;
     installation.start_server()?;
     fleet::prepare(&installation)?;

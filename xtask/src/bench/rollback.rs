@@ -2,12 +2,13 @@
 //!
 //! Measured in two ways: by a call of the API, whose moment is known exactly, and by the command, as a person sees it.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::installation::{self, Installation, Profile, Show, Talk};
+use crate::installation::{Installation, Show, Talk};
 use crate::load::{self, Kind, Load, Pace, Target};
 
 use super::figures::{ms, spread};
@@ -25,17 +26,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 const OLD: &str = "1.0.0";
 const NEW: &str = "1.1.0";
 
-pub(super) fn run() -> Result<()> {
-    let program = installation::build(Profile::Release)?;
-    let folder = installation::temporary_folder("bench")?;
-    let measured = measure(program, folder.clone());
-    if measured.is_err() {
-        installation::remove_folder(&folder)?;
-    }
-    measured
-}
-
-fn measure(program: std::path::PathBuf, folder: std::path::PathBuf) -> Result<()> {
+pub(super) fn measure(program: PathBuf, folder: PathBuf) -> Result<()> {
     let mut installation = Installation::new(program, folder, Talk::Aloud)?;
     installation.start_server()?;
     prepare(&installation)?;
