@@ -17,7 +17,7 @@ use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
 use lockstep_domain::routes::RouteTable;
-use lockstep_domain::switch::next_end;
+use lockstep_domain::switch::keeps_sides;
 use lockstep_domain::{
     Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World,
 };
@@ -329,7 +329,7 @@ fn pause(look: Look<'_>) -> Duration {
     let Look { environment, observed, now, .. } = look;
     let draining =
         observed.unrouted_since.keys().any(|id| observed.in_flight.get(id).is_some_and(|&count| count > 0));
-    let watching = environment.under_way().next().is_some() || next_end(look).is_some();
+    let watching = environment.under_way().next().is_some() || keeps_sides(look);
     let longest = if draining || watching { DRAIN_PAUSE } else { LONGEST_PAUSE };
     let next = next_look(look).map(|at| Duration::from_millis(at.since_ms(now)));
     next.map_or(longest, |next| next.clamp(Duration::from_millis(1), longest))

@@ -157,12 +157,22 @@ impl Ends {
     }
 }
 
+/// Tells whether sides of an operation that is over are kept for requests that may be left.
+#[must_use]
+pub fn keeps_sides(look: Look<'_>) -> bool {
+    all_ends(look).any(|ends| look.now < ends.sides)
+}
+
+fn all_ends(look: Look<'_>) -> impl Iterator<Item = Ends> {
+    let Look { world, environment, observed, now, .. } = look;
+    recent(environment, now).map(move |it| Ends::of(world, environment, observed, it))
+}
+
 /// When the next operation that is over is one for nobody any more, whatever is under way; `None` when each is.
 #[must_use]
 pub fn next_end(look: Look<'_>) -> Option<Timestamp> {
-    let Look { world, environment, observed, now, .. } = look;
-    let ends = recent(environment, now).map(|it| Ends::of(world, environment, observed, it));
-    ends.flat_map(|ends| [ends.sides, ends.known]).filter(|&at| at > now).min()
+    let now = look.now;
+    all_ends(look).flat_map(|ends| [ends.sides, ends.known]).filter(|&at| at > now).min()
 }
 
 impl Switch {

@@ -1,8 +1,9 @@
 //! What a table knows of switches while requests are under way that came in before them.
 
 use lockstep_domain::operation::Phase;
+use lockstep_domain::reconcile::Look;
 use lockstep_domain::routes::RouteTable;
-use lockstep_domain::switch::REMEMBERED_MS;
+use lockstep_domain::switch::{REMEMBERED_MS, keeps_sides};
 use lockstep_domain::{Intent, Strategy};
 
 use crate::simulation::{Stage, deploy, service};
@@ -31,6 +32,17 @@ fn known(table: &RouteTable) -> (usize, bool) {
     let orders = &table.services[&service("orders")];
     let old = orders.splits.iter().any(|split| split.version.to_string() == "1.0.0");
     (orders.passages.len(), old)
+}
+
+fn keeps(stage: &Stage) -> bool {
+    let (environment, observed) = (stage.env(PLACE), stage.observed(PLACE));
+    keeps_sides(Look {
+        world: &stage.world,
+        environment,
+        observed: &observed,
+        now: stage.now,
+        wall: stage.now,
+    })
 }
 
 #[test]
@@ -62,8 +74,10 @@ fn a_switch_that_lasted_long_is_as_new_as_its_end() {
 fn what_is_left_of_a_switch_is_known_longer_than_its_sides_are_kept() {
     let mut stage = place();
     stage.run(PLACE, &deploy(&["orders@1.1.0"]), None);
+    assert!(keeps(&stage));
     stage.now = stage.now.plus_ms(61_000);
     assert_eq!(known(&stage.table(PLACE)), (2, false));
+    assert!(!keeps(&stage), "nobody has to look often any more");
     stage.now = stage.now.plus_ms(REMEMBERED_MS);
     assert_eq!(known(&stage.table(PLACE)), (0, false));
 }
