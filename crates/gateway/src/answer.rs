@@ -42,6 +42,8 @@ pub(crate) struct Asked {
     pub(crate) is_call: bool,
     /// How its answer is written, where it is one of gRPC-Web.
     pub(crate) web: Option<WebForm>,
+    /// Whether its body is to be sent only when the instance says so.
+    pub(crate) waits_to_go_on: bool,
 }
 
 impl Asked {

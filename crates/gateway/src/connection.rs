@@ -33,7 +33,8 @@ const ADDED_TO_HEAD: usize = 512;
 /// How long a client may take for the rest of a head when the listener stops.
 const REST_OF_HEAD: Duration = Duration::from_secs(1);
 /// A request of which nothing is known.
-const UNREAD: Asked = Asked { is_head: false, websocket: false, minor: 1, is_call: false, web: None };
+const UNREAD: Asked =
+    Asked { is_head: false, websocket: false, minor: 1, is_call: false, web: None, waits_to_go_on: false };
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 

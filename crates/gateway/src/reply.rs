@@ -91,6 +91,8 @@ pub(crate) struct AnswerReader<'l> {
     upload: &'l Upload,
     /// Heads below 200 that came before the answer.
     interim: usize,
+    /// Whether it said that the body is to come.
+    went_on: bool,
 }
 
 impl<'l> AnswerReader<'l> {
@@ -100,7 +102,7 @@ impl<'l> AnswerReader<'l> {
         reply: &'l mut Reply,
         upload: &'l Upload,
     ) -> Self {
-        Self { half, input, reply, upload, interim: 0 }
+        Self { half, input, reply, upload, interim: 0, went_on: false }
     }
 }
 
@@ -112,12 +114,14 @@ impl AnswerSource for AnswerReader<'_> {
             {
                 self.input.advance(head.length);
                 if !head.is_interim() {
-                    // Who answers before all was sent may not read the rest, and take it for a further request.
-                    let reusable = head.reusable && !head.is_switch() && self.upload.is_whole();
+                    // Who answers before all was sent, or before it asked for the body, may not read the rest, and take it for a further request.
+                    let wanted = !asked.waits_to_go_on || self.went_on;
+                    let reusable = head.reusable && !head.is_switch() && self.upload.is_whole() && wanted;
                     *self.reply = Reply::Begun { left: head.body.clone(), reusable };
                     return Ok(head);
                 }
                 self.interim += 1;
+                self.went_on |= head.status == 100;
                 return if self.interim > MAX_INTERIM_HEADS { Err(BadAnswer::Head.into()) } else { Ok(head) };
             }
             match fill(&mut self.half, self.input, ANSWER_ROOM).await {

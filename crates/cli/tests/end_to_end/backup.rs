@@ -32,8 +32,7 @@ fn with_history() -> (Place, Repository) {
 }
 
 fn history(place: &Place) -> (Value, Value, Value) {
-    let of = |command: &[&str]| place.json(command);
-    (of(&["history", ENVIRONMENT]), of(&["services"]), of(&["journal", "verify"]))
+    (place.recorded_history(ENVIRONMENT), place.json(&["services"]), place.json(&["journal", "verify"]))
 }
 
 /// Ends everything of a place but the place itself.

@@ -172,13 +172,13 @@ fn a_former_name_is_nobody_elses_and_everything_outlives_a_backup() {
 
     let (file, restored) = (place.path("backup"), place.path("restored"));
     place.run(&["backup", "create", &file, "--data", &place.data()]);
-    let before = (place.json(&["services"]), place.json(&["history", ENVIRONMENT]));
+    let before = (place.json(&["services"]), place.recorded_history(ENVIRONMENT));
     place.kill_server();
     processes::end_all(&place.data());
     place.run(&["backup", "restore", &file, "--data", &restored]);
     place.exchange_data(&restored);
     place.start_server_asking(&["--adopt"]);
-    assert_eq!((place.json(&["services"]), place.json(&["history", ENVIRONMENT])), before);
+    assert_eq!((place.json(&["services"]), place.recorded_history(ENVIRONMENT)), before);
     eventually("the restored baseline serves", || (place.ask("/front").0 == 200).then_some(()));
     place.run(&["rollback", "store", "--to", number(&first), "--env", ENVIRONMENT]);
     says(&place.ask("/front").1, &["one"]);

@@ -75,6 +75,7 @@ impl Facts {
                 minor: request.minor,
                 is_call: call.is_some(),
                 web: call.and_then(|call| call.web),
+                waits_to_go_on: request.waits_to_go_on(),
             },
             repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
             // Whom a rule sends to a version wants to see how that one does.

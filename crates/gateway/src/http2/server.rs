@@ -220,7 +220,14 @@ fn asked_of(parts: &Parts) -> Asked {
     let kind = parts.headers.get("content-type").map(http::HeaderValue::as_bytes).unwrap_or_default();
     let web = WebForm::read(kind).map(|(form, _)| form);
     let is_call = web.is_some() || is_call(kind);
-    Asked { is_head: parts.method == Method::HEAD, websocket: false, minor: 2, is_call, web }
+    Asked {
+        is_head: parts.method == Method::HEAD,
+        websocket: false,
+        minor: 2,
+        is_call,
+        web,
+        waits_to_go_on: false,
+    }
 }
 
 async fn exchange(

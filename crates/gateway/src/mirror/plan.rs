@@ -99,6 +99,7 @@ impl Plan {
                 minor: 1,
                 is_call,
                 web: None,
+                waits_to_go_on: request.waits_to_go_on(),
             },
             operation: format!("{} {path}", request.method),
             is_safe: matches!(request.method, "GET" | "HEAD" | "OPTIONS") && !has_body,

@@ -194,6 +194,21 @@ fn an_instance_that_wants_no_body_is_heard_before_it_is_sent() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection was used again without the body");
 }
 
+/// Whether it read the body or will take it for a request, nobody else can tell.
+#[test]
+fn an_instance_that_answers_before_it_asks_for_the_body_is_asked_nothing_more_on_this_connection() {
+    let (listener, running) = listening();
+    let mut client = running.client();
+    client.send(&format!("{WAITING}hi")).unwrap();
+    let mut stream = accept(&listener);
+    read_head(&mut stream).unwrap();
+    let mut body = [0; 2];
+    stream.read_exact(&mut body).unwrap();
+    answer(&mut stream, 200, b"early").unwrap();
+    assert_eq!(client.read().unwrap().text(), "early");
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection was kept");
+}
+
 #[test]
 fn an_instance_that_does_not_say_whether_it_wants_the_body_is_sent_it() {
     let (listener, running) = listening();
