@@ -1,6 +1,7 @@
 //! The demonstration, chapter by chapter. Each chapter does something, shows it, and checks that it is so.
 
 mod bad_versions;
+mod chain;
 mod contracts;
 mod going_back;
 mod mails;
@@ -18,7 +19,7 @@ use crate::installation::{Installation, Show};
 use crate::load::{self, Kind, Load, Pace, Target};
 
 use super::checks::{self, expect_greeting, expect_versions, wait_until};
-use super::shop::{MAILER, Repository, SERVICES};
+use super::shop::{MAILER, Repository, SERVICES, kept_for_the_chain};
 use super::summary::Summary;
 use super::wires::{Unavailable, Wires, counted};
 
@@ -94,6 +95,7 @@ impl Story {
         self.look_back()?;
         self.lose_the_server()?;
         self.send_mails()?;
+        self.move_a_chain()?;
         self.close_the_shop()
     }
 
@@ -174,7 +176,7 @@ impl Story {
     fn release(&mut self) -> Result<()> {
         self.heading("Every commit of their histories becomes a version");
         for repository in &mut self.repositories {
-            let left = usize::from(repository.name == BREAKING);
+            let left = usize::from(repository.name == BREAKING) + kept_for_the_chain(repository.name);
             self.installation.run(&["release", repository.name], OF_A_RELEASE)?;
             while repository.commits_left() > left {
                 println!("$ git am {}", repository.grow()?);

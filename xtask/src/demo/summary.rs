@@ -11,8 +11,8 @@ use super::wires::{Answers, WIRES, counted};
 
 /// The fewest versions that must have been built.
 const VERSIONS: usize = 12;
-/// The fewest rollbacks that must have been timed: a service warm and cold, the environment, and the way back.
-const ROLLBACKS: usize = 4;
+/// The fewest rollbacks that must have been timed: a service warm and cold, the environment, the way back, and a chain.
+const ROLLBACKS: usize = 5;
 
 /// The fewest answers that must have been given: may a version go, and may one come back, with yes and no.
 const ANSWERS: usize = 4;
@@ -39,6 +39,53 @@ pub(super) struct Pairs {
     pub(super) works: usize,
 }
 
+/// What came of what was bought while a chain of services went forward and back.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Baskets {
+    /// Who takes part on the old side and on the new one, and how many baskets each of them sold as a whole.
+    pub(super) sides: [(String, usize); 2],
+    /// Baskets that were asked for.
+    pub(super) requests: usize,
+    /// Those that were not sold.
+    pub(super) failed: usize,
+}
+
+impl Baskets {
+    /// Returns how many baskets were sold by neither side as a whole.
+    pub(super) fn mixed(&self) -> usize {
+        let whole: usize = self.sides.iter().map(|(_, count)| count).sum();
+        self.requests.saturating_sub(self.failed + whole)
+    }
+
+    fn verdict(&self) -> Result<()> {
+        let Self { sides, requests, failed } = self;
+        ensure!(*failed == 0, "{failed} of {requests} baskets were not sold");
+        ensure!(
+            self.mixed() == 0,
+            "{} of {requests} baskets were sold by a mixture of two sides",
+            self.mixed()
+        );
+        let idle = sides.iter().find(|(_, count)| *count == 0);
+        ensure!(idle.is_none(), "nothing was bought from a side of the chain: {idle:?}");
+        Ok(())
+    }
+}
+
+impl fmt::Display for Baskets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sides, requests, failed } = self;
+        writeln!(
+            f,
+            "chain there, back   {requests} baskets were asked for: {failed} failed, {} met a mixture",
+            self.mixed()
+        )?;
+        for (trail, count) in sides {
+            writeln!(f, "  sold by           {trail}: {count}")?;
+        }
+        Ok(())
+    }
+}
+
 /// What the demonstration came to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summary {
@@ -60,6 +107,8 @@ pub(super) struct Summary {
     pub(super) over_tls: Answers,
     /// How long bad versions had a share of the requests before they went back by themselves.
     pub(super) bad_versions: Vec<(String, Duration)>,
+    /// What was bought from a chain that went forward and back.
+    pub(super) baskets: Baskets,
     /// How long everything took.
     pub(super) elapsed: Duration,
 }
@@ -79,7 +128,7 @@ impl Summary {
         ensure!(0 < works && works < all, "{works} of {all} pairs of versions work together");
         ensure!(self.answers.len() >= ANSWERS, "only {} questions were answered", self.answers.len());
         ensure!(self.rollbacks.len() >= ROLLBACKS, "only {} rollbacks were made", self.rollbacks.len());
-        Ok(())
+        self.baskets.verdict()
     }
 }
 
@@ -103,6 +152,7 @@ impl fmt::Display for Summary {
         writeln!(f, "requests failed     {failed}")?;
         writeln!(f, "answers replaced    {shielded} bad answers of a version on trial")?;
         writeln!(f, "answered over TLS   {}, and 0 failed", counted(&self.over_tls))?;
+        write!(f, "{}", self.baskets)?;
         for (version, elapsed) in &self.bad_versions {
             writeln!(f, "bad version         {version} went back by itself after {}", time(*elapsed))?;
         }
@@ -138,6 +188,11 @@ pub(super) fn time(duration: Duration) -> String {
 mod tests {
     use super::*;
 
+    fn baskets([old, new]: [usize; 2], requests: usize, failed: usize) -> Baskets {
+        let side = |number: u32, count| (format!("storefront@{number} -> orders@{number}"), count);
+        Baskets { sides: [side(1, old), side(2, new)], requests, failed }
+    }
+
     fn good() -> Summary {
         let rollback = Rollback {
             what: "catalog to 1.0.0".into(),
@@ -152,9 +207,10 @@ mod tests {
             pairs: Pairs { all: 16, works: 13 },
             answers: vec!["can-i-deploy payments@2.0.0: no".into(); 4],
             totals: Totals { requests: 9_000, failed: 0, shielded: 3 },
-            rollbacks: vec![rollback; 4],
+            rollbacks: vec![rollback; 5],
             over_tls: WIRES.map(|(wire, _)| (wire, 70)).into(),
             bad_versions: vec![("catalog 1.3.0".into(), Duration::from_millis(1_250))],
+            baskets: baskets([60, 90], 150, 0),
             elapsed: Duration::from_secs(125),
         }
     }
@@ -174,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn one_basket_that_failed_or_met_two_sides_and_a_side_that_sold_nothing_are_a_bad_end() {
+        let mixed = baskets([60, 90], 151, 0);
+        assert_eq!((mixed.mixed(), good().baskets.mixed()), (1, 0));
+        for bad in [mixed, baskets([60, 90], 151, 1), baskets([0, 150], 150, 0), Baskets::default()] {
+            assert!(Summary { baskets: bad.clone(), ..good() }.verdict().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn everything_that_counts_is_said() {
         let text = good().to_string();
         for part in [
@@ -181,6 +246,8 @@ mod tests {
             "requests failed     0",
             "13 work, 3 do not",
             "gRPC 70",
+            "150 baskets were asked for: 0 failed, 0 met a mixture",
+            "storefront@2 -> orders@2: 90",
             "catalog 1.3.0 went back by itself after 1.2 s",
             "40 ms",
             "2 min 5 s",

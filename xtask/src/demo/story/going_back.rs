@@ -10,7 +10,7 @@ use super::{OPENING, Story, UPGRADED, with_catalog};
 
 impl Story {
     /// Goes back, and keeps how long it took.
-    fn go_back(&mut self, what: &str, arguments: &[&str], old: &[&str]) -> Result<()> {
+    pub(super) fn go_back(&mut self, what: &str, arguments: &[&str], old: &[&str]) -> Result<()> {
         let rollback = timed(&self.installation, self.load()?, what, arguments, old)?;
         self.summary.rollbacks.push(rollback);
         Ok(())
