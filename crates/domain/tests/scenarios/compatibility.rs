@@ -13,7 +13,7 @@ use lockstep_domain::{Digest, Intent};
 use crate::simulation::{Stage, deploy, service};
 
 /// Contracts by one number: the same numbers fit, others as it is said here, and else it is not known.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Shapes(BTreeMap<(u8, u8), Answer>);
 
 impl Shapes {

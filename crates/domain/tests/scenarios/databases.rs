@@ -16,17 +16,18 @@ use lockstep_domain::{Digest, InstanceState, Intent, OperationId, Plan, VersionR
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy;
 
-const PLACE: &str = "development";
+pub(crate) const PLACE: &str = "development";
 
 /// A stage with one real database beside it.
-struct Scene {
-    stage: Stage,
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) stage: Stage,
     /// What the database has, in the order in which it came.
-    has: Vec<String>,
-    half: Option<String>,
+    pub(crate) has: Vec<String>,
+    pub(crate) half: Option<String>,
 }
 
-fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
+pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
     let file = |(name, class): &(&str, MigrationClass)| MigrationFile {
         name: (*name).to_owned(),
         digest: Digest::from_bytes([3; 32]),
@@ -51,7 +52,7 @@ const FILES: [(&str, MigrationClass); 4] =
     [("1.sql", Expand), ("2.sql", Data), ("3.sql", Contract), ("4.sql", Expand)];
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { stage: Stage::new(), has: Vec::new(), half: None }
     }
 
@@ -68,7 +69,7 @@ impl Scene {
         self.stage.release_with(version, &[], |version| version.databases.push(brings(files)));
     }
 
-    fn plan(&self, intent: &Intent) -> Result<Plan, Vec<Refusal>> {
+    pub(crate) fn plan(&self, intent: &Intent) -> Result<Plan, Vec<Refusal>> {
         self.stage.plan(PLACE, intent, None)
     }
 
@@ -90,11 +91,11 @@ impl Scene {
         panic!("it does not settle: {:?}", self.operation(id).phase);
     }
 
-    fn operation(&self, id: OperationId) -> Operation {
+    pub(crate) fn operation(&self, id: OperationId) -> Operation {
         Operation::clone(self.stage.world.find_operation(id).unwrap())
     }
 
-    fn steps(&mut self, id: OperationId, fails: bool) {
+    pub(crate) fn steps(&mut self, id: OperationId, fails: bool) {
         let operation = self.operation(id);
         let begun: Vec<_> =
             operation.job_runs().map(|(job, run)| (job.clone(), run.instance.clone())).collect();

@@ -16,6 +16,7 @@ mod going_back;
 mod instances;
 mod jobs;
 mod keys;
+mod killed;
 mod looking_first;
 mod maintained;
 mod mirrors;

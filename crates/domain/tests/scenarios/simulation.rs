@@ -34,6 +34,7 @@ use lockstep_domain::{
 use lockstep_judge::{Counts, Interval, Pair, Reading, Split, Weight};
 
 /// A world, a fleet and a clock.
+#[derive(Clone)]
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) contracts: Shapes,
