@@ -199,7 +199,7 @@ fn an_instance_that_wants_no_body_is_heard_before_it_is_sent() {
 fn an_instance_that_answers_before_it_asks_for_the_body_is_asked_nothing_more_on_this_connection() {
     let (listener, running) = listening();
     let mut client = running.client();
-    client.send(&format!("{WAITING}hi")).unwrap();
+    client.send(format!("{WAITING}hi")).unwrap();
     let mut stream = accept(&listener);
     read_head(&mut stream).unwrap();
     let mut body = [0; 2];
