@@ -15,6 +15,7 @@ mod bad_input;
 mod caches;
 mod calls;
 mod catalogue;
+mod chain_deaths;
 mod check_run;
 mod collect;
 mod compose;

@@ -20,14 +20,25 @@ pub(crate) struct Callers {
 
 #[derive(Default)]
 struct Seen {
+    /// The bodies that a good answer may have; any where there are none.
+    expected: &'static [&'static str],
     requests: AtomicU64,
     failures: Mutex<Vec<String>>,
 }
 
 impl Callers {
     pub(crate) fn begin(address: &str, paths: &'static [&'static str]) -> Self {
+        Self::begin_expecting(address, paths, &[])
+    }
+
+    /// The same where an answer with any other body than these is a failure.
+    pub(crate) fn begin_expecting(
+        address: &str,
+        paths: &'static [&'static str],
+        expected: &'static [&'static str],
+    ) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen { expected, ..Seen::default() });
         let (address, counts) = (address.to_owned(), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             for (key, path) in (0..).zip(paths.iter().cycle()) {
@@ -79,7 +90,8 @@ impl Drop for Callers {
 
 impl Seen {
     fn note(&self, path: &str, answer: &Result<(u16, String), String>) {
-        if !matches!(answer, Ok((200, _))) {
+        let is_expected = |body: &String| self.expected.is_empty() || self.expected.contains(&body.as_str());
+        if !matches!(answer, Ok((200, body)) if is_expected(body)) {
             self.failures.lock().unwrap().push(format!("{path}: {answer:?}"));
         }
         self.requests.fetch_add(1, Ordering::SeqCst);
