@@ -22,8 +22,8 @@ use lockstep_domain::plan::FleetFile;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
-    CertificateName, EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName,
-    VersionNumber, VersionRef,
+    CertificateName, EnvironmentName, GatewayName, InstanceId, LaneName, Operation, OperationId, Recorded,
+    ServiceName, VersionNumber, VersionRef,
 };
 use lockstep_reach::{Outgoing, Reach, ReachError};
 use serde::Serialize;
@@ -34,13 +34,14 @@ use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
     ApprovalRequest, BaselineDiff, BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest,
-    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
-    EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView, Health, History,
-    JournalReport, KeysView, LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer,
-    OperationRequest, ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults,
-    RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
-    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView,
+    DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView,
+    MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView,
+    RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest,
+    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView,
+    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -530,6 +531,31 @@ impl Client {
     /// Lists the rules that give certain requests a version of their own.
     pub fn version_rules(&self, environment: &EnvironmentName) -> Answer<VersionRuleList> {
         self.get(&format!("/environments/{environment}/version-rules"))
+    }
+
+    /// Lists the lanes of an environment.
+    pub fn lanes(&self, environment: &EnvironmentName) -> Answer<LaneList> {
+        self.get(&format!("/environments/{environment}/lanes"))
+    }
+
+    /// Shows a lane that is in force.
+    pub fn lane(&self, environment: &EnvironmentName, lane: &LaneName) -> Answer<LaneView> {
+        self.get(&format!("/environments/{environment}/lanes/{lane}"))
+    }
+
+    /// Begins a lane.
+    pub fn create_lane(&self, environment: &EnvironmentName, request: &CreateLane) -> Answer<LaneView> {
+        self.post(&format!("/environments/{environment}/lanes"), request)
+    }
+
+    /// Ends a lane before its time.
+    pub fn end_lane(
+        &self,
+        environment: &EnvironmentName,
+        lane: &LaneName,
+        request: &EndLane,
+    ) -> Answer<LaneList> {
+        self.post(&format!("/environments/{environment}/lanes/{lane}/end"), request)
     }
 
     /// Lists what is maintained.

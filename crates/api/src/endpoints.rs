@@ -16,13 +16,13 @@ use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
     ApprovalRequest, BaselineDiff, BuildView, CertificateBundle, CertificateList, ChangeResource,
     CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
-    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, MaintenanceList,
-    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
-    ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource,
-    RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked,
-    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
-    VersionRuleList, VersionView, VisitKeys, WaysBack,
+    CreateLane, DataFolderView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList,
+    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
+    LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest,
+    ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
+    RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate,
+    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
+    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -431,6 +431,32 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes rules, all that are named or none; answers with those that are left",
             of::<RemoveVersionRules>,
             Json(of::<VersionRuleList>),
+        ),
+        get(
+            "/environments/{environment}/lanes",
+            "listLanes",
+            "Lists the lanes of an environment, and how far each is in force",
+            Json(of::<LaneList>),
+        ),
+        post(
+            "/environments/{environment}/lanes",
+            "createLane",
+            "Begins a lane: certain requests get other versions of a few services, wherever in a chain of calls these are asked",
+            of::<CreateLane>,
+            Json(of::<LaneView>),
+        ),
+        get(
+            "/environments/{environment}/lanes/{lane}",
+            "getLane",
+            "Shows a lane that is in force",
+            Json(of::<LaneView>),
+        ),
+        post(
+            "/environments/{environment}/lanes/{lane}/end",
+            "endLane",
+            "Ends a lane before its time; answers with those that are left",
+            of::<EndLane>,
+            Json(of::<LaneList>),
         ),
         get(
             "/environments/{environment}/maintenance",

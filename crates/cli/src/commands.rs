@@ -35,6 +35,7 @@ pub(crate) mod job;
 pub(crate) mod journal;
 pub(crate) mod judge;
 pub(crate) mod key;
+pub(crate) mod lane;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod maintenance;

@@ -92,6 +92,7 @@ mod tests {
     fn environments(list: &[(&str, usize)]) -> Vec<EnvironmentSummary> {
         let settings = EnvironmentSettings {
             accepts_from: "created".parse().unwrap(),
+            lanes_accept: Default::default(),
             strategy: Strategy::AllAtOnce,
             stay_ms: 0,
             drain_ms: None,

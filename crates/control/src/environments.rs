@@ -15,6 +15,7 @@ use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
+use lockstep_domain::lane::LanesAccept;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
@@ -24,6 +25,7 @@ use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::replicas::replicas;
 use lockstep_domain::routes::{FORMAT_WITH_MAINTENANCE, RouteTable};
 use lockstep_domain::variables::{Revocation, revocable};
+use lockstep_domain::version_rules::{VersionRule, VersionRules};
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
@@ -252,7 +254,8 @@ impl Control {
             beside: beside.map(|operation| (**operation).clone()).collect(),
             waits_for: self.waits_for(&world, environment),
             resources: self.resources().views(&world, environment),
-            version_rules: environment.version_rules.rules.iter().cloned().collect(),
+            version_rules: alone(&environment.version_rules).cloned().collect(),
+            lanes: environment.version_rules.lanes.lanes.iter().cloned().collect(),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
@@ -357,8 +360,10 @@ impl Control {
             baselines: baselines.map(|baseline| baseline_view(environment, baseline)).collect(),
             proving: self.proofs.view(&world, environment),
             reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
-            rules: environment.version_rules.all().cloned().collect(),
+            rules: environment.version_rules.all().filter(|rule| rule.lane().is_none()).cloned().collect(),
             rules_ended: environment.version_rules.ended.iter().cloned().collect(),
+            lanes: environment.version_rules.lanes.lanes.iter().cloned().collect(),
+            lanes_ended: environment.version_rules.lanes.ended.iter().cloned().collect(),
             said: Self::said_changes(environment),
             maintenance: environment.maintenance_turns.iter().cloned().collect(),
         })
@@ -536,6 +541,7 @@ fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: 
     let gateway_rules = GatewayRules::usual();
     EnvironmentSettings {
         accepts_from,
+        lanes_accept: LanesAccept::default(),
         strategy,
         warm_ms: WARM_MS,
         stay_ms: STAY_MS,
@@ -553,6 +559,7 @@ fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: 
 fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
     EnvironmentSettings {
         accepts_from: change.accepts_from.clone().unwrap_or_else(|| settings.accepts_from.clone()),
+        lanes_accept: change.lanes_accept.clone().unwrap_or_else(|| settings.lanes_accept.clone()),
         strategy: change.strategy.clone().unwrap_or_else(|| settings.strategy.clone()),
         warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
         stay_ms: change.stay_ms.unwrap_or(settings.stay_ms),
@@ -624,9 +631,18 @@ fn check_settings(
         return refuse(format!("port {} belongs to the gateway of `{}`", settings.gateway_port, other.name));
     }
     check_entry(world, name, settings)?;
-    let known =
-        world.lifecycles.values().any(|lifecycle| lifecycle.position(&settings.accepts_from).is_some());
-    if known { Ok(()) } else { refuse(format!("no lifecycle has a stage `{}`", settings.accepts_from)) }
+    let is_known =
+        |stage: &&StageName| world.lifecycles.values().any(|lifecycle| lifecycle.position(stage).is_some());
+    let stages = std::iter::once(&settings.accepts_from).chain(settings.lanes_accept.stage());
+    match stages.into_iter().find(|stage| !is_known(stage)) {
+        Some(unknown) => refuse(format!("no lifecycle has a stage `{unknown}`")),
+        None => Ok(()),
+    }
+}
+
+/// The rules that are of no lane.
+pub(crate) fn alone(rules: &VersionRules) -> impl Iterator<Item = &VersionRule> {
+    rules.rules.iter().filter(|rule| rule.lane().is_none())
 }
 
 fn has_port(environment: &Environment, port: u16) -> bool {

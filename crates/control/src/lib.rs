@@ -24,6 +24,7 @@ mod gateway_ports;
 mod gateways;
 mod instances;
 mod judging;
+mod lanes;
 mod ledger;
 mod maintenance;
 mod manifests;

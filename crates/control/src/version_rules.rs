@@ -100,6 +100,13 @@ impl Control {
     /// # Errors
     /// When there is no such environment.
     pub fn version_rules(&self, name: &EnvironmentName) -> Result<VersionRuleList, Problem> {
+        let mut list = self.all_rules(name)?;
+        list.rules.retain(|view| view.rule.lane().is_none());
+        Ok(list)
+    }
+
+    /// The same with the rules of lanes.
+    pub(crate) fn all_rules(&self, name: &EnvironmentName) -> Result<VersionRuleList, Problem> {
         let (now, world) = self.ledger.look();
         let environment = find(&world, name)?;
         let instances = self.instances_of(&world, name);
@@ -166,6 +173,12 @@ fn check_there(environment: &Arc<Environment>, numbers: &[u32]) -> Result<(), Pr
     if numbers.is_empty() {
         return Err(Problem::new(ErrorCode::BadRequest, "no rule is named").with_hint(hint));
     }
+    let of_lane = numbers.iter().find_map(|number| environment.version_rules.find(*number)?.lane());
+    if let Some(lane) = of_lane {
+        let detail = format!("one of these rules is part of lane {lane}, which ends as a whole");
+        let hint = format!("lockstep lane end {lane} --env {}", environment.name);
+        return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
+    }
     let missing = numbers.iter().filter(|number| environment.version_rules.find(**number).is_none());
     let missing: Vec<_> = missing
         .map(|number| {
@@ -188,12 +201,13 @@ fn because(ended: &lockstep_domain::version_rules::EndedRule) -> String {
     format!("{why}, by {}", ended.by)
 }
 
+fn rules_in(routes: &ServiceRoutes) -> impl Iterator<Item = u64> {
+    let mirror = routes.mirror.as_ref().map(|mirror| mirror.id);
+    routes.version_rules.iter().map(|rule| rule.id).chain(mirror)
+}
+
 fn rules_of(table: &RouteTable) -> impl Iterator<Item = u64> {
-    let of = |routes: &ServiceRoutes| {
-        let mirror = routes.mirror.as_ref().map(|mirror| mirror.id);
-        routes.version_rules.iter().map(|rule| rule.id).chain(mirror).collect::<Vec<_>>()
-    };
-    table.services.values().flat_map(of)
+    table.services.values().flat_map(rules_in).chain(table.lanes.iter().map(|lane| lane.id))
 }
 
 fn force(
@@ -206,7 +220,8 @@ fn force(
     if fleet.healthy() == 0 {
         return not_served(rule, fleet, observed);
     }
-    let is_published = table.is_some_and(|table| rules_of(table).any(|id| id == rule.record));
+    let of_it = table.and_then(|table| table.services.get(&rule.service));
+    let is_published = of_it.is_some_and(|routes| rules_in(routes).any(|id| id == rule.record));
     if is_published && behind.is_empty() {
         Force::InForce
     } else {

@@ -22,6 +22,7 @@ fn environment(environment: &Arc<Environment>, ms: u64) -> Arc<Environment> {
     let mut moved = Environment::clone(environment);
     moved.warm = moved.warm.iter().map(|(arm, until)| (arm.clone(), until.plus_ms(ms))).collect();
     moved.prepared = moved.prepared.iter().map(|(arm, until)| (arm.clone(), until.plus_ms(ms))).collect();
+    moved.version_rules.lanes.skip(ms);
     moved.skip_operations(|operation| move_operation(operation, ms));
     moved.each_schedule(|scheduled| scheduled.skip(ms));
     Arc::new(moved)

@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance};
 use crate::intent::Strategy;
+use crate::lane::TableLane;
 use crate::leaving::leaving;
 use crate::mirror::SplitMirror;
 use crate::name::ServiceName;
@@ -68,6 +69,7 @@ pub fn compile_routes(
         listeners: None,
         entry: entry(environment),
         visits: None,
+        lanes: environment.version_rules.lanes.lanes.iter().map(TableLane::of).collect(),
         switches: None,
     };
     let table = with_growth(with_switches(table, world, environment, observed, now), environment);
@@ -279,7 +281,7 @@ fn service_routes(
     }
 }
 
-/// Adds the rules whose arms have a healthy instance. Until there is one, and when there is none any more, their requests get what
+/// Adds the rules whose arms, those of lanes first, have a healthy instance. Until there is one, and when there is none any more, their requests get what
 /// all others get.
 fn ruled(
     service: &ServiceName,
@@ -288,7 +290,9 @@ fn ruled(
     environment: &Environment,
 ) -> ServiceRoutes {
     let serves = |rule: &&VersionRule| Fleet::serving(environment, observed, &rule.arm()).healthy() > 0;
-    for rule in environment.version_rules.of(service).filter(serves) {
+    let (of_lanes, others): (Vec<_>, Vec<_>) =
+        environment.version_rules.of(service).partition(|rule| rule.lane().is_some());
+    for rule in of_lanes.into_iter().chain(others).filter(serves) {
         let Some(takes) = split_takes(rule) else { continue };
         let arm = rule.arm();
         let rule = SplitRule { id: rule.record, version: arm.version.clone(), config: arm.config, takes };
@@ -307,6 +311,7 @@ fn split_takes(rule: &VersionRule) -> Option<SplitTakes> {
         Takes::Cookie(pattern) => Some(SplitTakes::Cookie(pattern.clone())),
         Takes::Share(_) => Some(SplitTakes::Places(rule.places.clone())),
         Takes::Mirror(_) => None,
+        Takes::Lane(_) => Some(SplitTakes::Lane),
     }
 }
 

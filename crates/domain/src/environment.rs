@@ -18,6 +18,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
+use crate::lane::LanesAccept;
 use crate::maintenance::{self, MaintenanceTurn};
 use crate::name::{
     Actor, CertificateName, DatabaseName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName,
@@ -46,6 +47,9 @@ const MAX_DISMISSED: usize = 1_000;
 pub struct EnvironmentSettings {
     /// Versions are accepted from this stage on.
     pub accepts_from: StageName,
+    /// Which versions are taken in lanes.
+    #[serde(default, skip_serializing_if = "LanesAccept::is_usual")]
+    pub lanes_accept: LanesAccept,
     /// The strategy of an operation that names none.
     pub strategy: Strategy,
     /// How long the old instances stay after a change, so that going back is a change of routes.
@@ -220,10 +224,10 @@ impl Environment {
         self.process_replicas.get(service).and_then(|of| of.get(process)).copied().unwrap_or(1)
     }
 
-    /// Returns how many instances of an arm are wanted where anything of it runs all the time.
+    /// Returns how many instances of an arm are wanted where anything of it runs all the time; fewer of what only lanes keep running.
     #[must_use]
     pub fn count_of(&self, arm: &Arm) -> u32 {
-        self.count(&arm.service, arm.process.as_ref())
+        self.count_in_lanes(arm).unwrap_or_else(|| self.count(&arm.service, arm.process.as_ref()))
     }
 
     /// Notes how many instances of a process are wanted. Folding only.

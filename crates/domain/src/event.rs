@@ -20,10 +20,12 @@ use crate::fault::Blame;
 use crate::injection::Fault;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
+use crate::lane::NewLane;
 use crate::lifecycle::Lifecycle;
 use crate::mirror::MirrorCounts;
 use crate::name::{
-    Actor, CertificateName, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName,
+    Actor, CertificateName, EnvironmentName, GatewayName, JobName, LaneName, ResourceName, ServiceName,
+    StageName,
 };
 use crate::operation::Operation;
 use crate::resource::{Origin, ResourceKind};
@@ -540,6 +542,23 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// A lane begins: certain requests get other versions of a few services from now on.
+    LaneBegun {
+        /// Where.
+        environment: EnvironmentName,
+        /// What it is made of.
+        lane: Box<NewLane>,
+    },
+    /// They get what all others get again.
+    LaneEnded {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name.
+        lane: LaneName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Clients of an environment are shown a certificate from now on; another one of its name is replaced.
     CertificateAdded {
         /// Where.
@@ -631,6 +650,8 @@ impl Event {
             | Self::SecretRevoked { environment, .. }
             | Self::VersionRuleAdded { environment, .. }
             | Self::VersionRuleRemoved { environment, .. }
+            | Self::LaneBegun { environment, .. }
+            | Self::LaneEnded { environment, .. }
             | Self::CertificateAdded { environment, .. }
             | Self::CertificateRemoved { environment, .. }
             | Self::CertificateRequested { environment, .. }
@@ -713,6 +734,8 @@ impl Event {
             | Self::HoldReleased { .. }
             | Self::VersionRuleAdded { .. }
             | Self::VersionRuleRemoved { .. }
+            | Self::LaneBegun { .. }
+            | Self::LaneEnded { .. }
             | Self::CertificateAdded { .. }
             | Self::CertificateRemoved { .. }
             | Self::CertificateRequested { .. }

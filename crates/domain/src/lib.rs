@@ -49,6 +49,7 @@ pub mod intent;
 pub mod job;
 mod job_actions;
 mod job_runs;
+pub mod lane;
 mod leaving;
 pub mod lifecycle;
 pub mod limits;
@@ -119,7 +120,8 @@ pub use gateway::GatewayIdentity;
 pub use instance::{Arm, ConfigRevision, Instance, InstanceId, InstanceState};
 pub use intent::{Intent, Strategy};
 pub use name::{
-    Actor, CertificateName, EnvironmentName, GatewayName, HostName, ServiceName, StageName, ZoneName,
+    Actor, CertificateName, EnvironmentName, GatewayName, HostName, LaneName, ServiceName, StageName,
+    ZoneName,
 };
 pub use operation::{Operation, Plan};
 pub use plan::plan;

@@ -171,6 +171,10 @@ name!(
     CertificateName, "certificate", label_problem
 );
 name!(
+    /// The name of a lane in an environment.
+    LaneName, "lane", label_problem
+);
+name!(
     /// Where instances and gateways stand that are near each other, such as `eu-1a`.
     ZoneName, "zone", zone_problem
 );

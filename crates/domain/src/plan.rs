@@ -12,6 +12,8 @@ mod decide;
 mod handover;
 mod interrupt;
 mod jobs;
+mod lane_refusal;
+mod lanes;
 mod listening;
 pub mod order;
 mod protocols;
@@ -43,6 +45,8 @@ pub(crate) use check::database_words;
 pub use database_refusal::DatabaseRefusal;
 pub use databases::{contracted, unknown_outside};
 pub use decide::decide;
+pub use lane_refusal::LaneRefusal;
+pub use lanes::{LaneDecision, WantedLane, add_lane, lane_event};
 pub use listening::kept_from_moving;
 pub use lockstep_what_if::{Answer, Fleet as FleetFile, STEPS};
 use order::{Direction, order};
@@ -180,7 +184,7 @@ fn assemble(
     now: Timestamp,
 ) -> Plan {
     let start = environment.entries();
-    let ended = rules::ended(relation.world, environment, resolved.direction, changes);
+    let ended = rules::ended(relation, environment, &resolved, changes);
     let of_rules = rules::warnings(relation, environment, &resolved, changes, &ended);
     let mut order = order(relation, start, &resolved.target, changes, resolved.direction);
     let waves = order.waves.iter().map(|wave| {

@@ -17,6 +17,7 @@ use crate::instance::{Arm, Instance, InstanceState};
 use crate::intent::Intent;
 use crate::job_actions;
 use crate::job_runs::{self, Due};
+use crate::lane;
 use crate::leaving;
 use crate::maintenance;
 use crate::mend;
@@ -57,6 +58,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
+    events.extend(lane::due(look.environment, look.now));
     let by_the_clock = scheduled_runs::events(look);
     // A run by the clock and one in an operation could be of the same job: the other one is decided when this is recorded.
     let begins = by_the_clock.iter().any(|event| matches!(event, Event::ScheduledRunBegun { .. }));
@@ -101,7 +103,8 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
     let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
     let operations = operations.chain(scheduled_runs::next_look(look));
-    let ends = ends.chain(keep::next_look(look)).chain(switch::next_end(look));
+    let ends =
+        ends.chain(keep::next_look(look)).chain(switch::next_end(look)).chain(lane::next_end(environment));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }

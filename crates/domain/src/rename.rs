@@ -225,6 +225,11 @@ impl Renaming<'_> {
         self.key(&mut renamed.scheduled);
         renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
         renamed.version_rules.each(|rule| self.rule(rule));
+        renamed.version_rules.lanes.each_service(|it| {
+            if it.service == *self.from {
+                it.service = self.to.clone();
+            }
+        });
         let faults = renamed.settings.gateway_rules.faults.iter_mut();
         faults.filter(|fault| fault.service == *self.from).for_each(|fault| fault.service = self.to.clone());
         let pages = renamed.settings.gateway_rules.maintenance.iter_mut();

@@ -32,6 +32,7 @@ use crate::edition::{Edition, TableHistory};
 use crate::entry::Entry;
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
+use crate::lane::TableLane;
 use crate::listeners::Listeners;
 use crate::mirror::SplitMirror;
 use crate::name::{EnvironmentName, HostName, ServiceName, ZoneName};
@@ -48,6 +49,7 @@ use crate::watch::Watch;
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::injection::FORMAT_WITH_FAULTS;
+pub use crate::lane::FORMAT_WITH_LANES;
 pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::priority::FORMAT_WITH_PRIORITIES;
@@ -121,7 +123,9 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 ///
 /// 23: reads that are asked of another instance as well where the first is slow, which a gateway of an earlier format would not do. A table
 /// without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_HEDGES;
+///
+/// 24: lanes, which a gateway of an earlier format would pass over. A table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_LANES;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
 pub const FORMAT_WITH_SHEDDING: u32 = 20;
 /// The format that a gateway must take where a route has answers compressed.
@@ -204,6 +208,10 @@ pub struct RouteTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_VISITS))]
     pub visits: Option<Visits>,
+    /// Lanes, the oldest first: a request is in the first that it matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_LANES))]
+    pub lanes: Vec<TableLane>,
     /// What is being switched, or was a moment ago; left out where nobody reads what requests were admitted under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switches: Option<Switches>,
@@ -283,6 +291,8 @@ pub enum SplitTakes {
     Cookie(Pattern),
     /// Those whose client lies in these places on the line from 0 to 10,000, drawn with the salt `shares` for all services.
     Places(Vec<Places>),
+    /// Those of the lane that has its number.
+    Lane,
 }
 
 impl SplitRule {
@@ -300,7 +310,7 @@ impl SplitRule {
                 let place = slot(SHARE_SALT, key);
                 places.iter().any(|range| range.contains(place))
             }
-            SplitTakes::Header(_) | SplitTakes::Cookie(_) => false,
+            SplitTakes::Header(_) | SplitTakes::Cookie(_) | SplitTakes::Lane => false,
         }
     }
 }
@@ -421,7 +431,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.routes.iter().any(|route| route.rule.hedges()) {
+        let format = if !self.lanes.is_empty() {
+            FORMAT_WITH_LANES
+        } else if self.routes.iter().any(|route| route.rule.hedges()) {
             FORMAT_WITH_HEDGES
         } else if self.needs_priorities() {
             FORMAT_WITH_PRIORITIES

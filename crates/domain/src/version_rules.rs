@@ -5,6 +5,7 @@
 //! its version. Invariant: the places of the shares of one service do not overlap, and whoever is in a share stays in it whatever
 //! other rules come and go.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -16,8 +17,9 @@ use thiserror::Error;
 use crate::environment::Environment;
 use crate::instance::{Arm, ConfigRevision};
 use crate::intent::ConfigValue;
+use crate::lane::{Lanes, first_free};
 use crate::mirror::{Mirror, MirrorCounts};
-use crate::name::{Actor, ServiceName};
+use crate::name::{Actor, LaneName, ServiceName};
 use crate::operation::Move;
 use crate::routes::{FORMAT_WITH_VERSION_RULES, FULL_WEIGHT};
 use crate::time::Timestamp;
@@ -44,6 +46,8 @@ pub enum Takes {
     Share(u32),
     /// None: its version gets copies.
     Mirror(Mirror),
+    /// Those of a lane, which says which these are.
+    Lane(LaneName),
 }
 
 /// A name and the value that is looked for, byte by byte.
@@ -77,6 +81,9 @@ pub enum TakesError {
     /// Nobody, or everybody.
     #[error("a share is more than 0 % and less than 100 %: for everything there is `lockstep deploy`")]
     Share,
+    /// What it is part of is made as a whole.
+    #[error("a lane is made with all its services at once: `lockstep lane create`")]
+    Lane,
     /// No copies, or more than there are requests.
     #[error("copies are made of more than 0 % and at most 100 % of the requests")]
     Copies,
@@ -114,6 +121,7 @@ impl Takes {
             Self::Share(_) => return Err(TakesError::Share),
             Self::Mirror(mirror) if (1..=FULL_WEIGHT).contains(&mirror.share) => {}
             Self::Mirror(_) => return Err(TakesError::Copies),
+            Self::Lane(_) => return Err(TakesError::Lane),
         }
         Ok(self)
     }
@@ -123,7 +131,7 @@ impl Takes {
     pub const fn share(&self) -> Option<u32> {
         match self {
             Self::Share(weight) => Some(*weight),
-            Self::Header(_) | Self::Cookie(_) | Self::Mirror(_) => None,
+            Self::Header(_) | Self::Cookie(_) | Self::Mirror(_) | Self::Lane(_) => None,
         }
     }
 
@@ -132,7 +140,7 @@ impl Takes {
     pub const fn mirror(&self) -> Option<&Mirror> {
         match self {
             Self::Mirror(mirror) => Some(mirror),
-            Self::Header(_) | Self::Cookie(_) | Self::Share(_) => None,
+            Self::Header(_) | Self::Cookie(_) | Self::Share(_) | Self::Lane(_) => None,
         }
     }
 }
@@ -165,6 +173,7 @@ impl fmt::Display for Takes {
             Self::Mirror(mirror) => {
                 write!(f, "copies of {} % of the requests", f64::from(mirror.share) / 100.0)
             }
+            Self::Lane(name) => write!(f, "lane {name}"),
         }
     }
 }
@@ -174,7 +183,7 @@ impl fmt::Display for Takes {
 pub struct VersionRule {
     /// Its number in the environment; no other one there ever gets it.
     pub number: u32,
-    /// The record that made it, which tells it from every other one of the server.
+    /// The record that made it, which tells it from every other one of the server; the rules of a lane have one together.
     pub record: u64,
     /// The service.
     pub service: ServiceName,
@@ -194,6 +203,9 @@ pub struct VersionRule {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How many instances of its version run where only lanes keep it running; as many as of its service when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
 }
 
 /// A part of the line from 0 to 10,000 on which clients lie by their keys.
@@ -226,10 +238,22 @@ impl VersionRule {
             process: None,
         }
     }
+
+    /// Returns the lane that it is of, if it is of one.
+    #[must_use]
+    pub const fn lane(&self) -> Option<&LaneName> {
+        match &self.takes {
+            Takes::Lane(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for VersionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lane) = self.lane() {
+            return write!(f, "lane {lane} ({}@{})", self.service, self.version);
+        }
         write!(f, "rule {} ({} -> {}@{})", self.number, self.takes, self.service, self.version)
     }
 }
@@ -259,6 +283,9 @@ pub struct VersionRules {
     /// Those that are over, the newest last.
     #[serde(default)]
     pub ended: Vector<EndedRule>,
+    /// The lanes, whose rules stand among the others.
+    #[serde(default, skip_serializing_if = "Lanes::is_unused")]
+    pub lanes: Lanes,
     /// The number that was given last.
     given: u32,
 }
@@ -299,7 +326,8 @@ impl VersionRules {
     /// Returns what share of a service no rule takes, in 1/10,000.
     #[must_use]
     pub fn unshared(&self, service: &ServiceName) -> u32 {
-        let taken: u32 = self.of(service).filter_map(|rule| rule.takes.share()).sum();
+        let places = self.of(service).flat_map(|rule| &rule.places);
+        let taken: u32 = places.map(|places| places.to.saturating_sub(places.from)).sum();
         FULL_WEIGHT.saturating_sub(taken)
     }
 
@@ -314,9 +342,9 @@ impl VersionRules {
             Some(weight) => self.free_places(new.service, weight)?,
             None => Vec::new(),
         };
-        self.given += 1;
+        let number = self.next_number();
         self.rules.push_back(VersionRule {
-            number: self.given,
+            number,
             record,
             service: new.service.clone(),
             version: new.version.clone(),
@@ -326,36 +354,43 @@ impl VersionRules {
             by: by.clone(),
             at,
             reason: new.reason.to_owned(),
+            replicas: None,
         });
         Ok(())
     }
 
-    /// Finds so many places that no share of the service has, the first ones.
-    fn free_places(&self, service: &ServiceName, weight: u32) -> Result<Vec<Places>, String> {
-        let mut taken: Vec<Places> = self.of(service).flat_map(|rule| rule.places.clone()).collect();
-        taken.sort_by_key(|places| places.from);
-        taken.push(Places { from: FULL_WEIGHT, to: FULL_WEIGHT });
-        let (mut found, mut at, mut left) = (Vec::new(), 0, weight);
-        for Places { from, to } in taken {
-            let size = from.saturating_sub(at).min(left);
-            found.extend((size > 0).then_some(Places { from: at, to: at + size }));
-            (left, at) = (left - size, at.max(to));
-        }
-        if left == 0 { Ok(found) } else { Err(format!("the shares of `{service}` are more than everything")) }
+    /// Gives the next number. Folding only.
+    pub(crate) fn next_number(&mut self) -> u32 {
+        self.given += 1;
+        self.given
     }
 
-    /// Ends the rules that are meant. Folding only.
+    /// Finds so many places that no share of the service has, the first ones.
+    fn free_places(&self, service: &ServiceName, weight: u32) -> Result<Vec<Places>, String> {
+        let taken = self.of(service).flat_map(|rule| &rule.places).copied();
+        first_free(taken, weight).ok_or_else(|| format!("the shares of `{service}` are more than everything"))
+    }
+
+    /// Ends the rules that are meant, and the lanes that any of them is of as a whole. Folding only.
     pub(crate) fn end(
         &mut self,
         is_meant: impl Fn(&VersionRule) -> bool,
         (by, at): (&Actor, Timestamp),
         because: &str,
     ) {
-        let (over, left): (Vector<_>, Vector<_>) = self.rules.iter().cloned().partition(is_meant);
+        let of_lanes = self.rules.iter().filter(|rule| rule.lane().is_some() && is_meant(rule));
+        let lanes: BTreeSet<u64> = of_lanes.map(|rule| rule.record).collect();
+        let is_over = |rule: &VersionRule| match rule.lane() {
+            Some(_) => lanes.contains(&rule.record),
+            None => is_meant(rule),
+        };
+        let (over, left): (Vector<_>, Vector<_>) = self.rules.iter().cloned().partition(is_over);
         self.rules = left;
+        self.lanes.end(&lanes, (by, at), because);
+        let over = over.into_iter().filter(|rule| rule.lane().is_none());
         let ended =
             |rule| EndedRule { rule, by: by.clone(), ended: at, because: because.to_owned(), found: None };
-        self.ended.extend(over.into_iter().map(ended));
+        self.ended.extend(over.map(ended));
         while self.ended.len() > MAX_ENDED {
             self.ended.pop_front();
         }

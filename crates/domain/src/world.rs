@@ -37,7 +37,7 @@ use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::{NewRule, VersionRule};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 7;
+pub const WORLD_FORMAT: u32 = 8;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -409,6 +409,15 @@ impl World {
                 environment.version_rules.find(*rule).ok_or_else(|| format!("no rule {rule}"))?;
                 environment.version_rules.end(|it| it.number == *rule, (&recorded.actor, at), reason);
                 environment.version_rules.note_found(*rule, found.as_deref());
+                Ok(())
+            }
+            Event::LaneBegun { lane, .. } => {
+                environment.version_rules.begin_lane(lane, recorded.seq, (&recorded.actor, at))
+            }
+            Event::LaneEnded { lane, reason, .. } => {
+                environment.version_rules.lanes.find(lane).ok_or_else(|| format!("no lane `{lane}`"))?;
+                let is_meant = |rule: &VersionRule| rule.lane() == Some(lane);
+                environment.version_rules.end(is_meant, (&recorded.actor, at), reason);
                 Ok(())
             }
             Event::CertificateAdded { certificate, facts, secret, .. } => {

@@ -116,6 +116,12 @@ struct Line<'a> {
     fault: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<&'static str>,
+    /// The lane that it was in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lane: Option<&'a str>,
+    /// Whether it got something else than that gives.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lane_not_served: bool,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -208,6 +214,8 @@ impl AccessLog {
             delay_ms: report.fault.and_then(Met::delay).map(|delay| delay.as_millis() as u64),
             fault: report.fault.map(|met| met.number),
             priority: Some(report.priority.word()).filter(|_| !report.priority.is_usual()),
+            lane: report.lane.as_ref().map(|lane| lane.name()),
+            lane_not_served: report.lane.as_ref().is_some_and(|lane| lane.is_missed(version)),
             end: report.end.word(),
             trace: &asked.trace,
         };

@@ -127,6 +127,9 @@ impl AnswerHead {
         if verdict.delayed {
             output.field(crate::injection::HEADER, b"delay");
         }
+        if let Some(lane) = verdict.lane {
+            output.field(crate::lanes::HEADER, lane.as_bytes());
+        }
         if let Some(cookie) = verdict.cookie {
             output.field("set-cookie", cookie.as_bytes());
         }
@@ -164,6 +167,8 @@ pub(crate) struct Verdict<'a> {
     pub(crate) edit: Option<&'a AnswerEdit>,
     /// Whether it came later on purpose.
     pub(crate) delayed: bool,
+    /// The lane that the request is in, and what of that does not serve.
+    pub(crate) lane: Option<&'a str>,
 }
 
 /// Reads a head from the beginning of `input` and writes its status line and fields to `output`.

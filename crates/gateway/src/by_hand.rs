@@ -76,7 +76,13 @@ pub(crate) fn read_toml(text: &str, file: &str) -> Result<Written, Refused> {
 
 /// Finds what is wrong with a table in JSON whose pieces are right, and what a gateway would not say of one of a server.
 fn of_whole(table: &RouteTable) -> Vec<TableProblem> {
-    shares_of_pinned(table).into_iter().chain(authorities(table)).chain(too_old(table)).collect()
+    let of_lanes = crate::table::lane_rule_problems(table);
+    shares_of_pinned(table)
+        .into_iter()
+        .chain(of_lanes)
+        .chain(authorities(table))
+        .chain(too_old(table))
+        .collect()
 }
 
 /// A table whose authorities are no certificates is served until there is a certificate to be shown, and refused then.

@@ -36,6 +36,7 @@ use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
 use crate::injection::FaultCounts;
 use crate::instance::Instance;
+use crate::lanes::{LaneBook, LaneSeen};
 use crate::limiter::{LimiterSeen, Limiters};
 use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
@@ -132,6 +133,8 @@ pub(crate) struct Observation {
     pub(crate) handshakes: Vec<(&'static str, u64)>,
     /// Requests that met a fault, by what that was.
     pub(crate) faults: [(&'static str, u64); 2],
+    /// What became of requests of lanes.
+    pub(crate) lanes: Vec<LaneSeen>,
     /// What was found by copies, by the version that got them.
     pub(crate) mirrored: Vec<(String, MirrorCounts)>,
     /// Requests of arms that stayed in the zone of the gateway, and that did not, where there is a choice.
@@ -161,6 +164,7 @@ struct State {
     counts: BTreeMap<Arm, Vec<Arc<Counts>>>,
     /// What the clients of each route got.
     routes_met: RouteCounts,
+    lanes: LaneBook,
     /// Of the arms that the table names.
     health: BTreeMap<Arm, Arc<ArmHealth>>,
     /// What is counted of routes that limit something.
@@ -378,6 +382,7 @@ impl Environment {
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
             faults: self.faults.read(),
+            lanes: state.lanes.seen(),
             mirrored: state.mirrors.by_version(),
             zones: state.zones(self.tables.first().and_then(ArcSwapOption::load_full).as_deref()),
             names: self.place.names.iter().flat_map(|book| book.seen(state.given.as_deref())).collect(),
@@ -613,6 +618,7 @@ impl State {
     /// Makes views and tallies for what the table names, and takes former instances in again.
     fn meet(&mut self, table: &RouteTable, workers: usize, tls: &Arc<Tls>) {
         self.routes_met.meet(table, workers);
+        self.lanes.follow(table);
         let mut before = std::mem::take(&mut self.ledgers);
         self.ledgers = table
             .services
@@ -691,6 +697,7 @@ impl State {
         let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
         let seats = self.routes_met.seats(table, worker);
         let states = self.states.of(table);
+        let lanes = self.lanes.seats();
         let mirrors = mirrors(table).map(|(_, mirror)| mirror.id).collect();
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
         let has_tcp = services.values().any(|service| service.speaks_tcp);
@@ -704,6 +711,7 @@ impl State {
             seats,
             asked,
             ruled,
+            lanes,
             has_tcp,
             mirrors,
             entered,

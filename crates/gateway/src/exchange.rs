@@ -170,6 +170,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             ruled: self.facts.ruled,
             held: self.facts.held,
             delayed: self.facts.delay.is_some(),
+            lane: self.notes.lane().map(|lane| &**lane),
         }
     }
 

@@ -71,6 +71,7 @@ impl Field {
             ],
             11 => &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim)],
             13 => &[
+                ("lockstep-lane", Self::Verdict),
                 ("lockstep-hops", Self::Hops),
                 ("x-rewrite-url", Self::Claim),
                 ("x-original-ip", Self::Claim),

@@ -93,14 +93,15 @@ const ANSWERS: [&str; 4] = [
     "HTTP/1.0 304 Same\r\ncontent-length: 5, 5\r\nset-cookie: a=b\r\n\r\n",
 ];
 
-const TABLE: &str = r#"{"format":11,"environment":"production","revision":3,"baseline":1,
+const TABLE: &str = r#"{"format":24,"environment":"production","revision":3,"baseline":1,
  "rules":{"named_services":"allow","trusted_networks":["10.0.0.0/8"],"timeout_ms":5000},"aliases":{"old":"orders"},
+ "lanes":[{"id":2,"name":"l","when":[{"header":{"name":"x-lane","value":"login"}},{"places":[{"from":0,"to":5}]},{"user":"ann"}],"services":[{"service":"orders","version":"1.0.0","config":0}]}],
  "entry":{"settings":{"https_port":1,"http":"redirect","tls_min":"1.3"},"certificates":[]},
  "routes":[{"host":"shop.test","path":"/p/{id}","path_type":"template","service":"orders",
    "when":{"methods":["GET"],"headers":[{"name":"x-lane","value":{"regex":"[0-9]+"}}],"clients":["10.0.0.0/8"]},
    "then":{"rewrite":{"path":"/x/{id}"},"sticky_s":9},"policy":{"limits":{"rate":{"requests":1,"per_ms":5,"by":"network"}}}},
   {"path":"/s","service":"orders","patience":"stream","prefix":"strip"}],
- "services":{"orders":{"salt":"x","version_rules":[{"id":1,"version":"1.0.0","config":0,"takes":{"places":[{"from":0,"to":5}]}}],
+ "services":{"orders":{"salt":"x","version_rules":[{"id":1,"version":"1.0.0","config":0,"takes":{"places":[{"from":0,"to":5}]}},{"id":2,"version":"1.0.0","config":0,"takes":"lane"}],
    "splits":[{"version":"1.0.0","config":0,"weight":10000,"role":"stable","protocol":"h2c",
      "endpoints":[{"instance":"a","address":"127.0.0.1:1"}]}]}}}"#;
 

@@ -55,6 +55,7 @@ mod injection;
 mod instance;
 mod keeping;
 mod key;
+mod lanes;
 mod latency;
 mod leaving;
 mod limiter;

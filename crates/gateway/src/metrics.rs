@@ -2,6 +2,8 @@
 //!
 //! Cardinality is bounded: an arm that has left is forgotten with its counters, and no label is taken from a request.
 
+mod lanes;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -80,6 +82,7 @@ impl Everything {
         self.zones(&mut text);
         self.names(&mut text);
         self.faulted(&mut text);
+        self.lanes(&mut text);
         text.0
     }
 

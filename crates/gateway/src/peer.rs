@@ -199,6 +199,7 @@ mod tests {
             listeners: None,
             entry: None,
             visits: None,
+            lanes: Vec::new(),
             switches: None,
         }
     }

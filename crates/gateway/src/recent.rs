@@ -88,6 +88,8 @@ pub(crate) struct Way {
 pub(crate) enum Chosen {
     /// A rule.
     Rule,
+    /// The lane that it is in.
+    Lane,
     /// The key that it came with.
     Key,
     /// A key that was made for it alone.

@@ -141,6 +141,7 @@ fn of_service<'a>(name: &'a ServiceName, routes: &'a ServiceRoutes) -> Vec<Refer
     let rules = routes.version_rules.iter().enumerate().map(|(index, rule)| {
         let speaks = match rule.takes {
             SplitTakes::Places(_) => Speaks::Anything,
+            SplitTakes::Lane => Speaks::Http("a connection says nothing of a lane"),
             SplitTakes::Header(_) | SplitTakes::Cookie(_) => {
                 Speaks::Http("a connection has neither header nor cookie; a rule of a share takes some")
             }

@@ -10,6 +10,7 @@ use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
 use crate::instance::Instance;
+use crate::lanes::LaneSeat;
 use crate::policy::{Hedged, RetryCause};
 use crate::problem::Problem;
 use crate::spans::Hops;
@@ -46,6 +47,8 @@ pub(crate) struct Report {
     pub(crate) mirrored: bool,
     /// How important it is.
     pub(crate) priority: Priority,
+    /// The lane that it was in.
+    pub(crate) lane: Option<Arc<LaneSeat>>,
     /// Whether its version turned it away, so that no instance was asked.
     pub(crate) is_turned_away: bool,
     /// Bytes that the client took, with the head.
@@ -101,6 +104,7 @@ impl Report {
             fault: None,
             mirrored: false,
             priority: Priority::Normal,
+            lane: None,
             is_turned_away: false,
             bytes: 0,
             end: End::Whole,

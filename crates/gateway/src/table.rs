@@ -30,6 +30,7 @@ use crate::breaker::Breakers;
 use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::lanes::LaneSeat;
 use crate::limiter::Limiter;
 use crate::listening;
 use crate::mirror::Copies;
@@ -54,6 +55,8 @@ pub(crate) struct WorkerTable {
     pub(crate) asked: Arc<Asked>,
     /// Those that have rules of headers or cookies: looked at for every request, whatever service it is for.
     pub(crate) ruled: Vec<Arc<ServiceTargets>>,
+    /// The lanes, the oldest first.
+    pub(crate) lanes: Vec<Arc<LaneSeat>>,
     /// Whether any service speaks TCP.
     pub(crate) has_tcp: bool,
     /// The mirrors of all services: what a copy causes is marked with the one that it is of.
@@ -67,6 +70,11 @@ pub(crate) struct WorkerTable {
 }
 
 impl WorkerTable {
+    /// Returns the lane that a request is in that has these rules.
+    pub(crate) fn lane_in(&self, rules: &[u64]) -> Option<&Arc<LaneSeat>> {
+        self.lanes.iter().find(|seat| rules.contains(&seat.id()))
+    }
+
     /// Tells whether requests may be on both sides of a switch.
     pub(crate) fn is_switching(&self) -> bool {
         self.routes.switches.as_ref().is_some_and(|switches| !switches.known.is_empty())
@@ -230,7 +238,7 @@ impl ServiceTargets {
 
     /// Tells whether requests of other services may be taken by its rules too, for calls that come later.
     pub(crate) fn is_ruled(&self) -> bool {
-        let is_said = |rule: &SplitRule| !matches!(rule.takes, SplitTakes::Places(_));
+        let is_said = |rule: &SplitRule| !matches!(rule.takes, SplitTakes::Places(_) | SplitTakes::Lane);
         self.routes.version_rules.iter().any(is_said)
     }
 
@@ -395,12 +403,44 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
         entry.map(|error| TableProblem::new("entry".to_owned(), format!("how clients come in: {error}")));
     let rules = table.rules.iter().filter_map(|rules| rules.check().err());
     let rules = rules.map(|error| TableProblem::new("rules".to_owned(), error.to_string()));
+    let lanes = lane_problems(table).into_iter().chain(lane_rule_problems(table));
     let names = table.named_endpoints().map(|named| (&named.host, named.port)).collect::<BTreeSet<_>>().len();
     let too_many = (names > MAX_NAMES).then(|| {
         let detail = format!("instances have {names} host names, of which {MAX_NAMES} are looked up at most");
         TableProblem::new("services".to_owned(), detail)
     });
-    rules.chain(services).chain(routes).chain(entry).chain(listeners).chain(too_many).collect()
+    rules.chain(services).chain(lanes).chain(routes).chain(entry).chain(listeners).chain(too_many).collect()
+}
+
+/// Finds lanes of one number or name.
+fn lane_problems(table: &RouteTable) -> Vec<TableProblem> {
+    let mut problems = Vec::new();
+    for (index, lane) in table.lanes.iter().enumerate() {
+        let before = &table.lanes[..index];
+        if before.iter().any(|it| it.id == lane.id || it.name == lane.name) {
+            let detail = format!("lane {} has the number or the name of another", lane.name);
+            problems.push(TableProblem::new(format!("lanes[{index}]"), detail));
+        }
+    }
+    problems
+}
+
+/// Finds rules of lanes that are not there, or give something else.
+pub(crate) fn lane_rule_problems(table: &RouteTable) -> Vec<TableProblem> {
+    let mut problems = Vec::new();
+    for (name, routes) in &table.services {
+        let rules = routes.version_rules.iter().enumerate();
+        for (index, rule) in rules.filter(|(_, rule)| rule.takes == SplitTakes::Lane) {
+            let lane = table.lanes.iter().find(|lane| lane.id == rule.id);
+            let gives = lane.and_then(|lane| lane.of_service(name));
+            if gives.is_none_or(|it| (&it.version, it.config) != (&rule.version, rule.config)) {
+                let detail =
+                    format!("rule {} of `{name}` is of no lane that gives {}", rule.id, rule.version);
+                problems.push(TableProblem::new(format!("services.{name}.version_rules[{index}]"), detail));
+            }
+        }
+    }
+    problems
 }
 
 /// Returns everything that is wrong with a route.

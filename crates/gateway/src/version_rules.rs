@@ -6,8 +6,10 @@
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::{SplitRule, SplitTakes};
+use lockstep_domain::version_rules::Pattern;
 
 use crate::carried;
+use crate::lanes::{self, Entering};
 use crate::request::Request;
 use crate::table::WorkerTable;
 
@@ -18,17 +20,20 @@ pub(crate) const TRACESTATE_MEMBER: &str = "lockstep-rules";
 /// Rules that are read of one request: more than an environment has.
 const MAX_CARRIED: usize = 64;
 
-/// Notes the rules that take a request, at most one of each service: what an earlier hop decided, else the first that matches.
-pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, request: &Request<'_>, caller: Caller) {
+/// Notes the lane that a request is in, and the rules that take it, at most one of each service: what an earlier hop decided, else the first that
+/// matches.
+pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, entering: &Entering<'_, '_>, caller: Caller) {
     rules.clear();
-    if table.ruled.is_empty() && table.mirrors.is_empty() {
+    if table.ruled.is_empty() && table.mirrors.is_empty() && table.lanes.is_empty() {
         return;
     }
-    let carried = if caller.is_trusted() { carried(request) } else { Vec::new() };
+    let request = entering.request;
+    let carried = believed(request, caller);
+    rules.extend(lanes::find(table, entering, &carried).map(|seat| seat.id()));
     for service in &table.ruled {
-        let known = &service.routes.version_rules;
-        let decided = known.iter().find(|rule| carried.contains(&rule.id));
-        let first = || known.iter().find(|rule| matches(request, rule));
+        let known = || service.routes.version_rules.iter().filter(|rule| rule.takes != SplitTakes::Lane);
+        let decided = known().find(|rule| carried.contains(&rule.id));
+        let first = || known().find(|rule| matches(request, rule));
         rules.extend(decided.or_else(first).map(|rule| rule.id));
     }
     // What a copy causes is told apart from what clients ask, in the whole chain of calls.
@@ -37,17 +42,28 @@ pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, request: &Request<
 
 fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {
     match &rule.takes {
-        SplitTakes::Header(pattern) => {
-            let mut values = request.fields_named(&pattern.name);
-            values.any(|value| value == pattern.value.as_bytes())
-        }
-        SplitTakes::Cookie(pattern) => {
-            // Browsers send the one for the longest path first, and that is the one that programs read.
-            let first = request.raw_cookies(pattern.name.as_bytes()).next();
-            first == Some(pattern.value.as_bytes())
-        }
-        SplitTakes::Places(_) => false,
+        SplitTakes::Header(pattern) => has_header(request, pattern),
+        SplitTakes::Cookie(pattern) => has_cookie(request, pattern),
+        SplitTakes::Places(_) | SplitTakes::Lane => false,
     }
+}
+
+/// Tells whether a field has the value that is looked for.
+pub(crate) fn has_header(request: &Request<'_>, pattern: &Pattern) -> bool {
+    let mut values = request.fields_named(&pattern.name);
+    values.any(|value| value == pattern.value.as_bytes())
+}
+
+/// Tells whether a cookie has the value that is looked for.
+pub(crate) fn has_cookie(request: &Request<'_>, pattern: &Pattern) -> bool {
+    // Browsers send the one for the longest path first, and that is the one that programs read.
+    let first = request.raw_cookies(pattern.name.as_bytes()).next();
+    first == Some(pattern.value.as_bytes())
+}
+
+/// What an earlier hop decided, as far as it is believed.
+pub(crate) fn believed(request: &Request<'_>, caller: Caller) -> Vec<u64> {
+    if caller.is_trusted() { carried(request) } else { Vec::new() }
 }
 
 /// What an earlier hop decided: in `baggage`, else in `tracestate`.

@@ -13,13 +13,13 @@ mod turned;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::{Matched, RouteRule};
 use lockstep_domain::switch::Admission;
 use lockstep_domain::visit::Entered;
+use lockstep_domain::{Arm, ServiceName};
 
 use crate::access;
 use crate::admission::{self, Admits, Admitted};
@@ -30,6 +30,7 @@ use crate::counts::Counts;
 use crate::environment::Environment;
 use crate::framing::Body;
 use crate::injection::{self, Met};
+use crate::lanes::{self, Entering, LaneSeat};
 use crate::leaving::Delivery;
 use crate::limiter::Waiting;
 use crate::maintenance;
@@ -107,6 +108,8 @@ struct Rare {
     priority: (Priority, Said),
     /// What it was admitted under, where an instance or its version says that.
     admission: Option<Box<str>>,
+    /// The lane that it is in.
+    lane: Option<Arc<LaneSeat>>,
 }
 
 impl Notes {
@@ -142,6 +145,11 @@ impl Notes {
         if met.is_some() || self.rare.is_some() {
             self.rare().met = met;
         }
+    }
+
+    /// Returns the lane that it is in.
+    pub(crate) fn lane(&self) -> Option<&Arc<LaneSeat>> {
+        self.rare.as_ref()?.lane.as_ref()
     }
 
     /// Returns the key that the request came with.
@@ -238,7 +246,9 @@ impl Desk {
         notes.key.extend_from_slice(given.unwrap_or_else(|| made_id(&notes.traceparent).as_bytes()));
         notes.visit = None;
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
-            version_rules::note(&mut notes.rules, table, request, caller);
+            let calling = self.calling(table);
+            let entering = Entering { request, key: &notes.key, calling: calling.as_deref() };
+            version_rules::note(&mut notes.rules, table, &entering, caller);
             if table.entered.is_some() {
                 notes.visit = visit::carried(request, caller).map(Box::new);
             }
@@ -294,6 +304,12 @@ impl Desk {
         }
         notes.admits = Some(Arc::clone(&table.admits));
         Some(admitted)
+    }
+
+    /// Returns what calls at a listener of its own, where there are lanes that it may be of.
+    fn calling(&self, table: &WorkerTable) -> Option<Arc<Arm>> {
+        let point = self.peer.point().filter(|_| !table.lanes.is_empty())?;
+        Some(point.caller.load_full())
     }
 
     /// What the version of the instance tells that calls at a listener of its own, while something is switched.
@@ -355,6 +371,9 @@ impl Desk {
         notes.key.clear();
         notes.key.extend_from_slice(key.as_bytes());
         notes.visit = Some(Box::new(entered));
+        // Its key is known only now.
+        let entering = Entering { request, key: &notes.key, calling: None };
+        lanes::decide_anew(&mut notes.rules, table, &entering, caller);
         cookie
     }
 
@@ -402,6 +421,9 @@ impl Desk {
             let choice = choice.unwrap_or(Choice { target: 0, ruled: false, held: false, strayed: false });
             if choice.strayed {
                 self.environment.stragglers().count();
+            }
+            if let Some(lane) = table.lane_in(&notes.rules) {
+                notes.rare().lane = Some(Arc::clone(lane));
             }
             if !service.pages.is_empty() {
                 let place = matched.rule.map(|_| (host, path));

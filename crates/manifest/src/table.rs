@@ -89,6 +89,7 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
         listeners: None,
         entry,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
     };
     Some((table.in_its_format(), places))

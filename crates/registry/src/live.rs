@@ -419,6 +419,7 @@ pub(crate) mod tests {
             listeners: None,
             entry: None,
             visits: None,
+            lanes: Vec::new(),
             switches: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,

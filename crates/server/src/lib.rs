@@ -10,6 +10,7 @@ mod compat;
 mod connections;
 mod faults;
 mod handlers;
+mod lanes;
 mod lines;
 mod maintenance;
 mod named;

@@ -2,7 +2,7 @@
 
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::{
-    CertificateName, Digest, EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName,
+    CertificateName, Digest, EnvironmentName, GatewayName, InstanceId, LaneName, OperationId, ServiceName,
     VersionNumber, World,
 };
 
@@ -36,6 +36,7 @@ no_service!(
     GatewayName,
     InstanceId,
     JobName,
+    LaneName,
     OperationId,
     ResourceName,
     String,

@@ -15,7 +15,8 @@ use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
 use crate::{
-    certificates, compat, faults, handlers, lines, maintenance, resources, uploads, version_rules, watch,
+    certificates, compat, faults, handlers, lanes, lines, maintenance, resources, uploads, version_rules,
+    watch,
 };
 
 /// Makes the whole application.
@@ -77,6 +78,9 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),
         ("/environments/{environment}/version-rules", get(version_rules::list).post(version_rules::add)),
         ("/environments/{environment}/version-rules/remove", post(version_rules::remove)),
+        ("/environments/{environment}/lanes", get(lanes::list).post(lanes::create)),
+        ("/environments/{environment}/lanes/{lane}", get(lanes::show)),
+        ("/environments/{environment}/lanes/{lane}/end", post(lanes::end)),
         ("/environments/{environment}/maintenance", get(maintenance::list).post(maintenance::add)),
         ("/environments/{environment}/maintenance/remove", post(maintenance::remove)),
         ("/environments/{environment}/faults", get(faults::list).post(faults::add)),

@@ -8,6 +8,7 @@ use lockstep_domain::gateway_rules::{NamedServices, Network, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
+use lockstep_domain::lane::{Lane, LanesAccept};
 use lockstep_domain::limits::Held;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::routes::ArmTraffic;
@@ -48,6 +49,9 @@ pub struct SettingsChange {
     /// The first stage that is accepted.
     #[serde(default)]
     pub accepts_from: Option<StageName>,
+    /// Which versions are taken in lanes: `deployed` for those that are taken when they are deployed, or those from a stage on as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes_accept: Option<LanesAccept>,
     /// The strategy of an operation that names none.
     #[serde(default)]
     pub strategy: Option<Strategy>,
@@ -171,6 +175,9 @@ pub struct EnvironmentView {
     /// Rules that give certain requests a version of their own, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub version_rules: Vec<VersionRule>,
+    /// Lanes, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
     /// Versions that nothing brings here by itself.
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::intent::Configuration;
+use lockstep_domain::lane::{EndedLane, Lane};
 use lockstep_domain::maintenance::MaintenanceTurn;
 use lockstep_domain::operation::Acceptance;
 use lockstep_domain::proven::{Alarm, Proof};
@@ -116,6 +117,12 @@ pub struct History {
     /// Those of them that are over, and what ended them, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules_ended: Vec<EndedRule>,
+    /// Lanes in force, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes: Vec<Lane>,
+    /// Lanes that are over, and what ended them, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lanes_ended: Vec<EndedLane>,
     /// What services that somebody else runs came to say of their version without a change here, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<SaidChange>,

@@ -10,6 +10,7 @@ use lockstep_api::types::{
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
+use lockstep_domain::lane::LanesAccept;
 use lockstep_domain::proven::ProvenAfter;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
@@ -73,6 +74,7 @@ struct CreateArgs {
   lockstep environment set production --gateway-url http://127.0.0.1:8080
   lockstep environment set production --trusted-network 10.0.0.0/8 --trusted-network ::1
   lockstep environment set staging --named-services allow
+  lockstep environment set staging --lanes-accept created
   lockstep environment set production --https-port 8443 --http redirect
   lockstep environment set production --client-ca people.pem --client-certificates optional
   lockstep environment set production --proxy-protocol 10.0.0.0/8")]
@@ -143,6 +145,9 @@ struct SettingsOptions {
     /// The first stage whose versions are accepted.
     #[arg(long, value_name = "STAGE")]
     accepts_from: Option<StageName>,
+    /// The first stage whose versions may run in lanes (`lockstep lane`) although they are not accepted for deployments, or `none`.
+    #[arg(long, value_name = "STAGE")]
+    lanes_accept: Option<LanesAccept>,
     /// How long old instances stay after a change, so that going back is a change of routes.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     warm: Option<u64>,
@@ -220,6 +225,7 @@ impl SettingsOptions {
     fn change(&self, strategy: Option<Strategy>) -> Result<SettingsChange, Failure> {
         Ok(SettingsChange {
             accepts_from: self.accepts_from.clone(),
+            lanes_accept: self.lanes_accept.clone(),
             strategy,
             warm_ms: self.warm,
             stay_ms: self.stay,
@@ -298,6 +304,9 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let settings = &view.settings;
     let mut table = Table::new(["", ""]).indented(2);
     table.row(["accepts from".into(), settings.accepts_from.to_string()]);
+    if !settings.lanes_accept.is_usual() {
+        table.row(["in lanes from".into(), settings.lanes_accept.to_string()]);
+    }
     table.row(["strategy".into(), strategy(&settings.strategy)]);
     table.row(["warm".into(), exact(settings.warm_ms)]);
     table.row(["stay".into(), exact(settings.stay_ms)]);

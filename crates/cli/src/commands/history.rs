@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use lockstep_api::types::{BaselineView, History, ProvingView, SaidChange};
 use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::lane::{EndedLane, Lane};
 use lockstep_domain::maintenance::{MaintenanceTurn, Turn};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
@@ -26,7 +27,7 @@ const NOTICED_MS: u64 = 60_000;
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
 /// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
-/// hundred that ended last. Pages of maintenance that were set and lifted (`lockstep maintenance`), the hundred last of these turns, are among them, and
+/// hundred that ended last, and lanes (`lockstep lane`). Pages of maintenance that were set and lifted (`lockstep maintenance`), the hundred last of these turns, are among them, and
 /// a service that somebody else runs and that came to say another version. A baseline that is proven says by what, and the current one what it
 /// lacks.
 #[derive(Debug, Clone, clap::Args)]
@@ -55,10 +56,14 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
     let rules = history.rules.iter().map(|rule| (rule.at, rule_row(rule, style)));
     let ended = history.rules_ended.iter().map(|ended| (ended.ended, ended_row(ended, style)));
+    let lanes = history.lanes.iter().chain(history.lanes_ended.iter().map(|ended| &ended.lane));
+    let lanes = lanes.map(|lane| (lane.at, lane_row(lane, style)));
+    let lanes_ended = history.lanes_ended.iter().map(|ended| (ended.ended, lane_ended_row(ended, style)));
     let said = history.said.iter().map(|change| (change.at, said_row(change, style)));
     let maintained = history.maintenance.iter().map(|turn| (turn.at, maintained_row(turn, style)));
     let beside =
-        reverted.chain(rules).chain(ended).chain(said).chain(maintained).filter(|(at, _)| *at >= oldest);
+        reverted.chain(rules).chain(ended).chain(lanes).chain(lanes_ended).chain(said).chain(maintained);
+    let beside = beside.filter(|(at, _)| *at >= oldest);
     let mut rows: Vec<_> = baselines.chain(beside).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
     let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
@@ -150,6 +155,31 @@ fn ended_row(ended: &EndedRule, style: &Style) -> [String; 6] {
         by.to_string(),
         format!("rule {} ended", rule.number),
         instead,
+        because.clone(),
+    ]
+}
+
+fn lane_row(lane: &Lane, style: &Style) -> [String; 6] {
+    let when = printable(&lane.condition()).into_owned();
+    [
+        "-".into(),
+        style.ago(lane.at),
+        lane.by.to_string(),
+        format!("lane {} began", lane.new.name),
+        format!("{when} -> {}", super::lane::services(lane)),
+        lane.new.reason.clone(),
+    ]
+}
+
+fn lane_ended_row(ended: &EndedLane, style: &Style) -> [String; 6] {
+    let EndedLane { lane, by, ended, because } = ended;
+    let services: Vec<_> = lane.new.services.iter().map(|it| it.service.to_string()).collect();
+    [
+        "-".into(),
+        style.ago(*ended),
+        by.to_string(),
+        format!("lane {} ended", lane.new.name),
+        format!("its requests -> what all others get of {}", services.join(", ")),
         because.clone(),
     ]
 }

@@ -116,6 +116,10 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let (takes, service, version) = (takes(&rule.takes), &rule.service, &rule.version);
         let _ = writeln!(text, "  rule {}: {takes} -> {service} {version}", rule.number);
     }
+    for lane in &view.lanes {
+        let (name, when) = (&lane.new.name, printable(&lane.condition()).into_owned());
+        let _ = writeln!(text, "  lane {name}: {when} -> {}", super::lane::services(lane));
+    }
     for held in &view.holds {
         let reason = printable(&held.hold.reason).into_owned();
         let _ = writeln!(text, "  held: {} {}: {reason}", held.version, style.ago(held.hold.since));
@@ -438,6 +442,7 @@ mod tests {
             name: "production".parse().unwrap(),
             settings: EnvironmentSettings {
                 accepts_from: "created".parse().unwrap(),
+                lanes_accept: Default::default(),
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 0,
                 stay_ms: 0,
@@ -459,6 +464,7 @@ mod tests {
             beside: Vec::new(),
             waits_for: Vec::new(),
             version_rules: Vec::new(),
+            lanes: Vec::new(),
             schedules: Vec::new(),
             databases: Vec::new(),
             exposed: Vec::new(),

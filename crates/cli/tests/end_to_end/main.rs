@@ -43,6 +43,7 @@ mod instances;
 mod jobs;
 mod journal;
 mod kept_manifests;
+mod lanes;
 mod limits;
 mod maintenance;
 mod meeting;

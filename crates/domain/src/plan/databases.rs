@@ -147,6 +147,16 @@ fn stopped(
     cannot_stop.then(|| DatabaseRefusal::CannotStop { version: version.clone(), database, held_back })
 }
 
+/// Returns the first migration that a version needs and that is not there.
+pub(super) fn lacks(
+    world: &World,
+    environment: &Environment,
+    of: &VersionDatabase,
+    target: &Entries,
+) -> Option<String> {
+    due(world, environment, of, target).applied.into_iter().next()
+}
+
 fn in_doubt(environment: &Environment, database: &DatabaseName) -> Option<DatabaseRefusal> {
     let why = environment.databases.get(database)?.doubt.clone()?;
     let (database, environment) = (database.clone(), environment.name.clone());

@@ -13,6 +13,7 @@ use crate::name::{
 };
 use crate::operation::Operation;
 use crate::plan::database_refusal::DatabaseRefusal;
+use crate::plan::lane_refusal::LaneRefusal;
 use crate::plan::rule_refusal::RuleRefusal;
 use crate::protocol::Protocol;
 use crate::proven::NoLastGood;
@@ -542,6 +543,9 @@ pub enum Refusal {
     /// There can be no such rule, or a rule is in the way.
     #[error(transparent)]
     Rule(#[from] RuleRefusal),
+    /// There can be no such lane.
+    #[error(transparent)]
+    Lane(#[from] LaneRefusal),
     /// A database is in the way.
     #[error(transparent)]
     Database(#[from] DatabaseRefusal),
@@ -785,6 +789,7 @@ impl Refusal {
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),
             Self::Rule(rule) => rule.hint(),
+            Self::Lane(lane) => lane.hint(),
             Self::Database(refusal) => Some(refusal.hint()),
             Self::WrongPlan { environment, .. } => Some(format!(
                 "this is a mistake of Lockstep: report it, with `lockstep plan --export {environment}`; fewer services in one operation may help"

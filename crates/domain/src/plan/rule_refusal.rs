@@ -1,5 +1,7 @@
 //! Why there can be no rule, or why a rule is in the way. Typed; their words are made here and nowhere else.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use crate::compat::Unmet;
@@ -101,8 +103,12 @@ fn all(rules: &[VersionRule]) -> String {
 }
 
 fn remove<'a>(rules: impl IntoIterator<Item = &'a VersionRule>, environment: &EnvironmentName) -> String {
-    let numbers: Vec<_> = rules.into_iter().map(|rule| rule.number.to_string()).collect();
-    format!("lockstep route remove {} --env {environment}", numbers.join(" "))
+    let (of_lanes, alone): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.lane().is_some());
+    let numbers: Vec<_> = alone.iter().map(|rule| rule.number.to_string()).collect();
+    let route = format!("lockstep route remove {} --env {environment}", numbers.join(" "));
+    let lanes: BTreeSet<_> = of_lanes.iter().filter_map(|rule| rule.lane()).collect();
+    let lanes = lanes.into_iter().map(|lane| format!("lockstep lane end {lane} --env {environment}"));
+    (!numbers.is_empty()).then_some(route).into_iter().chain(lanes).collect::<Vec<_>>().join(" && ")
 }
 
 impl RuleRefusal {

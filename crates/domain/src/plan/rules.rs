@@ -74,7 +74,7 @@ pub fn add_rule(
         refusals.push(RuleRefusal::NoRequests(reference).into());
     }
     refusals.extend(as_deployed(relation, environment, &arm, now));
-    refusals.extend(meetings(relation, environment, &arm));
+    refusals.extend(meetings(relation, environment, std::slice::from_ref(&arm)));
     refusals.dedup();
     let takes = match takes {
         Ok(takes) if refusals.is_empty() => takes,
@@ -123,7 +123,7 @@ fn bounds(
 }
 
 /// Checks that it has requests, needs no job first, and can run beside what runs.
-fn kinds(world: &World, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
+pub(super) fn kinds(world: &World, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
     let reference = arm.version_ref();
     let Some(version) = world.version(&reference) else { return Vec::new() };
     if !version.run.kind.is_web() {
@@ -160,26 +160,49 @@ fn as_deployed(relation: Relation<'_>, environment: &Environment, arm: &Arm, now
     check::check(relation, environment, &resolved, &changes, now)
 }
 
-/// Checks it against everything else that it can meet: what is on its way, and what other rules keep running.
-fn meetings(relation: Relation<'_>, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
-    let others = environment.version_rules.rules.iter().filter(|rule| rule.service != arm.service);
-    let with_rules = others.map(|rule| with(environment.entries(), &rule.arm()));
+/// Checks what comes together against everything else that it can meet: what is on its way, and what other rules keep running. A request is in one lane
+/// only, so the versions of two lanes do not meet.
+pub(super) fn meetings(relation: Relation<'_>, environment: &Environment, arms: &[Arm]) -> Vec<Refusal> {
+    let is_lane = arms.len() > 1;
+    let is_of = |rule: &VersionRule| arms.iter().any(|arm| arm.service == rule.service);
+    let others = overlays(environment)
+        .into_iter()
+        .filter(|rules| !rules.iter().any(|rule| is_of(rule)) && !(is_lane && rules[0].lane().is_some()));
+    let with_rules = others.map(|rules| over(environment.entries(), &rules));
     let on_the_way = environment.moving().map(|operation| operation.plan.target.clone());
     let mut found: Vec<Unmet> = Vec::new();
     for entries in on_the_way.chain(with_rules) {
         let before = relation.unmet_in(&entries);
-        let new = relation.unmet_in(&with(&entries, arm)).into_iter();
-        found.extend(new.filter(|unmet| !before.contains(unmet)));
+        let all = arms.iter().fold(entries, |entries, arm| with(&entries, arm));
+        found.extend(relation.unmet_in(&all).into_iter().filter(|unmet| !before.contains(unmet)));
     }
     found.into_iter().map(|unmet| Refusal::Unmet(Box::new(unmet))).collect()
 }
 
-fn entry(arm: &Arm) -> BaselineEntry {
+/// What some requests get at the same time in the place of what is deployed: what one rule gives, or all that a lane does.
+fn overlays(environment: &Environment) -> Vec<Vec<&VersionRule>> {
+    let mut overlays: Vec<Vec<&VersionRule>> = Vec::new();
+    for rule in &environment.version_rules.rules {
+        let is_same = |rules: &&mut Vec<&VersionRule>| rules[0].record == rule.record;
+        match overlays.iter_mut().find(is_same).filter(|_| rule.lane().is_some()) {
+            Some(rules) => rules.push(rule),
+            None => overlays.push(vec![rule]),
+        }
+    }
+    overlays
+}
+
+/// A set with what rules give in the place of what there is.
+fn over(entries: &Entries, rules: &[&VersionRule]) -> Entries {
+    rules.iter().fold(entries.clone(), |entries, rule| with(&entries, &rule.arm()))
+}
+
+pub(super) fn entry(arm: &Arm) -> BaselineEntry {
     BaselineEntry { version: arm.version.clone(), config: arm.config }
 }
 
 /// A set with what a rule gives in the place of what there is.
-fn with(entries: &Entries, arm: &Arm) -> Entries {
+pub(super) fn with(entries: &Entries, arm: &Arm) -> Entries {
     match entries.contains_key(&arm.service) {
         true => entries.update(arm.service.clone(), entry(arm)),
         false => entries.clone(),
@@ -187,21 +210,32 @@ fn with(entries: &Entries, arm: &Arm) -> Entries {
 }
 
 /// Returns the rules that end with a plan: those that lead to what it goes away from by going back, those that what it goes back to
-/// cannot run beside, and those of services that it takes out.
+/// cannot run beside, and those of services that it takes out. A lane ends as a whole, and also when it does not work with what is gone back to.
 pub(super) fn ended<'a>(
-    world: &World,
+    relation: Relation<'_>,
     environment: &'a Environment,
-    direction: Direction,
+    resolved: &Resolved,
     changes: &[EntryChange],
 ) -> Vec<&'a VersionRule> {
-    let goes_back = direction == Direction::Back;
+    let world = relation.world;
+    let goes_back = resolved.direction == Direction::Back;
     let ends = |rule: &&VersionRule| {
         changes.iter().any(|change| match change.service == rule.service {
             true => change.to.is_none() || (goes_back && is_left(world, rule, change)),
             false => goes_back && wants_port_of(world, rule, change),
         })
     };
-    environment.version_rules.rules.iter().filter(ends).collect()
+    let rules = || environment.version_rules.rules.iter();
+    let mut ended: Vec<&VersionRule> = rules().filter(ends).collect();
+    if goes_back && !environment.version_rules.lanes.lanes.is_empty() {
+        let unfit = unmet(relation, environment, &resolved.target, &ended).into_iter();
+        ended.extend(unfit.map(|(rule, _)| rule).filter(|rule| rule.lane().is_some()));
+    }
+    let is_ended = |rule: &&VersionRule| {
+        let is_same = |it: &&VersionRule| it.record == rule.record && it.lane().is_some();
+        ended.iter().any(|it| it.number == rule.number || is_same(it))
+    };
+    rules().filter(is_ended).collect()
 }
 
 /// Tells whether what is gone back to, of another service, always listens where the version of a rule does.
@@ -260,12 +294,12 @@ fn unmet<'a>(
     ended: &[&VersionRule],
 ) -> Vec<(&'a VersionRule, Unmet)> {
     let mut found = Vec::new();
-    let rules = environment.version_rules.rules.iter();
-    for rule in rules.filter(|rule| !ended.iter().any(|it| it.number == rule.number)) {
-        let mut known = relation.unmet_in(&with(environment.entries(), &rule.arm()));
+    let is_ended = |rule: &VersionRule| ended.iter().any(|it| it.number == rule.number);
+    for rules in overlays(environment).into_iter().filter(|rules| !is_ended(rules[0])) {
+        let mut known = relation.unmet_in(&over(environment.entries(), &rules));
         known.extend(relation.unmet_in(goal));
-        let new = relation.unmet_in(&with(goal, &rule.arm())).into_iter();
-        found.extend(new.filter(|unmet| !known.contains(unmet)).map(|unmet| (rule, unmet)));
+        let new = relation.unmet_in(&over(goal, &rules)).into_iter();
+        found.extend(new.filter(|unmet| !known.contains(unmet)).map(|unmet| (rules[0], unmet)));
     }
     found
 }
@@ -279,7 +313,8 @@ pub(super) fn warnings(
     ended: &[&VersionRule],
 ) -> Vec<String> {
     let stays = |rule: &&VersionRule| !ended.iter().any(|it| it.number == rule.number);
-    let mut said: Vec<String> = ended.iter().map(|rule| format!("{rule} ends with it")).collect();
+    let mut said: Vec<String> = ended.iter().map(|rule| ends_with_it(environment, rule)).collect();
+    said.dedup();
     let left: Vec<_> = environment.version_rules.rules.iter().filter(stays).collect();
     for change in changes {
         let Some(to) = change.to.as_ref().map(|to| to.arm(&change.service)) else { continue };
@@ -298,6 +333,13 @@ pub(super) fn warnings(
         }));
     }
     said
+}
+
+fn ends_with_it(environment: &Environment, rule: &VersionRule) -> String {
+    match environment.version_rules.lane_of(rule) {
+        Some(lane) => format!("{lane} ends with it"),
+        None => format!("{rule} ends with it"),
+    }
 }
 
 /// Who goes back to what runs wants everybody there: says which rules give requests something else.

@@ -50,6 +50,7 @@ fn table() -> RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,

@@ -17,6 +17,7 @@ mod instances;
 mod jobs;
 mod keys;
 mod killed;
+mod lanes;
 mod looking_first;
 mod maintained;
 mod mirrors;

@@ -114,6 +114,7 @@ impl Stage {
         {
             let settings = EnvironmentSettings {
                 accepts_from: accepts_from.parse().unwrap(),
+                lanes_accept: Default::default(),
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 60_000,
                 stay_ms: 0,

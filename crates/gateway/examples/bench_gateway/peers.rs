@@ -173,6 +173,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
         listeners: None,
         entry: None,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,

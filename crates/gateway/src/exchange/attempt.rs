@@ -13,6 +13,7 @@ use crate::changes::AnswerEdit;
 use crate::compress::Packed;
 use crate::endpoint::Endpoint;
 use crate::framing::Recode;
+use crate::lanes::LaneSeat;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Pieces;
@@ -51,6 +52,8 @@ pub(super) struct Attempt<'a> {
     pub(super) held: bool,
     /// Whether it was asked later on purpose.
     pub(super) delayed: bool,
+    /// The lane that it is in.
+    pub(super) lane: Option<&'a LaneSeat>,
 }
 
 impl Attempt<'_> {
@@ -140,8 +143,9 @@ impl Attempt<'_> {
     }
 
     pub(super) fn verdict(&self) -> Verdict<'_> {
-        let Self { shielded, degraded, cookie, edit, .. } = *self;
-        Verdict { version: &self.target.label, shielded, degraded, cookie, edit, delayed: self.delayed }
+        let Self { shielded, degraded, cookie, edit, delayed, .. } = *self;
+        let lane = self.lane.map(|lane| lane.text(self.target.counts.arm.as_ref()));
+        Verdict { version: &self.target.label, shielded, degraded, cookie, edit, delayed, lane }
     }
 
     /// Tells the breaker of the arm that only the end of the answer says how the request went.

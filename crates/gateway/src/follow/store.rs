@@ -221,6 +221,7 @@ mod tests {
             listeners: None,
             entry: None,
             visits: None,
+            lanes: Vec::new(),
             switches: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lockstep_domain::lane::TableWhen;
 use lockstep_domain::routes::conditions::{Conditions, RequestView, Sort, Wanted, WantedValue};
 use lockstep_domain::routes::{CALLER_PATH_PREFIX, RouteTable, SplitTakes};
 
@@ -62,7 +63,14 @@ impl Asked {
             match &rule.takes {
                 SplitTakes::Header(pattern) => add(Sort::Header, &pattern.name, true),
                 SplitTakes::Cookie(pattern) => add(Sort::Cookie, &pattern.name, true),
-                SplitTakes::Places(_) => {}
+                SplitTakes::Places(_) | SplitTakes::Lane => {}
+            }
+        }
+        for when in table.lanes.iter().flat_map(|lane| &lane.when) {
+            match when {
+                TableWhen::Header(pattern) => add(Sort::Header, &pattern.name, true),
+                TableWhen::Cookie(pattern) => add(Sort::Cookie, &pattern.name, true),
+                TableWhen::User(_) | TableWhen::Places(_) => {}
             }
         }
         let name = |((_, name), (sort, asks_value)): ((u8, &str), (Sort, bool))| {

@@ -244,6 +244,7 @@ impl Chosen {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Rule => "rule",
+            Self::Lane => "lane",
             Self::Key => "key",
             Self::Chance => "chance",
             Self::Breaker => "breaker",

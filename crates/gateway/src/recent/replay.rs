@@ -221,6 +221,10 @@ impl Candidate<'_> {
         request: &Recent,
         view: &View<'_>,
     ) -> Option<String> {
+        // Which lane a request was in may have been decided before, or by its key.
+        if routes.version_rules.iter().any(|rule| rule.takes == SplitTakes::Lane) {
+            return None;
+        }
         let said = routes.version_rules.iter().find(|rule| is_said(rule, view));
         if let Some(rule) = said {
             return Some(rule.version.to_string());
@@ -262,7 +266,7 @@ fn is_said(rule: &SplitRule, view: &View<'_>) -> bool {
         SplitTakes::Cookie(pattern) => {
             view.cookie(&pattern.name).is_some_and(|value| value == pattern.value.as_bytes())
         }
-        SplitTakes::Places(_) => false,
+        SplitTakes::Places(_) | SplitTakes::Lane => false,
     }
 }
 

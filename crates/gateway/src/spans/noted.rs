@@ -99,6 +99,7 @@ pub(crate) struct Ended {
     pub(crate) is_mirrored: bool,
     pub(crate) fault: Option<Met>,
     pub(crate) priority: Priority,
+    pub(crate) lane: Option<String>,
 }
 
 /// A connection that is over.

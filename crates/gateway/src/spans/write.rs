@@ -132,6 +132,7 @@ fn own(noted: &Noted, ended: &Ended, attributes: &mut Attributes) {
     attributes.some("lockstep.service", arm.map(|arm| arm.service.to_string()).or_else(by_route));
     attributes.some("lockstep.version", arm.map(|arm| arm.version.to_string()));
     attributes.some("lockstep.why", noted.chosen.map(Chosen::word));
+    attributes.some("lockstep.lane", ended.lane.as_deref());
     attributes.some("lockstep.from", noted.caller.map(word));
     attributes.some("lockstep.caller", noted.point.as_ref().map(InstanceId::as_str));
     attributes.some("lockstep.code", ended.code);

@@ -50,13 +50,19 @@ impl Desk {
     /// Counts a request that is over, and logs it.
     pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
-        let Rare { met, turned_by, priority, .. } = notes.rare.take().map(|rare| *rare).unwrap_or_default();
+        let Rare { met, turned_by, priority, lane, .. } =
+            notes.rare.take().map(|rare| *rare).unwrap_or_default();
         (report.priority, report.is_turned_away) = (priority.0, turned_by.is_some());
         // One that is to wait may be refused before.
         report.fault = met.filter(|met| met.delay().is_none() || report.delayed);
         if report.arm.is_none() {
             report.arm = turned_by.map(|(counts, _)| counts);
         }
+        let served = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+        if let (Some(lane), Some(_)) = (&lane, served) {
+            lane.count(lane.served_by(served));
+        }
+        report.lane = lane;
         match &report.arm {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),

@@ -16,6 +16,7 @@ use super::{Desk, Notes, Routed};
 use crate::affinity::Affinity;
 use crate::balance::{Search, pick};
 use crate::framing::Body;
+use crate::lanes::ServedBy;
 use crate::limiter::Waiting;
 use crate::moment::Moment;
 use crate::policy::{Hedging, Who};
@@ -55,16 +56,23 @@ impl<'a> Arrival<'a, '_> {
         self.rule()?.policy.as_ref()
     }
 
-    /// Tells whether its arm was not drawn, so that it says nothing about a split. What is asked because of a copy is as little drawn as what a rule
+    /// Tells whether its arm was not drawn, so that it says nothing about a split. What is asked because of a copy, or in a lane, is as little drawn as what a rule
     /// sends; nor does it say anything when it is slow on purpose.
     fn is_ruled(&self, notes: &Notes) -> bool {
         let is_of_copy = || self.table.mirrors.iter().any(|id| notes.rules.contains(id));
-        self.choice.ruled || self.delay.is_some() || is_of_copy()
+        self.choice.ruled || self.delay.is_some() || notes.lane().is_some() || is_of_copy()
+    }
+
+    /// Tells whether the lane that it is in gives the arm that was chosen.
+    fn is_given_by_lane(&self, notes: &Notes) -> bool {
+        let arm = self.arm().and_then(|arm| arm.counts.arm.as_ref());
+        notes.lane().is_some_and(|lane| matches!(lane.served_by(arm), ServedBy::Lane(_)))
     }
 
     /// Tells what chose its arm.
     pub(super) fn chosen(&self, notes: &Notes) -> Chosen {
         match (self.choice.ruled, self.choice.held, notes.key_is_new) {
+            (true, ..) if self.is_given_by_lane(notes) => Chosen::Lane,
             (true, ..) => Chosen::Rule,
             (_, true, _) => Chosen::Visit,
             (.., true) => Chosen::Chance,

@@ -21,6 +21,7 @@ use crate::config::Timeouts;
 use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
 use crate::injection::{Met, may_meet};
+use crate::lanes::LaneSeat;
 use crate::maintenance;
 use crate::problem::Problem;
 use crate::request::{Request, fields};
@@ -60,7 +61,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
+    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `lane`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -195,7 +196,10 @@ impl Account {
             self.tell(desk, table, &request);
         }
         match found {
-            Ok(routed) => self.served(&request, &routed, &notes),
+            Ok(routed) => {
+                let lanes = table.as_ref().map_or(&[][..], |table| &table.lanes);
+                self.served(&request, &routed, (&notes, lanes))
+            }
             Err(problem) if problem.is_wanted() => {
                 if let (Some(met), Some(table)) = (notes.met(), table.as_ref()) {
                     let faults = table.routes.rules.iter().flat_map(|rules| &rules.faults);
@@ -290,17 +294,28 @@ impl Account {
         }
     }
 
-    fn served(&mut self, request: &Request<'_>, routed: &Routed, notes: &Notes) -> Outcome {
+    fn served(
+        &mut self,
+        request: &Request<'_>,
+        routed: &Routed,
+        (notes, lanes): (&Notes, &[Arc<LaneSeat>]),
+    ) -> Outcome {
         let service = &routed.service;
         self.tell_faults(Some(&service.service), request, notes.met());
         let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
         let rule = service.routes.rule_for(is_said, &notes.key);
+        let by_header = rule.filter(|rule| !matches!(rule.takes, SplitTakes::Places(_)));
         // A visit that begins with the request is drawn, whatever its trace is.
         let key = request.key(routed.caller).filter(|_| !notes.key_is_new);
-        let by_header = rule.filter(|rule| !matches!(rule.takes, SplitTakes::Places(_)));
+        let by_lot = key.is_none() && lane_by_lot(service, lanes, request);
+        match notes.lane() {
+            _ if by_lot => self.say("lane", "by a place that is drawn for each such request"),
+            Some(lane) => self.say("lane", words::lane(lane, service)),
+            None => {}
+        }
         self.say("key", words::key(key, request.key_place(routed.caller)));
-        let fixed = key.is_some() || by_header.is_some() || has_one(service);
-        let rule = if key.is_some() { rule } else { by_header };
+        let fixed = !by_lot && (key.is_some() || by_header.is_some() || has_one(service));
+        let rule = if key.is_some() { rule } else { by_header.filter(|_| !by_lot) };
         self.say("version", words::version(service, rule, key, fixed));
         let target = routed.target();
         if fixed {
@@ -331,6 +346,13 @@ impl Account {
             host: host.unwrap_or(request.authority.as_str()).to_owned(),
         }
     }
+}
+
+/// Tells whether it depends on a key that is made for each request whether it is in a lane that gives something of the service.
+fn lane_by_lot(service: &ServiceTargets, lanes: &[Arc<LaneSeat>], request: &Request<'_>) -> bool {
+    let gives = |seat: &&Arc<LaneSeat>| service.routes.version_rules.iter().any(|rule| rule.id == seat.id());
+    let is_decided = lanes.iter().any(|seat| seat.is_said(request));
+    !is_decided && lanes.iter().filter(gives).any(|seat| seat.is_drawn())
 }
 
 /// Tells whether every key leads to the same version.

@@ -98,6 +98,7 @@ impl Desk {
             is_mirrored: report.mirrored,
             fault: report.fault,
             priority: report.priority,
+            lane: report.lane.as_ref().map(|lane| lane.name().to_owned()),
         };
         spans.send(Box::new(Record::Request(noted, hops, ended)));
     }

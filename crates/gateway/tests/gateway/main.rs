@@ -17,6 +17,7 @@ mod health;
 mod hedges;
 mod hygiene;
 mod injected;
+mod lanes;
 mod leaks;
 mod life;
 mod limits;

@@ -363,6 +363,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,

@@ -172,6 +172,7 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,

@@ -59,6 +59,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         listeners: None,
         entry: None,
         visits: None,
+        lanes: Vec::new(),
         switches: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,

@@ -50,6 +50,6 @@ fn pattern(field: &Field<'_>) -> Option<Pattern> {
     let (field, name, value) = pair(field)?;
     match Takes::header(name, value).map_err(|error| field.wrong(error)).ok()? {
         Takes::Header(pattern) => Some(pattern),
-        Takes::Cookie(_) | Takes::Share(_) | Takes::Mirror(_) => None,
+        Takes::Cookie(_) | Takes::Share(_) | Takes::Mirror(_) | Takes::Lane(_) => None,
     }
 }

@@ -445,7 +445,7 @@ fn takes(table: &Table<'_>, element: &Field<'_>, from: &mut u32) -> Option<Split
     match made.map_err(|error| field.wrong(error)).ok()? {
         Takes::Header(pattern) => Some(SplitTakes::Header(pattern)),
         Takes::Cookie(pattern) => Some(SplitTakes::Cookie(pattern)),
-        Takes::Share(_) | Takes::Mirror(_) => None,
+        Takes::Share(_) | Takes::Mirror(_) | Takes::Lane(_) => None,
     }
 }
 

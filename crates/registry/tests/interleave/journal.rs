@@ -151,6 +151,7 @@ pub(crate) fn staging() -> EnvironmentName {
 fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
     let settings = EnvironmentSettings {
         accepts_from: "created".parse().expect("a valid name"),
+        lanes_accept: Default::default(),
         strategy: Strategy::AllAtOnce,
         warm_ms: WARM_MS,
         stay_ms: 1_000,

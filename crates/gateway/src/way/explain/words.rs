@@ -11,6 +11,7 @@ use lockstep_domain::routes::{
 use super::super::{Notes, Routed};
 use super::Share;
 use crate::injection::Met;
+use crate::lanes::LaneSeat;
 use crate::priority::Said;
 use crate::problem::{Problem, Status};
 use crate::recent::Chosen;
@@ -124,6 +125,24 @@ pub(super) fn version(
     }
 }
 
+/// Says which lane a request is in, and what that gives of its service.
+pub(super) fn lane(lane: &LaneSeat, service: &ServiceTargets) -> String {
+    let (name, of) = (lane.name(), &service.service);
+    let Some(gives) = lane.lane().of_service(of) else {
+        return format!("in lane {name}, which says nothing of {of}: it gets what all others get of it");
+    };
+    let serves = service.routes.version_rules.iter().any(|rule| rule.id == lane.id());
+    match serves {
+        true => format!("in lane {name}, which gives {of} {}", gives.version),
+        false => {
+            format!(
+                "in lane {name}, which gives {of} {}, of which no instance serves: it gets what all others get",
+                gives.version
+            )
+        }
+    }
+}
+
 fn by_rule(rule: &SplitRule, key: Option<&[u8]>) -> String {
     let SplitRule { id, version, takes, .. } = rule;
     match takes {
@@ -133,6 +152,7 @@ fn by_rule(rule: &SplitRule, key: Option<&[u8]>) -> String {
         SplitTakes::Cookie(pattern) => {
             format!("rule {id} gives {version}: cookie {}={}", pattern.name, pattern.value)
         }
+        SplitTakes::Lane => format!("its lane gives {version}"),
         SplitTakes::Places(_) => {
             let place = slot(SHARE_SALT, key.unwrap_or_default());
             format!(
@@ -166,8 +186,8 @@ fn places(splits: &[Split]) -> String {
 pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<String> {
     let asked = routed.pick.target;
     let rule = service.routes.splits[asked].policy.as_ref()?.breaker?;
-    if routed.chosen == Chosen::Rule {
-        return Some("none: whom a rule sends to a version sees how it does".to_owned());
+    if matches!(routed.chosen, Chosen::Rule | Chosen::Lane) {
+        return Some("none: whom a rule or a lane sends to a version sees how it does".to_owned());
     }
     let stands_in = service.stands_in_for(asked).map(|other| &service.targets[other].label);
     let instead = match (stands_in, &service.routes.fallback) {
