@@ -33,9 +33,9 @@ use thiserror::Error;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
-    ApprovalRequest, BaselineDiff, BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest,
-    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView,
-    DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
+    ApprovalRequest, BaselineDiff, BuildView, CallsView, CertificateList, ChangeResource, CollectReport,
+    CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane,
+    DataFolderView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView,
     MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView,
     RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest,
@@ -357,6 +357,12 @@ impl Client {
     ) -> Answer<ReadinessView> {
         let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
         self.get(&format!("/environments/{environment}/readiness{query}"))
+    }
+
+    /// Asks what instances called while a baseline was current; the current one when none is named.
+    pub fn calls(&self, environment: &EnvironmentName, baseline: Option<u64>) -> Answer<CallsView> {
+        let query = baseline.map(|number| format!("?baseline={number}")).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/calls{query}"))
     }
 
     /// Follows where an environment can go back to: the present view, and each that is another, until `each` wants no more.

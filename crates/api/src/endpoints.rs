@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::problem::Problem;
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
-    ApprovalRequest, BaselineDiff, BuildView, CertificateBundle, CertificateList, ChangeResource,
+    ApprovalRequest, BaselineDiff, BuildView, CallsView, CertificateBundle, CertificateList, ChangeResource,
     CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
     CreateLane, DataFolderView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
@@ -337,6 +337,15 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<ReadinessView>),
             ),
             &[("service", "only this service")],
+        ),
+        query(
+            get(
+                "/environments/{environment}/calls",
+                "getCalls",
+                "Says what instances called while a baseline was current, and whether they pass on for whom they call",
+                Json(of::<CallsView>),
+            ),
+            &[("baseline", "the number of the baseline; the current one when it is missing")],
         ),
         get(
             "/environments/{environment}/readiness/events",

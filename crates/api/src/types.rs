@@ -1,6 +1,7 @@
 //! Wire types: what is asked and answered, where it is not a domain type already. A file a noun.
 
 mod builds;
+mod calls;
 mod certificates;
 mod compat;
 mod data;
@@ -25,6 +26,7 @@ mod uploads;
 mod version_rules;
 
 pub use builds::*;
+pub use calls::*;
 pub use certificates::*;
 pub use compat::*;
 pub use data::*;

@@ -169,7 +169,7 @@ fn former_path(path: &Path) -> PathBuf {
 /// Finds the token in the address at which an instance calls others; instances of old releases were given none.
 fn digest_in(address: &str) -> Option<Digest> {
     let path = &address[address.find(CALLER_PATH_PREFIX)?..];
-    let (token, _) = caller_token(path)?;
+    let token = caller_token(path)?.token;
     Some(Digest::from_bytes(Sha256::digest(token).into()))
 }
 

@@ -15,7 +15,7 @@ use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lost_runs::lost;
 use lockstep_domain::name::{JobName, ProcessName};
-use lockstep_domain::routes::SERVICE_PATH_PREFIX;
+use lockstep_domain::routes::{FORMAT_WITH_NAMED_CALLERS, SERVICE_PATH_PREFIX, caller_name};
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{
@@ -132,7 +132,7 @@ impl Control {
         }
         let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
         let (mut variables, filled) = configuration;
-        let urls = self.urls(&world, environment, version);
+        let urls = self.urls(&world, environment, (version, arm));
         variables.extend(self.facts(environment, (version, arm), &urls, &id));
         let mut spec = InstanceSpec {
             id,
@@ -260,9 +260,9 @@ impl Control {
         &self,
         world: &World,
         environment: &Environment,
-        version: &Version,
+        (version, arm): (&Version, &Arm),
     ) -> BTreeMap<ServiceName, String> {
-        let gateway = self.call_url(environment);
+        let gateway = self.call_url(environment, arm);
         let url = |provider: &ServiceName| format!("{gateway}{SERVICE_PATH_PREFIX}{provider}");
         let answers = |provider: &&ServiceName| !works_unasked(world, environment, provider);
         version.requires.keys().filter(answers).map(|provider| (provider.clone(), url(provider))).collect()
@@ -281,7 +281,7 @@ impl Control {
             ("LOCKSTEP_VERSION".to_owned(), arm.version.to_string()),
             ("LOCKSTEP_ENVIRONMENT".to_owned(), environment.name.to_string()),
             ("LOCKSTEP_INSTANCE".to_owned(), id.to_string()),
-            (ADDRESS_VARIABLE.to_owned(), self.call_url(environment)),
+            (ADDRESS_VARIABLE.to_owned(), self.call_url(environment, arm)),
         ]);
         if let Some(process) = process_of(version, arm) {
             variables.insert("LOCKSTEP_PROCESS".to_owned(), process.to_string());
@@ -293,13 +293,18 @@ impl Control {
         variables
     }
 
-    /// Returns where the instances of an environment call other services, with what tells them from everybody else.
-    fn call_url(&self, environment: &Environment) -> String {
+    /// Returns where instances of an arm call other services, with what tells them from everybody else, and from each other as far as
+    /// every gateway understands that.
+    fn call_url(&self, environment: &Environment, arm: &Arm) -> String {
         let gateway = match &environment.settings.gateway_url {
             CallAddress::Server => self.gateway_url(environment),
             CallAddress::Elsewhere(url) => url.to_string(),
         };
-        gateway + &self.callers.path(&environment.name)
+        let path = self.callers.path(&environment.name);
+        match self.older_gateway(&environment.name, FORMAT_WITH_NAMED_CALLERS) {
+            Some(_) => gateway + &path,
+            None => format!("{gateway}{path}.{}", caller_name(arm)),
+        }
     }
 
     /// Returns the address of an environment's gateway inside this server as a URL.

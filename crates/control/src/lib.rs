@@ -7,11 +7,13 @@ mod acme;
 mod answers;
 mod builds;
 mod call_addresses;
+mod call_book;
 mod callers;
 mod clock;
 mod collect;
 mod compat;
 mod contracts;
+mod counted_file;
 mod data;
 mod databases;
 mod dismiss;
@@ -91,6 +93,7 @@ pub use uploads::Receiving;
 
 use builds::Builds;
 use call_addresses::Given;
+use call_book::CallBook;
 use callers::Callers;
 use editions::Editions;
 use entry::Entrances;
@@ -268,6 +271,7 @@ pub struct Control {
     working: Working,
     starts: Starts,
     proofs: Proofs,
+    call_book: CallBook,
     board: Board,
     editions: Editions,
     place: Place,
@@ -354,6 +358,8 @@ impl Control {
         }
         let proofs_file = folder.join("proving.json");
         let proofs = Proofs::open(proofs_file.clone()).map_err(failed(&proofs_file))?;
+        let calls_file = folder.join("calls.json");
+        let call_book = CallBook::open(calls_file.clone()).map_err(failed(&calls_file))?;
         let judging = Judging::new(ledger.now());
         let working = Working::new(ledger.now());
         let control = Arc::new(Self {
@@ -373,6 +379,7 @@ impl Control {
             working,
             starts: Starts::default(),
             proofs,
+            call_book,
             board: Board::default(),
             editions,
             place,
@@ -400,6 +407,7 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_starts());
         control.spawn(Arc::clone(&control).look_after_proofs());
+        control.spawn(Arc::clone(&control).look_after_calls());
         control.spawn(Arc::clone(&control).look_after_readiness());
         control.spawn(Arc::clone(&control).look_after_certificates());
         control.spawn(Arc::clone(&control).listen_for_versions());

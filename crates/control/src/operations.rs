@@ -4,6 +4,7 @@ mod accepting;
 mod asked;
 mod gateways;
 mod limited;
+mod mixing;
 mod needs;
 mod rooted;
 mod taking_back;
@@ -162,6 +163,7 @@ impl Control {
                 plan.see(|arm| is_ready(found, &instances, arm));
                 plan.note_starts(&world, found, now, |arm| self.unprepared(&world, arm));
                 self.note_work(&world, plan, &instances);
+                self.note_mixing(&world, found, plan);
             }
             self.check_artifacts(&world, plan)?;
             self.check_gateways_can(&world, environment, plan)?;

@@ -14,11 +14,10 @@ use lockstep_domain::observed::Observed;
 use lockstep_domain::proven::{Proving, Seen};
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::{Arm, Environment, EnvironmentName, Event, World};
-use lockstep_files::{foreign, whole};
 use lockstep_registry::{Registry, Totals};
 
 use crate::ledger::Ledger;
-use crate::{Control, lock, ourselves};
+use crate::{Control, counted_file, lock, ourselves};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,15 +49,8 @@ impl Proofs {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(crate) fn open(file: PathBuf) -> io::Result<Self> {
-        let text = foreign::open(&file).and_then(|file| foreign::read(file, MAX_BYTES));
-        let known: BTreeMap<EnvironmentName, Proving> = match text {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                tracing::warn!(path = %file.display(), %error, "what was counted of baselines is lost: proofs begin anew");
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
+        let lost = "what was counted of baselines is lost: proofs begin anew";
+        let known: BTreeMap<EnvironmentName, Proving> = counted_file::read(&file, MAX_BYTES, lost)?;
         let counted = |(name, proving)| (name, Counted { proving, last: None });
         let all = known.into_iter().map(counted).collect();
         Ok(Self { file, all: Mutex::new(all), kept: Mutex::new(Instant::now()) })
@@ -111,15 +103,11 @@ impl Proofs {
         }
     }
 
-    /// Keeps what was counted. A disk that is full costs that the next server begins anew.
+    /// Keeps what was counted.
     fn keep(&self) {
         let all = lock(&self.all);
         let all: BTreeMap<_, _> = all.iter().map(|(name, it)| (name, &it.proving)).collect();
-        let text = serde_json::to_vec(&all).map_err(io::Error::other);
-        let put = text.and_then(|text| whole::put(&self.file, &text, 0o600));
-        if let Err(error) = put {
-            tracing::warn!(path = %self.file.display(), %error, "what was counted of baselines could not be kept");
-        }
+        counted_file::put(&self.file, &all);
     }
 
     /// Shows how far the current baseline is.
@@ -196,22 +184,5 @@ impl Control {
         }
         self.proofs.forget_others(&world);
         self.proofs.keep_now_and_then();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_not_understood_is_as_good_as_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("proving.json");
-        std::fs::write(&path, "{\"production\": {").unwrap();
-        assert!(lock(&Proofs::open(path.clone()).unwrap().all).is_empty());
-        std::fs::remove_file(&path).unwrap();
-        let proofs = Proofs::open(path.clone()).unwrap();
-        proofs.keep();
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "{}");
     }
 }

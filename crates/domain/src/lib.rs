@@ -13,6 +13,7 @@ pub mod branch;
 pub mod breaker;
 pub mod build_variables;
 pub mod call_address;
+pub mod called;
 pub mod certificate;
 pub mod certificate_secrets;
 pub mod changelog;

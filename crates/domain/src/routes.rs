@@ -4,6 +4,7 @@
 //! request's key, so every gateway gives the same client the same version with nothing shared.
 
 pub mod actions;
+mod caller;
 pub mod compress;
 pub mod conditions;
 pub mod cors;
@@ -56,6 +57,7 @@ pub use crate::priority::FORMAT_WITH_PRIORITIES;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use crate::targets::{FORMAT_WITH_NAMES, NamedEndpoint};
 pub use crate::visit::FORMAT_WITH_VISITS;
+pub use caller::{CallerToken, arm_of_caller, caller_name, caller_token};
 pub use hedge::FORMAT_WITH_HEDGES;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
@@ -124,8 +126,11 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 /// 23: reads that are asked of another instance as well where the first is slow, which a gateway of an earlier format would not do. A table
 /// without them is written as before.
 ///
-/// 24: lanes, which a gateway of an earlier format would pass over. A table without them is written as before.
+/// 24: lanes, which a gateway of an earlier format would pass over. A table without them is written as before. A gateway that takes it also
+/// knows who calls by the name behind the token of an address.
 pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_LANES;
+/// The first format whose gateways know who calls by the name behind its token.
+pub const FORMAT_WITH_NAMED_CALLERS: u32 = 24;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
 pub const FORMAT_WITH_SHEDDING: u32 = 20;
 /// The format that a gateway must take where a route has answers compressed.
@@ -162,7 +167,7 @@ pub const SHARE_SALT: &str = "shares";
 pub const FULL_WEIGHT: u32 = 10_000;
 /// A path that begins with this and a service's name reaches that service: `/@payments/charges` asks payments for `/charges`.
 pub const SERVICE_PATH_PREFIX: &str = "/@";
-/// A path that begins with this and the token of the environment's instances is asked for by one of them.
+/// A path that begins with this and the token of the environment's instances is asked for by one of them; see [`caller_token`].
 pub const CALLER_PATH_PREFIX: &str = "/@~";
 
 /// Where requests of one environment go.
@@ -652,15 +657,6 @@ impl RouteTable {
         self.routes.sort_by_key(|route| std::cmp::Reverse(route.rule.precedence()));
         self
     }
-}
-
-/// Takes the token of an instance off the front of a path in its one form: `/@~TOKEN/@payments/charges`. Returns the token
-/// and how many bytes of the path belong to it; what follows begins with `/` or is empty.
-#[must_use]
-pub fn caller_token(path: &str) -> Option<(&str, usize)> {
-    let rest = path.strip_prefix(CALLER_PATH_PREFIX)?;
-    let token = rest.split('/').next()?;
-    Some((token, CALLER_PATH_PREFIX.len() + token.len()))
 }
 
 impl ServiceRoutes {

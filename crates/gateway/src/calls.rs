@@ -1,6 +1,7 @@
-//! Who calls whom: what instances asked for at listeners of their own, by the version that called and the one that answered.
+//! Who calls whom: what instances asked for, by the version that called and the one that answered.
 //!
-//! What is counted is bounded by the table: only its callers call, and only its arms answer.
+//! What is counted is bounded: only what proves to be an instance calls, only arms of the table answer, and of versions that are no callers of
+//! the table any more only so many are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU32;
@@ -13,6 +14,8 @@ use crate::counts::CLASSES;
 
 /// Pairs that are kept although nobody calls so any more. Beyond it they are forgotten.
 const MAX_FORMER: usize = 1_024;
+/// Pairs that are counted: an instance could say that it is one version after the other.
+const MAX_PAIRS: usize = 65_536;
 
 /// A listener at which one instance calls one service.
 #[derive(Debug)]
@@ -52,19 +55,22 @@ pub(crate) struct Calls {
 
 impl Calls {
     /// Counts a call that is over.
-    pub(crate) fn count(&self, point: &CallPoint, callee: Option<&Arm>, status: u16) {
-        self.add(point, callee, usize::from(status / 100).min(CLASSES.len() - 1));
+    pub(crate) fn count(&self, caller: &Arc<Arm>, service: &ServiceName, callee: Option<&Arm>, status: u16) {
+        self.add((caller, service), callee, usize::from(status / 100).min(CLASSES.len() - 1));
     }
 
     /// Counts a connection that is over, and whether any bytes could be passed on it.
     pub(crate) fn count_connection(&self, point: &CallPoint, callee: Option<&Arm>, passed: bool) {
-        self.add(point, callee, if passed { CLASSES.len() } else { 0 });
+        let service = callee.map_or(&point.service, |arm| &arm.service);
+        self.add((&point.caller.load_full(), service), callee, if passed { CLASSES.len() } else { 0 });
     }
 
-    fn add(&self, point: &CallPoint, callee: Option<&Arm>, class: usize) {
-        let service = callee.map_or(&point.service, |arm| &arm.service).clone();
-        let call = Call { caller: point.caller.load_full(), service, callee: callee.cloned() };
-        self.lock().entry(call).or_default()[class] += 1;
+    fn add(&self, (caller, service): (&Arc<Arm>, &ServiceName), callee: Option<&Arm>, class: usize) {
+        let call = Call { caller: Arc::clone(caller), service: service.clone(), callee: callee.cloned() };
+        let mut counted = self.lock();
+        if counted.len() < MAX_PAIRS || counted.contains_key(&call) {
+            counted.entry(call).or_default()[class] += 1;
+        }
     }
 
     /// Adds what was counted to `sums`.
@@ -114,9 +120,9 @@ mod tests {
         let versions = MAX_FORMER as u64 + 5;
         for version in 0..versions {
             point.caller.store(Arc::new(arm("web", version)));
-            calls.count(&point, Some(&arm("api", 1)), 200);
+            calls.count(&point.caller.load_full(), &point.service, Some(&arm("api", 1)), 200);
         }
-        calls.count(&point, None, 503);
+        calls.count(&point.caller.load_full(), &point.service, None, 503);
         calls.keep(&BTreeSet::from([&arm("web", 0), &arm("web", versions - 1)]));
         let mut sums = BTreeMap::new();
         calls.add_to(&mut sums);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_domain::approach::{Approach, InstanceTls};
+use lockstep_domain::called::Called;
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
@@ -27,6 +28,7 @@ use lockstep_domain::{Arm, Digest, EnvironmentName, HostName, InstanceId, Servic
 
 use crate::admission::{Admits, Stragglers};
 use crate::affinity::Mark;
+use crate::asking::Operations;
 use crate::balance::ArmHealth;
 use crate::breaker::{BreakerSeen, BreakerStates};
 use crate::calls::{Call, Calls, Classes};
@@ -55,6 +57,8 @@ use crate::zone::Zones;
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
 const MAX_FORMER_ARMS: usize = 512;
+/// Calls that one report says: what is beyond it is not counted.
+const MAX_CALLS: usize = 4_096;
 
 /// What became of a table that was given to a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +93,7 @@ pub(crate) struct Environment {
     own: Vec<Counts>,
     /// What instances called at listeners of their own, for each worker.
     calls: Vec<Calls>,
+    operations: Vec<Operations>,
     place: Place,
     state: Mutex<State>,
 }
@@ -211,6 +216,7 @@ impl Environment {
         let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
         let own = (0..workers).map(|_| Counts::default()).collect();
         let calls = (0..workers).map(|_| Calls::default()).collect();
+        let operations = (0..workers).map(|_| Operations::default()).collect();
         let failures = FailureLog::new(name.clone());
         Self {
             name,
@@ -224,6 +230,7 @@ impl Environment {
             own_visit_key: OnceLock::new(),
             own,
             calls,
+            operations,
             place,
             state: Mutex::default(),
         }
@@ -242,6 +249,23 @@ impl Environment {
     /// Returns where a worker counts what instances call at listeners of their own.
     pub(crate) fn calls(&self, worker: usize) -> &Calls {
         &self.calls[worker]
+    }
+
+    /// Returns where a worker counts which operations instances call.
+    pub(crate) fn operations(&self, worker: usize) -> &Operations {
+        &self.operations[worker]
+    }
+
+    /// Hands out what instances called; nobody gets it again.
+    pub(crate) fn take_calls(&self) -> Vec<Called> {
+        self.operations.iter().flat_map(Operations::take).take(MAX_CALLS).collect()
+    }
+
+    /// Takes back what could not be told.
+    pub(crate) fn take_back_calls(&self, calls: Vec<Called>) {
+        if let Some(operations) = self.operations.first() {
+            operations.take_back(calls);
+        }
     }
 
     /// Notes whether the listeners of instances are open.
@@ -484,8 +508,12 @@ impl Environment {
             slot.store(Some(Arc::new(compiled)));
         }
         state.part(&table);
-        let callers = table.listeners.iter().flat_map(|listeners| &listeners.callers);
-        let callers = callers.map(|caller| &caller.arm).collect();
+        let listeners = table.listeners.iter().flat_map(|listeners| &listeners.callers);
+        let of_service = |(service, routes): (&ServiceName, &ServiceRoutes)| -> Vec<Arm> {
+            routes.splits.iter().map(|split| split.arm(service)).collect()
+        };
+        let arms: Vec<Arm> = table.services.iter().flat_map(of_service).collect();
+        let callers = listeners.map(|caller| &caller.arm).chain(&arms).collect();
         self.calls.iter().for_each(|calls| calls.keep(&callers));
         state.routes = Some(table);
     }
@@ -516,6 +544,7 @@ impl Environment {
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
             samples: Vec::new(),
             mirrored: state.mirrors.read(),
+            calls: Vec::new(),
             listens: state.listens.clone(),
             left_alone: state.breakers.seen().into_iter().filter_map(BreakerSeen::left_alone).collect(),
             oldest_admitted: oldest.map(|admits| admits.revision_in(&edition)).min(),

@@ -215,7 +215,8 @@ async fn send_receipts(
     loop {
         gateway.keep_listeners(environment);
         // A receipt that was not taken is not repeated: the next one says the same and more.
-        match server.send_receipt(&gateway.report(environment)).await {
+        let report = gateway.report(environment);
+        match server.send_receipt(&report).await {
             Ok(()) => refused = None,
             Err(error @ ServerError::Status { .. }) => {
                 // Said once for each reason: a receipt goes out every second.
@@ -226,6 +227,7 @@ async fn send_receipts(
                 }
             }
             Err(error) => {
+                gateway.take_back(report);
                 tracing::debug!(%environment, error = &error as &dyn std::error::Error, "receipt not sent");
             }
         }

@@ -301,11 +301,17 @@ impl Gateway {
         self.environment(environment).refuse(why);
     }
 
-    /// Returns the same for whoever compares answers with contracts, with the answers that were taken since the last report.
+    /// Returns the same with what only a report says: the answers that were taken to be compared with contracts, and what instances
+    /// called, since the last one.
     #[must_use]
     pub fn report(&self, environment: &EnvironmentName) -> GatewayReceipt {
-        let samples = self.environment(environment).samples();
-        GatewayReceipt { samples, ..self.receipt(environment) }
+        let from = self.environment(environment);
+        GatewayReceipt { samples: from.samples(), calls: from.take_calls(), ..self.receipt(environment) }
+    }
+
+    /// Takes back of a report what only it says, because it did not arrive.
+    pub(crate) fn take_back(&self, report: GatewayReceipt) {
+        self.environment(&report.environment).take_back_calls(report.calls);
     }
 
     /// Returns what can be seen of the gateway from outside.

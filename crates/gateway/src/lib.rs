@@ -5,8 +5,8 @@
 //! receipts go back. It ends TLS where it is given certificates.
 //!
 //! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers. Only closing what was
-//! idle too long, once a second, locks the connections that a worker keeps to an instance, and whoever reads what callers were
-//! counted locks those counters of one worker after the other.
+//! idle too long, once a second, locks the connections that a worker keeps to an instance, and whoever reads what callers asked for
+//! locks those counters of one worker after the other.
 
 mod access;
 mod admin;
@@ -14,10 +14,12 @@ mod admission;
 mod affinity;
 mod answer;
 mod arrival;
+mod asking;
 mod balance;
 mod breaker;
 mod buffers;
 mod by_hand;
+mod calling;
 mod calls;
 mod carried;
 pub mod certificate;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use http::HeaderValue;
 use lockstep_domain::gateway_rules::Caller;
-use lockstep_domain::routes::{RouteTable, caller_token};
+use lockstep_domain::routes::{CallerToken, RouteTable, caller_token};
 use lockstep_domain::{Digest, ServiceName};
 use sha2::{Digest as _, Sha256};
 
@@ -142,7 +142,7 @@ impl Peer {
             return at.origin();
         }
         let caller = match caller_token(path) {
-            Some((token, length)) if knows(&table.callers, token) => {
+            Some(CallerToken { token, length, .. }) if knows(&table.callers, token) => {
                 return Ok(Origin { caller: Caller::Instance, token: length });
             }
             Some(_) => return Err(unknown_caller()),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lockstep_domain::priority::Priority;
 
+use crate::answer::is_failure;
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
@@ -86,6 +87,12 @@ impl End {
 }
 
 impl Report {
+    /// Tells whether the client got a failure, or nothing that it can use.
+    pub(crate) fn is_failure(&self) -> bool {
+        let status = self.grpc.filter(|_| self.status == 200).map_or(self.status, GrpcStatus::as_http);
+        status == 0 || is_failure(status)
+    }
+
     /// Begins with a request whose head has been read.
     pub(crate) fn begin() -> Self {
         Self {

@@ -427,6 +427,12 @@ impl<'b> Request<'b> {
         TraceContext::read(value)
     }
 
+    /// Tells whether it says for whom it is made in `baggage`, and whether it does so in `tracestate` alone.
+    pub(crate) fn says_for_whom(&self) -> (bool, bool) {
+        let in_baggage = self.carried_key.is_some();
+        (in_baggage, !in_baggage && self.traced_key.is_some())
+    }
+
     /// Tells whether it came with a key that its next requests will have too.
     pub(crate) fn has_lasting_key(&self, caller: Caller) -> bool {
         let carried = caller.is_trusted() && (self.carried_key.is_some() || self.traced_key.is_some());

@@ -24,7 +24,9 @@ use lockstep_domain::{Arm, ServiceName};
 use crate::access;
 use crate::admission::{self, Admits, Admitted};
 use crate::affinity::Affinity;
+use crate::asking::Asking;
 use crate::balance::Pick;
+use crate::calling::NamedCaller;
 use crate::changes::{Asked, Changes};
 use crate::counts::Counts;
 use crate::environment::Environment;
@@ -91,6 +93,11 @@ pub(crate) struct Notes {
     pub(crate) asked: Option<Box<access::Asked>>,
     /// What only few requests have.
     rare: Option<Box<Rare>>,
+    /// Which version calls, where that is known.
+    pub(crate) calling: Option<Arc<Arm>>,
+    named_caller: Option<Box<NamedCaller>>,
+    /// What it asks for, where a version calls that is known.
+    asking: Option<Box<Asking>>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
@@ -240,14 +247,14 @@ impl Desk {
             new_traceparent(&self.worker.random, &mut notes.traceparent);
         }
         self.remember(notes, request, origin.as_ref());
+        self.note_caller(request, origin.as_ref().ok(), notes);
         let given = request.key(caller);
         notes.key_is_new = given.is_none();
         notes.key.clear();
         notes.key.extend_from_slice(given.unwrap_or_else(|| made_id(&notes.traceparent).as_bytes()));
         notes.visit = None;
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
-            let calling = self.calling(table);
-            let entering = Entering { request, key: &notes.key, calling: calling.as_deref() };
+            let entering = Entering { request, key: &notes.key, calling: notes.calling.as_deref() };
             version_rules::note(&mut notes.rules, table, &entering, caller);
             if table.entered.is_some() {
                 notes.visit = visit::carried(request, caller).map(Box::new);
@@ -290,6 +297,24 @@ impl Desk {
         }
     }
 
+    /// Notes which version calls, by its listener or by the name behind its token, and what it asks for.
+    fn note_caller(&self, request: &Request<'_>, origin: Option<&Origin>, notes: &mut Notes) {
+        let token =
+            origin.filter(|origin| origin.caller == Caller::Instance).map_or(0, |origin| origin.token);
+        notes.calling = match self.peer.point() {
+            Some(point) => Some(point.caller.load_full()),
+            None if token > 0 => {
+                let slot = self.environment.table(self.worker.index).load();
+                let table = slot.as_ref().map(|table| &table.routes);
+                table.and_then(|table| notes.named_caller.get_or_insert_default().read(&request.path, table))
+            }
+            None => None,
+        };
+        let is_instance = origin.is_some_and(|origin| origin.caller == Caller::Instance);
+        let asks = is_instance && notes.calling.is_some();
+        notes.asking = asks.then(|| Box::new(Asking::of(request, token)));
+    }
+
     /// Notes what a request was admitted under: what an earlier hop says, what the version of the instance tells that calls, or what is.
     fn note_admission(&self, request: &Request<'_>, caller: Caller, notes: &mut Notes) -> Option<Admitted> {
         notes.admits = None;
@@ -299,26 +324,11 @@ impl Desk {
         }
         let slot = self.environment.table(self.worker.index);
         let (table, admitted) = admission::admit(|| slot.load_full())?;
-        if let Some(known) = self.admission_of_caller(&table) {
+        if let Some(known) = admission_of_caller(&table, notes.calling.as_deref()) {
             notes.rare().admission = Some(known.to_string().into());
         }
         notes.admits = Some(Arc::clone(&table.admits));
         Some(admitted)
-    }
-
-    /// Returns what calls at a listener of its own, where there are lanes that it may be of.
-    fn calling(&self, table: &WorkerTable) -> Option<Arc<Arm>> {
-        let point = self.peer.point().filter(|_| !table.lanes.is_empty())?;
-        Some(point.caller.load_full())
-    }
-
-    /// What the version of the instance tells that calls at a listener of its own, while something is switched.
-    /// Whoever else gets there finds one side of the switch, which he can ask directly as well.
-    fn admission_of_caller(&self, table: &WorkerTable) -> Option<Admission> {
-        let point = self.peer.point().filter(|_| table.is_switching())?;
-        let calling = point.caller.load();
-        let routes = table.routes.services.get(&calling.service)?;
-        Admission::of_caller(table.routes.switches.as_ref()?, routes, &calling)
     }
 
     /// Keeps what the access log says of a request. Costs nothing where there is no log.
@@ -450,6 +460,14 @@ impl Desk {
             }
         }
     }
+}
+
+/// What the version tells that calls, while something is switched. Who says it wrongly finds one side of the switch, which he can ask directly
+/// as well.
+fn admission_of_caller(table: &WorkerTable, calling: Option<&Arm>) -> Option<Admission> {
+    let calling = calling.filter(|_| table.is_switching())?;
+    let routes = table.routes.services.get(&calling.service)?;
+    Admission::of_caller(table.routes.switches.as_ref()?, routes, calling)
 }
 
 fn no_table() -> Problem {

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing. Nothing here is in the journal: after a restart it is seen anew.
 
+mod called;
 mod counting;
 mod instances;
 mod lately;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lockstep_domain::called::Calls;
 use lockstep_domain::counting::CountingPeriod;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::mirror::MirrorCounts;
@@ -97,6 +99,11 @@ impl Registry {
     /// Hands out the answers of present trials that gateways took to be compared with contracts; nobody gets them again.
     pub fn take_samples(&self, environment: &EnvironmentName) -> Vec<AnswerSample> {
         self.with(environment, Live::take_samples)
+    }
+
+    /// Hands out what instances called, as gateways saw it; nobody gets it again.
+    pub fn take_calls(&self, environment: &EnvironmentName) -> Calls {
+        self.with(environment, |live| live.called.take())
     }
 
     /// Notes that instances were told to end. From now on they are stopping wherever they are looked at.

@@ -13,6 +13,7 @@ use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
+use crate::called::Seen;
 use crate::counting::Counting;
 use crate::instances::Instances;
 use crate::lately::{Lately, Samples};
@@ -69,6 +70,7 @@ pub(crate) struct Live {
     watched: WatchedTraffic,
     latencies: Latencies,
     pub(crate) mirrors: Mirrors,
+    pub(crate) called: Seen,
     instances: Instances,
     pub(crate) told: Told,
     /// Who reports with a key of their own.
@@ -92,6 +94,7 @@ impl Default for Live {
             watched: WatchedTraffic::default(),
             latencies: Latencies::default(),
             mirrors: Mirrors::default(),
+            called: Seen::default(),
             instances: Instances::default(),
             told: Told::default(),
             reporters: Reporters::default(),
@@ -209,6 +212,7 @@ impl Live {
         self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
         self.mirrors.receive(&receipt.gateway, &receipt.mirrored);
+        self.called.receive(&receipt.calls);
         // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
             self.samples.discount(&arm, traffic);
@@ -502,6 +506,7 @@ pub(crate) mod tests {
             watched: Vec::new(),
             samples: Vec::new(),
             mirrored: Vec::new(),
+            calls: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,

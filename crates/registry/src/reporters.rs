@@ -12,8 +12,8 @@ use lockstep_domain::{Arm, GatewayName, InstanceId, ServiceName, Timestamp};
 use thiserror::Error;
 
 use crate::live::GATEWAY_LEASE_MS;
-use crate::mirrors;
 use crate::traffic::{Totals, add, since};
+use crate::{called, mirrors};
 
 /// Runs of one gateway that are remembered: it is restarted now and then, not all the time.
 const MAX_RUNS: usize = 16;
@@ -168,7 +168,10 @@ impl Reporters {
         let checked = check(reporter.runs.get(&receipt.gateway), receipt, known, now)
             .and_then(|()| check_instances(&self.instances, receipt, known));
         match checked {
-            Ok(()) => Ok(reporter.accept(gateway, receipt, now)),
+            Ok(()) => {
+                let calls = called::believed(&receipt.calls, known.is_arm);
+                Ok(reporter.accept(gateway, &GatewayReceipt { calls, ..receipt.clone() }, now))
+            }
             Err(fault) => {
                 self.refuse(gateway.as_str(), fault.to_string(), now);
                 Err(fault)
@@ -239,15 +242,17 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
-        let (latencies, watched, samples, mirrored) = match is_believed {
+        let (latencies, watched, samples, mirrored, calls) = match is_believed {
             true => {
                 let mirrored = mirrors::believed(&receipt.mirrored);
-                (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt), mirrored)
+                let calls = receipt.calls.clone();
+                (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt), mirrored, calls)
             }
             false => Default::default(),
         };
         let gateway = reported_as(gateway, id);
-        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, mirrored, ..receipt.clone() }
+        let receipt = receipt.clone();
+        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, mirrored, calls, ..receipt }
     }
 
     fn run(&mut self, id: &str) -> &mut Run {
@@ -445,6 +450,7 @@ mod tests {
             watched: Vec::new(),
             samples: Vec::new(),
             mirrored: Vec::new(),
+            calls: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,

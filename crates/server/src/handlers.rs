@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
-    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
-    ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CallsView, CollectReport,
+    CollectRequest, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
     LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
     ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
@@ -204,6 +204,19 @@ pub(crate) async fn rename_service(
 #[derive(Debug, Deserialize)]
 pub(crate) struct OfService {
     service: Option<ServiceName>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfBaseline {
+    baseline: Option<u64>,
+}
+
+pub(crate) async fn calls(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Asked(of): Asked<OfBaseline>,
+) -> Answer<CallsView> {
+    Ok(Json(control.calls(&name, of.baseline)?))
 }
 
 pub(crate) async fn ways_back(

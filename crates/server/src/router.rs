@@ -70,6 +70,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/services/{service}/manifest", get(handlers::manifest).post(handlers::keep_manifest)),
         ("/services/{service}/rename", post(handlers::rename_service)),
         ("/environments/{environment}/ways-back", get(handlers::ways_back)),
+        ("/environments/{environment}/calls", get(handlers::calls)),
         ("/environments/{environment}/readiness", get(handlers::readiness)),
         ("/environments/{environment}/readiness/events", get(watch::readiness)),
         ("/environments/{environment}/fleet", get(handlers::fleet)),

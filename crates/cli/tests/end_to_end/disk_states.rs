@@ -112,6 +112,8 @@ const STATES: &[(&str, Make)] = &[
     ("proving.json: empty", |data| data.put("proving.json", b"")),
     ("proving.json: half", |data| data.put("proving.json", b"{\"development\": {\"rec")),
     ("proving.json: half-written beside", |data| data.put("proving.json.new", b"{\"dev")),
+    ("calls.json: empty", |data| data.put("calls.json", b"")),
+    ("calls.json: half", |data| data.put("calls.json", b"{\"development\": {\"rec")),
     ("proving.json: of a newer program", |data| data.put("proving.json", b"{\"format\": 9}")),
     ("editions.json: empty", |data| data.put("editions.json", b"")),
     ("editions.json: half", |data| data.cut("editions.json", half)),

@@ -52,6 +52,7 @@ mod no_repository;
 mod numbers;
 mod passwords;
 mod processes;
+mod propagation;
 mod readiness;
 mod registries;
 mod renaming;

@@ -34,6 +34,7 @@ const BY_URL: &str = "os.environ['LOCKSTEP_URL_NEXT']";
 const BY_PORT: &str = "'http://' + os.environ['NEXT_HOST'] + ':' + os.environ['NEXT_PORT']";
 
 /// One service of the chain.
+#[derive(Clone, Copy)]
 struct Hop {
     name: &'static str,
     next: Option<&'static str>,
@@ -73,10 +74,10 @@ impl Hop {
 }
 
 /// The chain with two versions of everything but the shared hub; the first one is deployed.
-struct Chain {
-    place: Place,
+pub(super) struct Chain {
+    pub(super) place: Place,
     signs: String,
-    address: String,
+    pub(super) address: String,
     second: Vec<String>,
 }
 
@@ -84,11 +85,15 @@ const OLD: &str = "web1 desk1 hub1 store1";
 const NEW: &str = "web2 desk2 hub1 store2";
 
 impl Chain {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         Self::begin_at(Place::begin())
     }
 
     fn begin_at(place: Place) -> Self {
+        Self::of(place, HOPS)
+    }
+
+    fn of(place: Place, hops: [Hop; 4]) -> Self {
         let signs = place.path("signs");
         fs::create_dir(&signs).unwrap();
         // The services may be other users than the server.
@@ -98,7 +103,7 @@ impl Chain {
             _ => "*".to_owned(),
         };
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for hop in HOPS.iter().rev() {
+        for hop in hops.iter().rev() {
             let repository = place.repository(hop.name);
             hop.write(&repository, &signs, 1, &needs(hop, 1));
             first.push(place.first_release(&repository, hop.name));
@@ -196,7 +201,25 @@ fn callers_that_pass_on_nothing_are_known_where_each_service_is_a_user_of_its_ow
 
 #[test]
 fn a_chain_that_is_switched_there_and_back_under_requests_shows_no_failure_and_no_mixture() {
-    let chain = Chain::begin();
+    shows_no_mixture(&Chain::begin());
+}
+
+#[test]
+fn callers_that_pass_on_nothing_are_known_by_the_address_that_they_were_given_as_well() {
+    let hops = HOPS.map(|hop| if hop.name == "desk" { Hop { call: BY_URL, ..hop } } else { hop });
+    let chain = Chain::of(Place::begin(), hops);
+    let held = chain.hold();
+    chain.deploy_second();
+    assert_eq!(chain.let_go(held), (200, OLD.to_owned()));
+    let held = chain.hold();
+    chain.go_back();
+    chain.release_holds();
+    assert_eq!(chain.let_go(held), (200, NEW.to_owned()));
+    shows_no_mixture(&chain);
+}
+
+/// Switches there and back while clients ask, and looks at every answer.
+fn shows_no_mixture(chain: &Chain) {
     let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let client = |_| {
         let (address, stop, seen) = (chain.address.clone(), Arc::clone(&stop), Arc::clone(&seen));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT_BEFORE_ALIASES;
 use crate::breaker::Phase;
+use crate::called::Called;
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
 use crate::listeners::ListensAt;
@@ -58,6 +59,9 @@ pub struct GatewayReceipt {
     /// What was found by copies of requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrored: Vec<Mirrored>,
+    /// What instances called since the last report, at listeners of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Called>,
     /// Of each instance whose listeners this gateway opens: whether it listens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<ListensAt>,

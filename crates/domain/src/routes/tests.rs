@@ -166,14 +166,6 @@ fn routes_are_brought_into_the_form_of_requests() {
 }
 
 #[test]
-fn a_token_is_taken_off_the_front_only() {
-    assert_eq!(caller_token("/@~abc/@orders/7"), Some(("abc", 6)));
-    assert_eq!(caller_token("/@~abc"), Some(("abc", 6)));
-    assert_eq!(caller_token("/@~"), Some(("", 3)));
-    assert_eq!(caller_token("/@orders/@~abc"), None);
-}
-
-#[test]
 fn a_table_of_an_older_release_loads() {
     let old = r#"{"format":1,"environment":"production","revision":1,"baseline":0,
         "routes":[{"host":"shop.test","path":"/","prefix":"strip","service":"web"}],"services":{}}"#;

@@ -1,12 +1,15 @@
 //! What is noted of a request when it is over: counters, and a line in the access log where there is one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_domain::Arm;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::CALLER_PATH_PREFIX;
 
 use super::{Desk, Notes, Rare};
-use std::time::Duration;
-
 use crate::access::{Asked, Parties};
+use crate::asking::Asking;
 use crate::leaving::Delivery;
 use crate::peer::Origin;
 use crate::problem::Problem;
@@ -77,12 +80,24 @@ impl Desk {
         if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
             ring.end(std::mem::take(&mut notes.kept), report, took);
         }
-        if let Some(point) = self.peer.point() {
-            let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
-            self.environment.calls(self.worker.index).count(point, callee, report.status);
+        if let Some(calling) = notes.calling.take() {
+            self.account_call(&calling, notes.asking.take(), report);
         }
         self.log(notes, report, took);
         notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
+    }
+
+    /// Counts a call of a version that is known.
+    fn account_call(&self, calling: &Arc<Arm>, asking: Option<Box<Asking>>, report: &Report) {
+        let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+        let calls = self.environment.calls(self.worker.index);
+        if let Some(service) = callee.map(|arm| &arm.service).or(self.peer.calls()) {
+            calls.count(calling, service, callee, report.status);
+        }
+        if let (Some(callee), Some(asking)) = (callee, asking) {
+            let operations = self.environment.operations(self.worker.index);
+            operations.count(calling, callee, *asking, report.is_failure());
+        }
     }
 
     /// Writes the line of a request, where there is a log.

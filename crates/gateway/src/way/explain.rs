@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::injection::Fault;
 use lockstep_domain::routes::index::Verdict;
-use lockstep_domain::routes::{FULL_WEIGHT, RouteTable, SplitRule, SplitTakes, caller_token};
+use lockstep_domain::routes::{CallerToken, FULL_WEIGHT, RouteTable, SplitRule, SplitTakes, caller_token};
 use lockstep_domain::{EnvironmentName, ServiceName};
 use serde::Serialize;
 use thiserror::Error;
@@ -219,7 +219,7 @@ impl Account {
     fn tell(&mut self, desk: &Desk, table: &WorkerTable, request: &Request<'_>) {
         let host = request.authority.as_str();
         let shown = match caller_token(&request.path) {
-            Some((_, length)) => &request.path[length..],
+            Some(CallerToken { length, .. }) => &request.path[length..],
             None => &*request.path,
         };
         self.say("request", format!("{} {shown} on host {}", request.method, words::or_none(host)));

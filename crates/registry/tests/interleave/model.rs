@@ -134,6 +134,7 @@ impl Gateway {
             watched: Vec::new(),
             samples: Vec::new(),
             mirrored: Vec::new(),
+            calls: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,

@@ -1,0 +1,272 @@
+//! What instances of each environment called while a baseline was current: what is really used of whom, and who passes on for whom it calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lockstep_api::types::CallsView;
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::called::{Call, CallCounts, Called, Calls, OTHER_OPERATIONS, callers};
+use lockstep_domain::{Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, World};
+use serde::{Deserialize, Serialize};
+
+use crate::environments::find;
+use crate::{Control, counted_file, lock};
+
+/// How often what gateways saw is taken.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is kept: so much of it a server that is killed loses.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// Baselines of an environment of which calls are kept, the newest.
+const MAX_BASELINES: usize = 20;
+/// Kinds of calls that are kept of a baseline. What comes then is counted by its pair of versions alone.
+const MAX_KINDS: usize = 5_000;
+/// The largest file that is read.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The calls of all environments.
+#[derive(Debug)]
+pub(crate) struct CallBook {
+    file: PathBuf,
+    all: Mutex<BTreeMap<EnvironmentName, Pages>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    is_behind: bool,
+}
+
+/// The calls of one environment.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Pages {
+    /// The record that made it: another one of its name has other baselines.
+    record: u64,
+    baselines: BTreeMap<u64, Page>,
+}
+
+/// What was called while one baseline was current.
+#[derive(Debug, Serialize, Deserialize)]
+struct Page {
+    since: Timestamp,
+    until: Timestamp,
+    #[serde(with = "as_list")]
+    calls: Calls,
+}
+
+mod as_list {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{Called, Calls};
+
+    pub(super) fn serialize<S: Serializer>(calls: &Calls, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(calls.iter().map(|(call, counts)| Called { call: call.clone(), counts: *counts }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Calls, D::Error> {
+        let list = Vec::<Called>::deserialize(from)?;
+        Ok(list.into_iter().map(|Called { call, counts }| (call, counts)).collect())
+    }
+}
+
+impl Page {
+    fn add(&mut self, call: Call, counts: CallCounts) {
+        let fits = self.calls.len() < MAX_KINDS || self.calls.contains_key(&call);
+        let call = if fits { call } else { Call { operation: OTHER_OPERATIONS.to_owned(), ..call } };
+        self.calls.entry(call).or_default().add(counts);
+    }
+}
+
+impl Pages {
+    /// Adds what was called while a baseline was current.
+    fn add(&mut self, baseline: u64, calls: Calls, now: Timestamp) {
+        let new = || Page { since: now, until: now, calls: Calls::new() };
+        let page = self.baselines.entry(baseline).or_insert_with(new);
+        page.until = page.until.max(now);
+        calls.into_iter().for_each(|(call, counts)| page.add(call, counts));
+        while self.baselines.len() > MAX_BASELINES {
+            self.baselines.pop_first();
+        }
+    }
+}
+
+impl CallBook {
+    /// Reads what was seen.
+    ///
+    /// # Errors
+    /// When there is a file that cannot be read.
+    pub(crate) fn open(file: PathBuf) -> io::Result<Self> {
+        let lost = "which calls were seen is lost: it begins anew";
+        let all = Mutex::new(counted_file::read(&file, MAX_BYTES, lost)?);
+        Ok(Self { file, all, kept: Mutex::new(Kept { at: Instant::now(), is_behind: false }) })
+    }
+
+    /// Adds what was called in an environment since the last look.
+    fn add(&self, environment: &Environment, calls: Calls, now: Timestamp) {
+        if calls.is_empty() {
+            return;
+        }
+        let mut all = lock(&self.all);
+        let pages = all.entry(environment.name.clone()).or_default();
+        if pages.record != environment.record {
+            *pages = Pages { record: environment.record, ..Pages::default() };
+        }
+        pages.add(environment.baselines.current().number, calls, now);
+        lock(&self.kept).is_behind = true;
+    }
+
+    /// Forgets environments that there are no more.
+    fn forget_others(&self, world: &World) {
+        lock(&self.all).retain(|name, _| world.environment(name).is_some());
+    }
+
+    fn keep_now_and_then(&self) {
+        let is_due = |kept: &Kept| kept.is_behind && kept.at.elapsed() >= KEEP_EVERY;
+        if is_due(&lock(&self.kept)) {
+            self.keep();
+        }
+    }
+
+    fn keep(&self) {
+        counted_file::put(&self.file, &*lock(&self.all));
+        *lock(&self.kept) = Kept { at: Instant::now(), is_behind: false };
+    }
+
+    /// Returns all calls of a version that are kept, of whichever baseline.
+    pub(crate) fn counts_of(
+        &self,
+        world: &World,
+        environment: &Environment,
+        (service, version): (&ServiceName, &VersionNumber),
+    ) -> CallCounts {
+        let all = lock(&self.all);
+        let pages = all.get(&environment.name).filter(|pages| pages.record == environment.record);
+        let calls = pages.into_iter().flat_map(|pages| pages.baselines.values()).flat_map(|page| &page.calls);
+        let mut sum = CallCounts::default();
+        for (call, counts) in calls {
+            if world.current_name(&call.caller.service) == service && call.caller.version == *version {
+                sum.add(*counts);
+            }
+        }
+        sum
+    }
+
+    /// Shows what was called while a baseline was current: the current one, unless another is asked for.
+    fn view(
+        &self,
+        world: &World,
+        environment: &Environment,
+        baseline: Option<u64>,
+    ) -> Result<CallsView, Problem> {
+        let current = environment.baselines.current().number;
+        let baseline = baseline.unwrap_or(current);
+        let all = lock(&self.all);
+        let pages = all.get(&environment.name).filter(|pages| pages.record == environment.record);
+        let known: BTreeSet<u64> = pages.iter().flat_map(|pages| pages.baselines.keys().copied()).collect();
+        let page = pages.and_then(|pages| pages.baselines.get(&baseline));
+        if page.is_none() && baseline != current {
+            return Err(unseen(&environment.name, baseline, &known));
+        }
+        let calls = page.map(|page| named_now(world, &page.calls)).unwrap_or_default();
+        let entries = (baseline == current).then(|| environment.entries());
+        Ok(CallsView {
+            environment: environment.name.clone(),
+            baseline,
+            since: page.map(|page| page.since),
+            until: page.map(|page| page.until),
+            callers: callers(world, entries, &calls),
+            calls: calls.into_iter().map(|(call, counts)| Called { call, counts }).collect(),
+            known: known.into_iter().collect(),
+        })
+    }
+}
+
+/// Services may have been renamed since.
+fn named_now(world: &World, calls: &Calls) -> Calls {
+    let mut named = Calls::new();
+    for (call, counts) in calls {
+        let mut call = call.clone();
+        for arm in [&mut call.caller, &mut call.callee] {
+            arm.service = world.current_name(&arm.service).clone();
+        }
+        named.entry(call).or_default().add(*counts);
+    }
+    named
+}
+
+fn unseen(environment: &EnvironmentName, baseline: u64, known: &BTreeSet<u64>) -> Problem {
+    let kept: Vec<_> = known.iter().map(u64::to_string).collect();
+    let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
+    let detail = format!("no calls are kept of baseline {baseline} of `{environment}`; they are of: {kept}");
+    Problem::new(ErrorCode::NotFound, detail).with_hint(format!("lockstep calls {environment}"))
+}
+
+impl Control {
+    /// Takes what gateways saw of calls, again and again.
+    pub(crate) async fn look_after_calls(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.stop.cancelled() => return tokio::task::block_in_place(|| self.call_book.keep()),
+            }
+            tokio::task::block_in_place(|| self.take_calls());
+        }
+    }
+
+    fn take_calls(&self) {
+        let (now, world) = self.ledger.look();
+        for (name, environment) in &world.environments {
+            self.call_book.add(environment, self.registry.take_calls(name), now);
+        }
+        self.call_book.forget_others(&world);
+        self.call_book.keep_now_and_then();
+    }
+
+    /// Shows what instances of an environment called while a baseline was current.
+    ///
+    /// # Errors
+    /// When the environment does not exist, or nothing is kept of the baseline.
+    pub fn calls(&self, name: &EnvironmentName, baseline: Option<u64>) -> Result<CallsView, Problem> {
+        let world = self.ledger.world();
+        let environment = find(&world, name)?;
+        self.call_book.view(&world, environment, baseline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::{Arm, ConfigRevision, VersionNumber};
+
+    use super::*;
+
+    fn calls(operations: std::ops::Range<usize>) -> Calls {
+        let arm = |service: &str| Arm {
+            service: service.parse().unwrap(),
+            version: VersionNumber::new(1, 0, 0),
+            config: ConfigRevision(0),
+            process: None,
+        };
+        let call = |n| Call { caller: arm("web"), callee: arm("api"), operation: format!("GET /{n}") };
+        operations.map(|n| (call(n), CallCounts { requests: 1, ..CallCounts::default() })).collect()
+    }
+
+    #[test]
+    fn pages_are_bounded_and_read_again() {
+        let mut pages = Pages::default();
+        pages.add(1, calls(0..MAX_KINDS + 7), Timestamp(5));
+        let page = &pages.baselines[&1].calls;
+        let other = page.iter().find(|(call, _)| call.operation == OTHER_OPERATIONS).unwrap();
+        assert_eq!((page.len(), other.1.requests), (MAX_KINDS + 1, 7));
+        (2..40).for_each(|baseline| pages.add(baseline, calls(0..1), Timestamp(baseline)));
+        assert_eq!(pages.baselines.keys().copied().collect::<Vec<_>>(), (20..40).collect::<Vec<_>>());
+        // A clock that was set back ends no page before it began.
+        pages.add(39, calls(0..1), Timestamp(1));
+        assert_eq!((pages.baselines[&39].since, pages.baselines[&39].until), (Timestamp(39), Timestamp(39)));
+        let text = serde_json::to_string(&pages).unwrap();
+        let read: Pages = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.baselines[&39].calls, pages.baselines[&39].calls);
+    }
+}
