@@ -1,7 +1,11 @@
 //! Trials of versions: what gateways are asked to count, and the evidence that is made of what they counted.
 //!
 //! In memory only: gateways keep the counters of a trial, so a server that was started anew hears them again. What its own
-//! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`.
+//! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`. What the version that serves
+//! did before stands in the plan of the operation: by what is known after a start nothing could be compared.
+//!
+//! Invariant: the name of a trial says what is counted in it. Gateways begin anew where that is another, so nobody may take their counters
+//! for those of before.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +18,18 @@ use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::routes::{ArmTraffic, RouteTable, SplitRole};
 use lockstep_domain::verdict::{Trial, rules};
 use lockstep_domain::watch::{
-    AnswerChecks, AnswerSample, ArmCounts, ByWeight, LATENCY_CLASSES, Watch, WatchedOperation,
+    AnswerChecks, AnswerSample, ArmCounts, ByWeight, LATENCY_CLASSES, UsualTraffic, Watch, WatchedOperation,
     latency_bound_ms,
 };
-use lockstep_domain::{Arm, Digest, Environment, EnvironmentName, Operation, ServiceName, Timestamp, World};
+use lockstep_domain::{
+    Arm, Digest, Environment, EnvironmentName, Operation, OperationId, Plan as Planned, ServiceName,
+    Timestamp, World,
+};
 use lockstep_judge::rules::MAX_CLASSES;
 use lockstep_judge::{
     Answers, Counts, Evidence, Interval, Pair, Plan, Reading, RouteClass, Split, Weight, latency_bounds,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::answers::{AnswerChecker, Found};
 use crate::traffic::of_arm;
@@ -41,8 +49,8 @@ pub(crate) struct Before {
     pub(crate) operations: Vec<String>,
     /// What the version that serves did so far.
     pub(crate) traffic: ArmTraffic,
-    /// How long its answers took to begin.
-    pub(crate) latencies: [u64; LATENCY_CLASSES],
+    /// By which bounds its latency is compared.
+    pub(crate) latency_bounds_ms: BTreeSet<u64>,
     /// The contracts of the new version and of the one that serves, where answers are compared with them.
     pub(crate) contracts: Option<[Vec<Snapshot>; 2]>,
 }
@@ -58,6 +66,7 @@ pub(crate) struct Judging {
 /// A trial of one service.
 #[derive(Debug)]
 struct Kept {
+    operation: OperationId,
     new: Arm,
     old: Arm,
     watch: Watch,
@@ -111,7 +120,7 @@ impl Judging {
     fn knows(&self, environment: &Environment, operation: &Operation, service: &ServiceName) -> bool {
         let trials = lock(&self.trials);
         let kept = trials.get(&environment.name).and_then(|trials| trials.get(service));
-        kept.is_some_and(|kept| kept.watch.trial == name_of(operation))
+        kept.is_some_and(|kept| kept.operation == operation.id)
     }
 
     fn begin(
@@ -123,7 +132,8 @@ impl Judging {
         let (new, old) = (part.to_arm()?, part.from_arm()?);
         let bound = operation.plan.strategy.bound().unwrap_or_default();
         let lost = u32::from(operation.begun < *lock(&self.started));
-        Some(Kept::begin(name_of(operation), (new, old), rules(bound), &before(part), lost, now))
+        let before = as_planned(before(part), &operation.plan.traffic_before, &old);
+        Some(Kept::begin(operation.id, (new, old), rules(bound), &before, lost, now))
     }
 
     /// Says in a table what is to be counted.
@@ -174,9 +184,23 @@ impl Judging {
     }
 }
 
-/// The name of the trials of an operation.
-fn name_of(operation: &Operation) -> String {
-    format!("operation {}", operation.id)
+/// What the plan says that the version did which serves, where it says so: operations of older releases do not.
+fn as_planned(before: Before, usual: &[UsualTraffic], old: &Arm) -> Before {
+    match usual.iter().find(|usual| usual.arm == *old) {
+        Some(UsualTraffic { requests, failures, latency_bounds_ms, .. }) => Before {
+            traffic: ArmTraffic { requests: *requests, failures: *failures },
+            latency_bounds_ms: latency_bounds_ms.clone(),
+            ..before
+        },
+        None => before,
+    }
+}
+
+/// Gives what is counted for an operation a name that no other has.
+fn named(operation: OperationId, watch: Watch) -> Watch {
+    let counted = serde_json::to_vec(&Watch { trial: String::new(), ..watch.clone() }).unwrap_or_default();
+    let digest = Digest::from_bytes(Sha256::digest(counted).into());
+    Watch { trial: format!("operation {operation}, {}", digest.short()), ..watch }
 }
 
 /// The wave and step of an operation that are watched.
@@ -190,7 +214,7 @@ fn watched(operation: &Operation) -> Option<(&Operation, usize, usize)> {
 
 impl Kept {
     fn begin(
-        name: String,
+        operation: OperationId,
         (new, old): (Arm, Arm),
         rules: lockstep_judge::Rules,
         before: &Before,
@@ -204,20 +228,21 @@ impl Kept {
         let plan = Plan {
             checks_bodies: answers.is_some(),
             classes: operations.iter().map(|operation| operation.class.clone()).collect(),
-            latency_bounds_ms: watched_bounds(&before.latencies),
+            latency_bounds_ms: before.latency_bounds_ms.clone(),
             usual,
             rules,
         };
         let watch = Watch {
-            trial: name,
+            trial: String::new(),
             operations,
             statuses: plan.rules.failing.union(&plan.rules.watched).cloned().collect(),
             latency_bounds_ms: plan.latency_bounds_ms.clone(),
             answers: if answers.is_some() { AnswerChecks::Sampled } else { AnswerChecks::Off },
         };
+        let watch = named(operation, watch);
         let evidence = if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) };
         let trial = Arc::new(Trial { plan, evidence });
-        Self { new, old, watch, trial, step: (0, 0), answers, seen: ByWeight::new(), taken: now }
+        Self { operation, new, old, watch, trial, step: (0, 0), answers, seen: ByWeight::new(), taken: now }
     }
 
     /// Tells the evidence when another step begins.
@@ -356,8 +381,23 @@ impl Control {
         let contracts = (!is_off).then(|| [of_new, self.openapi_of(world, &old)]);
         let contracts = contracts.filter(|[_, of_old]| !of_old.is_empty());
         let traffic = of_arm(world, &self.registry.totals(&environment.name), &old);
-        let latencies = self.latencies_of(world, &environment.name, &old);
-        Before { operations, traffic, latencies, contracts }
+        let latency_bounds_ms = self.judged_bounds(world, &environment.name, &old);
+        Before { operations, traffic, latency_bounds_ms, contracts }
+    }
+
+    /// Notes in a plan what the versions do that others go on trial beside.
+    pub(crate) fn note_traffic(&self, world: &World, environment: &EnvironmentName, plan: &mut Planned) {
+        if plan.strategy.bound().is_none() {
+            return;
+        }
+        let totals = self.registry.totals(environment);
+        let usual = |arm: Arm| {
+            let ArmTraffic { requests, failures } = of_arm(world, &totals, &arm);
+            let latency_bounds_ms = self.judged_bounds(world, environment, &arm);
+            UsualTraffic { arm, requests, failures, latency_bounds_ms }
+        };
+        let replaced = plan.moves().filter(|part| part.to.is_some()).filter_map(Move::from_arm);
+        plan.traffic_before = replaced.map(usual).collect();
     }
 
     /// Counts the operations by which a version with the contracts of this one would be judged.

@@ -22,6 +22,7 @@ use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::{KeptSecret, VariableChange};
 use crate::version::VersionRange;
+use crate::watch::UsualTraffic;
 use crate::work::WorkBase;
 use crate::world::World;
 
@@ -186,6 +187,9 @@ pub struct Plan {
     /// What workers did in their last minutes that something takes over from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub work_before: Vec<WorkBase>,
+    /// What versions did that others go on trial beside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic_before: Vec<UsualTraffic>,
 }
 
 impl Plan {

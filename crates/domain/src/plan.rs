@@ -248,6 +248,7 @@ fn assemble(
         leaving,
         holds,
         work_before: Vec::new(),
+        traffic_before: Vec::new(),
     }
 }
 

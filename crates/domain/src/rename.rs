@@ -268,6 +268,7 @@ impl Renaming<'_> {
             .chain(&mut plan.holds);
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
         plan.work_before.iter_mut().for_each(|base| base.arm = self.arm(base.arm.clone()));
+        plan.traffic_before.iter_mut().for_each(|usual| usual.arm = self.arm(usual.arm.clone()));
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));
         }

@@ -22,6 +22,21 @@ pub const fn latency_bound_ms(class: usize) -> Option<u64> {
     if class + 1 < LATENCY_CLASSES { Some(1 << class) } else { None }
 }
 
+/// What a version did before another one goes on trial beside it. It stands in the plan, so that a server which is started anew meanwhile
+/// goes on to judge by the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsualTraffic {
+    /// The version that serves, with its configuration.
+    pub arm: Arm,
+    /// Requests that it got.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Bounds of latency in milliseconds by which it is compared; none where too little is known of how long its answers take.
+    #[serde(default)]
+    pub latency_bounds_ms: BTreeSet<u64>,
+}
+
 /// What is to be counted of a service while one of its arms is on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Watch {

@@ -92,6 +92,8 @@ fn fits(under_way: u32, repeats: u32) -> bool {
 pub(crate) struct RepeatBudget {
     under_way: Vec<Count>,
     repeats: AtomicU32,
+    /// Requests that another instance is asked for as well: they have no part of what repeats may take.
+    hedges: AtomicU32,
     /// How often there was no room for one.
     refused: AtomicU64,
 }
@@ -116,6 +118,7 @@ impl RepeatBudget {
         Self {
             under_way: (0..workers).map(|_| Count::default()).collect(),
             repeats: AtomicU32::new(0),
+            hedges: AtomicU32::new(0),
             refused: AtomicU64::new(0),
         }
     }
@@ -129,19 +132,23 @@ impl RepeatBudget {
 
     /// Takes a part of the budget for one repeat, if there is any left.
     pub(crate) fn take(&self) -> Option<Counted<'_>> {
-        let taken = self.spare();
+        let taken = self.one_more(&self.repeats, 0);
         if taken.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         taken
     }
 
-    /// Takes a part of the budget for what nobody misses where there is none.
+    /// Takes a part of what repeats leave, for what nobody misses where there is none.
     pub(crate) fn spare(&self) -> Option<Counted<'_>> {
+        self.one_more(&self.hedges, self.repeats.load(Ordering::Relaxed))
+    }
+
+    fn one_more<'b>(&self, of: &'b AtomicU32, beside: u32) -> Option<Counted<'b>> {
         let under_way = self.under_way.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
-        let one_more = |repeats| fits(under_way, repeats).then_some(repeats + 1);
-        let taken = self.repeats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.ok().map(|_| Counted(&self.repeats))
+        let one_more = |count: u32| fits(under_way, count.saturating_add(beside)).then_some(count + 1);
+        let taken = of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.ok().map(|_| Counted(of))
     }
 
     /// Returns how often there was no room for a repeat.
@@ -211,5 +218,17 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| budget.take()).take(1_000).collect::<Vec<_>>().len(), 20);
         drop(under_way);
         assert_eq!(std::iter::from_fn(|| budget.take()).take(1_000).collect::<Vec<_>>().len(), 3);
+    }
+
+    #[test]
+    fn what_is_asked_as_well_takes_nothing_from_repeats_and_gives_way_to_them() {
+        let budget = RepeatBudget::new(1);
+        let hedges: Vec<_> = std::iter::from_fn(|| budget.spare()).take(1_000).collect();
+        let repeats: Vec<_> = std::iter::from_fn(|| budget.take()).take(1_000).collect();
+        assert_eq!((hedges.len(), repeats.len()), (3, 3));
+        drop(hedges);
+        assert!(budget.spare().is_none());
+        drop(repeats);
+        assert!(budget.spare().is_some());
     }
 }

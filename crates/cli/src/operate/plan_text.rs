@@ -374,6 +374,7 @@ mod tests {
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],
             work_before: Vec::new(),
+            traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: vec!["nobody looks".into()],
         };

@@ -11,7 +11,7 @@ fn arm(minor: u64) -> Arm {
 
 fn kept(before: &Before) -> Kept {
     let bound = FailureBound { min_requests: 20, ..FailureBound::default() };
-    Kept::begin("operation 1".into(), (arm(1), arm(0)), rules(bound), before, 0, Timestamp(1_000))
+    Kept::begin(OperationId(1), (arm(1), arm(0)), rules(bound), before, 0, Timestamp(1_000))
 }
 
 fn counts(requests: u64, failures: u64) -> ArmCounts {
@@ -75,11 +75,12 @@ fn silence_passes_nothing() {
 fn bounds_and_operations_are_fixed_before_the_first_request() {
     let mut latencies = [0; LATENCY_CLASSES];
     (latencies[2], latencies[5]) = (90, 10);
+    let latency_bounds_ms = watched_bounds(&latencies);
     let operations =
         ["GET /orders/{id}", "GET /orders/mine", "payments.v1.Payments/Charge", "GET /orders/mine"];
     let operations = operations.map(str::to_owned).to_vec();
     let traffic = ArmTraffic { requests: 100, failures: 1 };
-    let kept = kept(&Before { operations, traffic, latencies, contracts: None });
+    let kept = kept(&Before { operations, traffic, latency_bounds_ms, contracts: None });
     let paths: Vec<_> = kept.watch.operations.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(paths, ["/orders/mine", "/orders/{id}"]);
     assert_eq!(kept.trial.plan.usual, Some(Counts::with_failures(100, 1)));
@@ -87,6 +88,20 @@ fn bounds_and_operations_are_fixed_before_the_first_request() {
     assert_eq!(kept.watch.latency_bounds_ms, kept.trial.plan.latency_bounds_ms);
     assert!(kept.trial.plan.check().is_ok());
     assert_eq!(kept.watch.latency_bounds_ms, [16, 32].into(), "4 ms are not told apart");
+}
+
+#[test]
+fn a_server_that_was_started_anew_compares_by_what_the_plan_says_and_names_the_trial_as_before() {
+    let traffic = ArmTraffic { requests: 100, failures: 1 };
+    let first = kept(&Before { traffic, latency_bounds_ms: [16, 32].into(), ..Before::default() });
+    let usual = UsualTraffic { arm: arm(0), requests: 100, failures: 1, latency_bounds_ms: [16, 32].into() };
+    // Nothing is known any more of how long answers took.
+    let since = Before { traffic: ArmTraffic { requests: 3, failures: 0 }, ..Before::default() };
+    let again = kept(&as_planned(since, &[usual], &arm(0)));
+    assert_eq!((&again.watch, &again.trial.plan), (&first.watch, &first.trial.plan));
+    // Where the plan does not say it, what is counted is another thing, and has another name.
+    let other = kept(&as_planned(Before::default(), &[], &arm(0)));
+    assert!(other.watch.trial != first.watch.trial && other.watch.trial.starts_with("operation 1, "));
 }
 
 #[test]

@@ -146,8 +146,12 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
             }
             Ok(heard) => {
                 self.failed(&second, heard.as_ref().err());
-                drop((second, owed));
-                self.is_first(first.await, None)
+                drop(owed);
+                second.heard = heard.ok().filter(|head| !head.is_switch()).map(Box::new);
+                let heard = first.await;
+                // Its answer is a failure, and better than none.
+                let answered = second.heard.is_some() && heard.is_err();
+                self.is_first(heard, Some(second).filter(|_| answered))
             }
         }
     }

@@ -236,6 +236,28 @@ fn more_than_the_budget_is_not_asked_twice() {
 }
 
 #[test]
+fn a_failure_of_the_second_is_better_than_no_answer_of_the_first() {
+    // The first one breaks off after the second has answered; the gateway may see the one before the other.
+    let answered = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&answered);
+    let pair = Several::of(2, move |number, _, _| match number {
+        0 => {
+            wait_until("the other has answered", || seen.load(Ordering::SeqCst));
+            Close
+        }
+        _ => {
+            seen.store(true, Ordering::SeqCst);
+            Says(500, b"broken".to_vec())
+        }
+    });
+    let running = open(&[pair.arm()], &after(20));
+    let got = running.client().get("/", "k").unwrap();
+    assert_eq!((got.status(), got.text().as_str()), (500, "broken"));
+    is_over(&running);
+    assert_eq!((pair.asked(), running.traffic(0).requests, running.traffic(0).failures), (2, 1, 1));
+}
+
+#[test]
 fn a_client_that_leaves_ends_both() {
     let pair = Several::of(2, |_, _, _| Nothing);
     let running = open(&[pair.arm()], &after(10));
