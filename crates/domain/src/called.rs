@@ -41,33 +41,44 @@ pub struct CallCounts {
     pub in_baggage: u64,
     /// Those that carried it in `tracestate` alone.
     pub in_tracestate: u64,
+    /// Those that carried a trace and nothing else: of whom the key is the trace's id, nothing more is to be seen.
+    #[serde(default)]
+    pub in_trace: u64,
 }
 
 impl CallCounts {
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, more: Self) {
-        let Self { requests, failures, in_baggage, in_tracestate } = self;
+        let Self { requests, failures, in_baggage, in_tracestate, in_trace } = self;
         *requests = requests.saturating_add(more.requests);
         *failures = failures.saturating_add(more.failures);
         *in_baggage = in_baggage.saturating_add(more.in_baggage);
         *in_tracestate = in_tracestate.saturating_add(more.in_tracestate);
+        *in_trace = in_trace.saturating_add(more.in_trace);
     }
 
     /// Returns those that carried nothing.
     #[must_use]
     pub fn bare(&self) -> u64 {
-        self.requests.saturating_sub(self.in_baggage).saturating_sub(self.in_tracestate)
+        self.requests
+            .saturating_sub(self.in_baggage)
+            .saturating_sub(self.in_tracestate)
+            .saturating_sub(self.in_trace)
     }
 
     /// Returns how well the caller passes on for whom it calls.
     #[must_use]
     pub fn passing(&self) -> Passing {
+        let bare = self.bare();
         match self {
             Self { requests: 0, .. } => Passing::Unknown,
-            Self { requests, in_baggage, .. } if in_baggage >= requests => Passing::Baggage,
-            _ if self.bare() == 0 => Passing::Tracestate,
-            _ if self.bare() == self.requests => Passing::Nothing,
-            _ => Passing::Partly,
+            Self { requests, .. } if bare == *requests => Passing::Nothing,
+            _ if bare > 0 => Passing::Partly,
+            // Who passes on `baggage` finds some in every request.
+            Self { in_baggage: 1.., in_trace: 1.., .. } => Passing::Partly,
+            Self { in_tracestate: 1.., .. } => Passing::Tracestate,
+            Self { in_baggage: 1.., .. } => Passing::Baggage,
+            _ => Passing::Trace,
         }
     }
 
@@ -77,7 +88,8 @@ impl CallCounts {
         let requests = self.requests.min(most);
         let in_baggage = self.in_baggage.min(requests);
         let in_tracestate = self.in_tracestate.min(requests - in_baggage);
-        Self { requests, failures: self.failures.min(requests), in_baggage, in_tracestate }
+        let in_trace = self.in_trace.min(requests - in_baggage - in_tracestate);
+        Self { requests, failures: self.failures.min(requests), in_baggage, in_tracestate, in_trace }
     }
 }
 
@@ -89,6 +101,8 @@ pub enum Passing {
     Baggage,
     /// All carried it, some of them in `tracestate` alone, which says so only while something is switched.
     Tracestate,
+    /// All carried a trace, and nothing that says whether `tracestate` is passed on: what called it had lost the key.
+    Trace,
     /// Some calls carried nothing: they are made by themselves, or a way through the code loses it.
     Partly,
     /// No call carried anything.
@@ -185,17 +199,25 @@ mod tests {
 
     #[test]
     fn one_call_that_carries_nothing_is_seen() {
-        let counts = |requests, in_baggage, in_tracestate| CallCounts {
+        let counts = |requests, in_baggage, in_tracestate, in_trace| CallCounts {
             requests,
             failures: 0,
             in_baggage,
             in_tracestate,
+            in_trace,
         };
-        assert_eq!(counts(0, 0, 0).passing(), Passing::Unknown);
-        assert_eq!(counts(7, 7, 0).passing(), Passing::Baggage);
-        assert_eq!(counts(7, 6, 1).passing(), Passing::Tracestate);
-        assert_eq!(counts(7, 6, 0).passing(), Passing::Partly);
-        assert_eq!(counts(7, 0, 0).passing(), Passing::Nothing);
-        assert_eq!(counts(9, 8, 7).bounded(5), counts(5, 5, 0), "more cannot be");
+        assert_eq!(counts(0, 0, 0, 0).passing(), Passing::Unknown);
+        assert_eq!(counts(7, 7, 0, 0).passing(), Passing::Baggage);
+        assert_eq!(counts(7, 6, 1, 0).passing(), Passing::Tracestate);
+        assert_eq!(
+            counts(7, 0, 3, 4).passing(),
+            Passing::Tracestate,
+            "of a chain that had lost the key before"
+        );
+        assert_eq!(counts(7, 6, 0, 0).passing(), Passing::Partly);
+        assert_eq!(counts(7, 6, 0, 1).passing(), Passing::Partly);
+        assert_eq!(counts(7, 0, 0, 7).passing(), Passing::Trace);
+        assert_eq!(counts(7, 0, 0, 0).passing(), Passing::Nothing);
+        assert_eq!(counts(9, 8, 7, 6).bounded(5), counts(5, 5, 0, 0), "more cannot be");
     }
 }

@@ -26,9 +26,8 @@ impl Asking {
     /// Of a request whose path is what stands behind the token, and behind the name of the service that is asked.
     pub(crate) fn of(request: &Request<'_>, token: usize) -> Self {
         let path = asked_path(&request.path[token..]);
-        let (in_baggage, in_tracestate) = request.says_for_whom();
-        let (in_baggage, in_tracestate) = (in_baggage.into(), in_tracestate.into());
-        let counts = CallCounts { requests: 1, failures: 0, in_baggage, in_tracestate };
+        let [in_baggage, in_tracestate, in_trace] = request.says_for_whom().map(u64::from);
+        let counts = CallCounts { requests: 1, failures: 0, in_baggage, in_tracestate, in_trace };
         Self { operation: operation(request.method, path, request.call.is_some()), counts }
     }
 }

@@ -427,10 +427,11 @@ impl<'b> Request<'b> {
         TraceContext::read(value)
     }
 
-    /// Tells whether it says for whom it is made in `baggage`, and whether it does so in `tracestate` alone.
-    pub(crate) fn says_for_whom(&self) -> (bool, bool) {
+    /// Tells whether it says for whom it is made: in `baggage`, else in `tracestate`, else whether it has a trace.
+    pub(crate) fn says_for_whom(&self) -> [bool; 3] {
         let in_baggage = self.carried_key.is_some();
-        (in_baggage, !in_baggage && self.traced_key.is_some())
+        let in_tracestate = !in_baggage && self.traced_key.is_some();
+        [in_baggage, in_tracestate, !in_baggage && !in_tracestate && self.traced]
     }
 
     /// Tells whether it came with a key that its next requests will have too.

@@ -76,8 +76,12 @@ fn row(Called { call, counts }: &Called) -> [String; 6] {
 
 /// Says where calls said for whom they were made.
 pub(super) fn carried(counts: &CallCounts) -> String {
-    let parts =
-        [(counts.in_baggage, "baggage"), (counts.in_tracestate, "tracestate"), (counts.bare(), "nothing")];
+    let parts = [
+        (counts.in_baggage, "baggage"),
+        (counts.in_tracestate, "tracestate"),
+        (counts.in_trace, "trace"),
+        (counts.bare(), "nothing"),
+    ];
     let said: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).collect();
     match said[..] {
         [(_, word)] => (*word).to_owned(),

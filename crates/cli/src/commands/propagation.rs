@@ -130,7 +130,7 @@ impl CheckArgs {
     }
 
     fn gateway_of(&self, ctx: &Context) -> Result<ServerAddress, Failure> {
-        let said = ctx.client.status(&self.environment)?.gateway;
+        let said = ctx.client.environment(&self.environment)?.gateway;
         let url = said.split_whitespace().next().unwrap_or_default();
         url.parse().map_err(|error| {
             Failure::new(
@@ -210,6 +210,7 @@ fn less(now: CallCounts, before: CallCounts) -> CallCounts {
         failures: now.failures.saturating_sub(before.failures),
         in_baggage: now.in_baggage.saturating_sub(before.in_baggage),
         in_tracestate: now.in_tracestate.saturating_sub(before.in_tracestate),
+        in_trace: now.in_trace.saturating_sub(before.in_trace),
     }
 }
 
@@ -223,15 +224,18 @@ fn failure(found: &Found) -> Failure {
         these.map(|caller| format!("{}@{}", caller.service, caller.version)).collect()
     };
     let losing = of(|it| matches!(it, Passing::Partly | Passing::Nothing));
+    let traced = of(|it| it == Passing::Trace);
     let unseen = of(|it| it == Passing::Unknown);
     let lose = (!losing.is_empty()).then(|| format!("not passed on by {}", losing.join(", ")));
     let not_seen = (!unseen.is_empty()).then(|| format!("not seen calling: {}", unseen.join(", ")));
-    let detail = [lose, not_seen].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let by_trace =
+        (!traced.is_empty()).then(|| format!("called after the key was lost: {}", traced.join(", ")));
+    let detail = [lose, by_trace, not_seen].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let failure = Failure::new(Exit::Refused, detail);
-    if unseen.is_empty() {
+    if unseen.is_empty() && traced.is_empty() {
         failure.hint("give `baggage` and `traceparent` of a request to the requests made because of it, as OpenTelemetry does")
     } else {
-        failure.hint("name a path that makes them call: --path PATH")
+        failure.hint("name paths by which they are asked first: --path PATH")
     }
 }
 
@@ -265,6 +269,7 @@ fn words(passing: Passing) -> String {
     match passing {
         Passing::Baggage => "yes",
         Passing::Tracestate => "while something is switched (tracestate)",
+        Passing::Trace => "its trace; not to be seen whether `tracestate` too",
         Passing::Partly => "not always",
         Passing::Nothing => "no",
         Passing::Unknown => "not seen",

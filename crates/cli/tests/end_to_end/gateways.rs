@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use crate::support::callers::Callers;
 use crate::support::eventually;
 use crate::support::gateway::StandaloneGateway;
 use crate::support::place::{ENVIRONMENT, Place};
@@ -353,4 +354,33 @@ fn the_keys_of_an_environment_end_with_it_and_one_of_its_name_begins_with_nothin
     eventually("it is served again", || (asked()?.1 == "again").then_some(()));
     eventually("and counted from its beginning", || (counted(&place) > 0).then_some(()));
     assert_eq!(problems(&place), Vec::<String>::new());
+}
+
+/// What a gateway of its own counts of a trial is believed by the next server, which compares by what the plan says.
+#[test]
+fn a_server_that_is_started_anew_within_a_canary_takes_back_what_fails_afterwards() {
+    let mut place = Place::begin();
+    let edge = StandaloneGateway::follow(&place);
+    let repository = place.deployed("store");
+    let callers = Callers::begin(edge.address(), &["/store"]);
+    callers.wait_for(100);
+    let bad = place.path("bad");
+    let fails = format!("if os.path.exists('{bad}') and self.path != '/health': status = 500");
+    repository.write("service.py", &misbehaving("two", "pass", &fails));
+    repository.commit("feat: two");
+    let two = place.release("store");
+    let canary = ["--strategy", "canary", "--steps", "50,100", "--bake", "1h"];
+    let operation = place.begin_operation(&[&["deploy", &two, "--env", ENVIRONMENT][..], &canary].concat());
+    let phase = |place: &Place| place.json(&["operations"])[0]["phase"]["phase"].clone();
+    eventually("half of the clients get it", || (phase(&place) == "shifted").then_some(()));
+    callers.wait_for(100);
+    place.kill_server();
+    callers.wait_for(50);
+    place.start_server();
+    callers.wait_for(200);
+    assert_eq!(phase(&place), "shifted");
+    std::fs::write(&bad, "").unwrap();
+    assert_eq!(place.settled(operation)["phase"], "reverted");
+    assert_eq!(problems(&place), Vec::<String>::new(), "its receipts are believed");
+    drop(callers);
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::support::place::{ENVIRONMENT, Place};
 use super::support::eventually;
+use super::support::place::{ENVIRONMENT, Place};
 use super::switching::Chain;
 
 fn says(text: &str, parts: &[&str]) {
@@ -43,7 +43,7 @@ fn who_passes_on_for_whom_it_calls_is_found_by_asking() {
     says(&place.run(&["calls", ENVIRONMENT]), &["no call was seen"]);
 
     let found = place.json_ending(&["propagation", "check", ENVIRONMENT, "--path", "/web/now"], 3);
-    assert_eq!(passing(&found), pairs([("desk", "nothing"), ("hub", "tracestate"), ("web", "baggage")]));
+    assert_eq!(passing(&found), pairs([("desk", "nothing"), ("hub", "trace"), ("web", "baggage")]));
     assert_eq!(found["asked"][0]["answers"]["200"], 5);
     let five = |text: &str| (text.to_owned(), 5);
     let each = ["desk hub GET /now", "hub store GET /now", "web desk GET /now"].map(five);
@@ -66,6 +66,8 @@ fn who_passes_on_for_whom_it_calls_is_found_by_asking() {
     // The routes of the environment are asked when nobody names a path.
     let by_routes = place.json_ending(&["propagation", "check", ENVIRONMENT, "--requests", "1"], 3);
     assert!(by_routes["asked"].as_array().unwrap().len() > 1);
+    // The hub is asked first then, so that it can be seen what it does with a key.
+    assert_eq!(passing(&by_routes), pairs([("desk", "nothing"), ("hub", "tracestate"), ("web", "baggage")]));
 
     // What was seen outlives the server, and stays with its baseline.
     let before = calls(place);

@@ -42,7 +42,8 @@ fn sentence(
     calls: &BTreeSet<&ServiceName>,
     counts: CallCounts,
 ) -> Option<String> {
-    let lost = matches!(counts.passing(), Passing::Partly | Passing::Nothing).then(|| counts.bare())?;
+    let lost = counts.requests - counts.in_baggage - counts.in_tracestate;
+    matches!(counts.passing(), Passing::Partly | Passing::Nothing).then_some(())?;
     let calls: Vec<_> = calls.iter().map(|it| it.as_str()).collect();
     Some(format!(
         "`{service}@{version}` stays on both sides and did not pass on for whom it calls in {lost} of {} calls: a request that comes through it while this is \

@@ -25,7 +25,7 @@ pub fn caller_token(path: &str) -> Option<CallerToken<'_>> {
     Some(CallerToken { token, caller, length: CALLER_PATH_PREFIX.len() + segment.len() })
 }
 
-/// Writes the name of an arm for a path. All of it is unreserved there (RFC 3986, 2.3): the `+` of a version is a `_`.
+/// Writes the name of an arm for a path. All of it is unreserved there (RFC 3986, 2.3).
 #[must_use]
 pub fn caller_name(arm: &Arm) -> String {
     let Arm { service, version, config, process } = arm;
@@ -33,7 +33,7 @@ pub fn caller_name(arm: &Arm) -> String {
     if let Some(process) = process {
         let _ = write!(name, "~{process}");
     }
-    let _ = write!(name, ".{config}.{}", version.to_string().replace('+', "_"));
+    let _ = write!(name, ".{config}.{version}");
     name
 }
 
@@ -46,7 +46,7 @@ pub fn arm_of_caller(name: &str) -> Option<Arm> {
         who.split_once('~').map_or((who, None), |(service, process)| (service, Some(process)));
     Some(Arm {
         service: service.parse().ok()?,
-        version: version.replace('_', "+").parse().ok()?,
+        version: version.parse().ok()?,
         config: ConfigRevision(config.parse().ok()?),
         process: process.map(str::parse).transpose().ok()?,
     })
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for (version, process) in [("1.4.0", None), ("2.0.0-rc.1+b5", Some("worker")), ("0.1.0-a-b", None)] {
+        for (version, process) in [("1.4.0", None), ("2.0.0-rc.1", Some("worker")), ("0.1.0-a-b", None)] {
             let arm = Arm {
                 service: "order-desk".parse().unwrap(),
                 version: version.parse().unwrap(),
