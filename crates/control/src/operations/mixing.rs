@@ -42,7 +42,7 @@ fn sentence(
     calls: &BTreeSet<&ServiceName>,
     counts: CallCounts,
 ) -> Option<String> {
-    let lost = counts.requests - counts.in_baggage - counts.in_tracestate;
+    let lost = counts.requests.saturating_sub(counts.in_baggage.saturating_add(counts.in_tracestate));
     matches!(counts.passing(), Passing::Partly | Passing::Nothing).then_some(())?;
     let calls: Vec<_> = calls.iter().map(|it| it.as_str()).collect();
     Some(format!(
