@@ -173,8 +173,11 @@ impl Control {
         let world = self.ledger.world();
         let environment = find(&world, name)?;
         let table = self.registry.tables(name).borrow().clone();
+        let staples = self.staple_warnings(name);
         let view = |(name, it): (&CertificateName, &Certificate)| {
             let mut warnings: Vec<String> = it.facts.warning(wall()).into_iter().collect();
+            warnings
+                .extend(staples.iter().filter(|(of, _)| of == name.as_str()).map(|(_, says)| says.clone()));
             warnings.extend(table.iter().flat_map(|table| not_routed(table, &it.facts.names)));
             CertificateView {
                 name: name.clone(),
@@ -186,6 +189,12 @@ impl Control {
         };
         let certificates = environment.certificates.iter().map(view).collect();
         Ok(CertificateList { certificates, automatic: crate::acme::views(environment) })
+    }
+
+    /// Says what is to be known of what issuers say of the revocation of certificates that are shown here, by their names.
+    fn staple_warnings(&self, name: &EnvironmentName) -> Vec<(String, String)> {
+        let shown = self.gateway.shown(name);
+        shown.into_iter().filter_map(|(name, it)| Some((name, it.staple_warning(wall())?))).collect()
     }
 
     /// Gives a gateway of its own a certificate that the table of its environment names, with the key.
@@ -231,6 +240,7 @@ impl Control {
             .chain(open)
             .chain(fails)
             .chain(ends)
+            .chain(self.staple_warnings(name).into_iter().map(|(_, says)| says))
             .collect();
         EntryView { https, warnings }
     }

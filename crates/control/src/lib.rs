@@ -431,6 +431,8 @@ impl Control {
 
     /// Ends reconciling, builds and gateways, within a few seconds. Instances go on running.
     pub async fn close(&self) {
+        // While the rest ends, clients with kept connections hear that these end as well.
+        self.gateway.begin_to_leave();
         self.stop.cancel();
         self.builds.cancel_all();
         self.tasks.close();

@@ -7,6 +7,7 @@ use crate::approach::Approach;
 use crate::baseline::BaselineEntry;
 use crate::certificate::TableCertificate;
 use crate::digest::Digest;
+use crate::drain::{USUAL_DRAIN_MS, drain_ms};
 use crate::edition::TableHistory;
 use crate::entry::{Entry, EntrySettings};
 use crate::environment::Environment;
@@ -73,7 +74,7 @@ pub fn compile_routes(
         switches: None,
     };
     let table = with_growth(with_switches(table, world, environment, observed, now), environment);
-    let table = with_drain(with_words_of_versions(table, world), environment).in_its_format();
+    let table = with_drain(with_words_of_versions(table, world), world, environment).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
 }
 
@@ -95,12 +96,23 @@ pub(crate) fn say_words(split: &mut Split, version: Option<&Arc<Version>>) {
 }
 
 /// Says how long connections go on that were begun, where there are any of which no request says when they end.
-fn with_drain(mut table: RouteTable, environment: &Environment) -> RouteTable {
+fn with_drain(mut table: RouteTable, world: &World, environment: &Environment) -> RouteTable {
     let has_tcp = table.services.values().any(ServiceRoutes::speaks_tcp);
     if let Some(drain_ms) = environment.settings.drain_ms.filter(|_| has_tcp) {
         table.entry.get_or_insert_default().tcp_drain_ms = Some(drain_ms);
     }
+    // Whatever instance it is, its WebSockets are told before it ends.
+    let shortest = arms(&table).map(|arm| drain_ms(world, environment, &arm)).min();
+    if let Some(shortest) = shortest.filter(|drain_ms| *drain_ms != USUAL_DRAIN_MS) {
+        table.entry.get_or_insert_default().drain_ms = Some(shortest);
+    }
     table
+}
+
+/// Goes through the arms of services that are asked by requests.
+fn arms(table: &RouteTable) -> impl Iterator<Item = Arm> {
+    let services = table.services.iter().filter(|(_, routes)| !routes.speaks_tcp());
+    services.flat_map(|(name, routes)| routes.splits.iter().map(|split| split.arm(name)))
 }
 
 /// Says what is being switched, and what requests are left of that were admitted before: they find what they belong to in splits without a share.
@@ -161,7 +173,9 @@ fn entry(environment: &Environment) -> Option<Entry> {
         named.map(|(name, it)| TableCertificate { name: name.clone(), digest: it.facts.digest }).collect();
     let settings = EntrySettings::clone(&environment.settings.entry);
     let challenges = environment.automatic.values().flat_map(|it| it.answers().iter().cloned()).collect();
-    Some(Entry { settings, certificates, challenges, tcp_drain_ms: None }).filter(|entry| !entry.is_default())
+    let (tcp_drain_ms, drain_ms) = (None, None);
+    Some(Entry { settings, certificates, challenges, tcp_drain_ms, drain_ms })
+        .filter(|entry| !entry.is_default())
 }
 
 /// Adds the instances that are about to end where a route keeps clients at instances.

@@ -145,6 +145,10 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_TCP))]
     pub tcp_drain_ms: Option<u64>,
+    /// How long an instance is given to finish its requests after it has left the table; a minute when left out. Before that time is over its
+    /// WebSockets are told to end. An older gateway lets them be cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_ms: Option<u64>,
 }
 
 impl Entry {

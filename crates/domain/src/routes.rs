@@ -649,8 +649,13 @@ impl RouteTable {
         }
     }
 
+    /// Goes through the routes that no request can match, since their host or path has no form: an older release took such ones.
+    pub fn without_form(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().filter(|route| route.rule.in_one_form().is_none())
+    }
+
     /// Returns the table as a gateway serves it: routes in the one form that requests are matched in, the most specific
-    /// first. A route that no request can match, written by an older release, is left out.
+    /// first. What is [without form](Self::without_form) is left out; whoever serves or shows the table says so.
     #[must_use]
     pub fn prepared(mut self) -> Self {
         self.routes.retain_mut(|route| route.rule.normalize().is_some());

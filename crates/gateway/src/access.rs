@@ -4,6 +4,8 @@
 //! many. A file has a bound; when it is full it becomes the former one, and there is one former. A line names no secret: the
 //! path without the caller's token, no query unless it is asked for, and no field of the request.
 
+mod fields;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,15 +18,20 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use fields::{AccessFields, UnknownFields};
+
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
 use crate::policy::Hedged;
 use crate::report::Report;
+use crate::spans::Ratio;
 
 /// Lines that wait to be written; at 300 bytes a line it is 2.4 MB.
 const QUEUE: usize = 8_192;
 /// Longest file; with its former one it is twice that.
 const MAX_FILE: u64 = 64 * 1_024 * 1_024;
+/// From how long on a request has a line in any case, where nothing is said.
+const SLOW: Duration = Duration::from_secs(1);
 /// Longest path or query that is written.
 const MAX_TEXT: usize = 2_048;
 
@@ -35,6 +42,20 @@ pub struct AccessLogConfig {
     pub to: AccessLogTarget,
     /// Whether lines have the query, in which clients send what is nobody's business.
     pub queries: bool,
+    /// The share of requests that have a line where nothing else gives them one.
+    pub sample: Ratio,
+    /// From how long on a request has a line in any case, as each has that failed.
+    pub slow: Duration,
+    /// What lines have; everything when left out.
+    pub fields: Option<AccessFields>,
+}
+
+impl AccessLogConfig {
+    /// Makes a log that has a line for each request, with everything but the query.
+    #[must_use]
+    pub const fn new(to: AccessLogTarget) -> Self {
+        Self { to, queries: false, sample: Ratio::EVERY, slow: SLOW, fields: None }
+    }
 }
 
 /// Where the access log goes.
@@ -52,6 +73,9 @@ pub(crate) struct AccessLog {
     lines: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
     queries: bool,
+    sample: Ratio,
+    slow: Duration,
+    fields: Option<AccessFields>,
 }
 
 /// What the thread is told.
@@ -70,12 +94,15 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) trace: String,
+    pub(crate) baseline: u64,
 }
 
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
     environment: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_id: &'a str,
     client: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<&'a str>,
@@ -86,6 +113,10 @@ struct Line<'a> {
     path: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     query: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_none")]
+    baseline: u64,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc_status: Option<u8>,
@@ -93,6 +124,8 @@ struct Line<'a> {
     code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
     ms: f64,
@@ -125,6 +158,8 @@ struct Line<'a> {
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<f64>,
 }
 
 /// A connection to a service that speaks TCP, when it is over.
@@ -153,7 +188,13 @@ pub(crate) struct TcpLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<&'a str>,
     pub(crate) end: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate: Option<f64>,
 }
+
+/// For which share of requests a line stands; none is said where each such request has one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate(pub(crate) Option<f64>);
 
 /// Who a line is about, beside the request itself.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +206,12 @@ pub(crate) struct Parties<'a> {
     /// The version of TLS that the connection is within.
     pub(crate) tls: Option<&'a str>,
     pub(crate) instance: Option<&'a str>,
+    /// The route that took it.
+    pub(crate) route: Option<&'a str>,
+    /// What chose the version.
+    pub(crate) why: Option<&'static str>,
+    /// What it is found by in logs.
+    pub(crate) request_id: &'a str,
 }
 
 impl AccessLog {
@@ -176,7 +223,8 @@ impl AccessLog {
         let lost = Arc::clone(&dropped);
         let write = move || write_all(&received, sink, &lost);
         thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
-        Ok(Arc::new(Self { lines, dropped, queries: config.queries }))
+        let AccessLogConfig { queries, sample, slow, ref fields, .. } = *config;
+        Ok(Arc::new(Self { lines, dropped, queries, sample, slow, fields: fields.clone() }))
     }
 
     /// Tells whether lines have the query.
@@ -184,12 +232,29 @@ impl AccessLog {
         self.queries
     }
 
-    /// Sends a line on its way, or drops it.
-    pub(crate) fn note(&self, parties: Parties<'_>, asked: &Asked, report: &Report, took: Duration) {
+    /// Tells whether there is a line of what ended so, and for which share of such this one stands, where that is not each of them.
+    pub(crate) fn keeps(&self, failed: bool, took: Duration, random: u64) -> Option<Rate> {
+        if failed || took >= self.slow || self.sample == Ratio::EVERY {
+            return Some(Rate(None));
+        }
+        self.sample.takes(random).then(|| Rate(Some(self.sample.share())))
+    }
+
+    /// Sends a line on its way, or drops it; `random` decides whether there is one, where only some have one.
+    pub(crate) fn note(
+        &self,
+        parties: Parties<'_>,
+        asked: &Asked,
+        report: &Report,
+        took: Duration,
+        random: u64,
+    ) {
+        let Some(Rate(rate)) = self.keeps(report.is_failed(), took, random) else { return };
         let version = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
         let line = Line {
             time: now(),
             environment: parties.environment,
+            request_id: parties.request_id,
             client: parties.client,
             caller: parties.caller,
             tls: parties.tls,
@@ -197,10 +262,13 @@ impl AccessLog {
             host: &asked.host,
             path: cut(&asked.path),
             query: cut(&asked.query),
+            route: parties.route.map(cut),
+            baseline: asked.baseline,
             status: report.status,
             grpc_status: report.grpc.map(GrpcStatus::code),
             code: report.code,
             version: version.map(|arm| arm.version_ref().to_string()),
+            why: parties.why,
             instance: parties.instance,
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             bytes: report.bytes,
@@ -218,6 +286,7 @@ impl AccessLog {
             lane_not_served: report.lane.as_ref().is_some_and(|lane| lane.is_missed(version)),
             end: report.end.word(),
             trace: &asked.trace,
+            rate,
         };
         self.send(&line);
     }
@@ -228,8 +297,11 @@ impl AccessLog {
     }
 
     fn send(&self, line: &impl Serialize) {
-        let sent =
-            serde_json::to_string(line).ok().and_then(|text| self.lines.try_send(Message::Line(text)).ok());
+        let text = match &self.fields {
+            None => serde_json::to_string(line).ok(),
+            Some(fields) => fields.text(line),
+        };
+        let sent = text.and_then(|text| self.lines.try_send(Message::Line(text)).ok());
         if sent.is_none() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -243,6 +315,12 @@ impl AccessLog {
             let _ = wait.recv_timeout(limit);
         }
     }
+}
+
+/// Tells whether a number is that of no baseline.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_none(baseline: &u64) -> bool {
+    *baseline == 0
 }
 
 fn cut(text: &str) -> &str {
@@ -331,4 +409,79 @@ fn former(path: &Path) -> PathBuf {
 /// Writes the time of this moment as RFC 3339 in UTC, with milliseconds.
 pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(sample: &str, fields: Option<&str>) -> (Arc<AccessLog>, PathBuf, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let config = AccessLogConfig {
+            sample: sample.parse().unwrap(),
+            fields: fields.map(|fields| fields.parse().unwrap()),
+            ..AccessLogConfig::new(AccessLogTarget::File(path.clone()))
+        };
+        (AccessLog::open(&config).unwrap(), path, folder)
+    }
+
+    const NOBODY: Parties<'_> = Parties {
+        environment: "production",
+        client: "192.0.2.1",
+        caller: Some("orders-1"),
+        tls: Some("1.3"),
+        instance: Some("shop-1"),
+        route: Some("shop.test/"),
+        why: Some("key"),
+        request_id: "7",
+    };
+
+    #[test]
+    fn what_failed_or_was_slow_has_a_line_whatever_is_drawn_and_the_others_say_for_how_many_they_stand() {
+        let (log, path, _folder) = log("0.25", None);
+        let report = |status| Report { status, ..Report::begin() };
+        let (quick, asked) = (Duration::from_millis(1), Asked::default());
+        for random in 0..u64::from(u16::MAX) {
+            log.note(NOBODY, &asked, &report(200), quick, random << 40);
+            if random % 4_096 == 0 {
+                log.note(NOBODY, &asked, &report(503), quick, 0);
+                log.note(NOBODY, &asked, &report(200), SLOW, 0);
+                log.flush(Duration::from_secs(20));
+            }
+        }
+        log.flush(Duration::from_secs(20));
+        let text = fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let drawn = lines.iter().filter(|line| line["rate"] == 0.25).count();
+        let others: Vec<_> = lines.iter().filter(|line| line.get("rate").is_none()).collect();
+        assert_eq!(drawn, usize::from(u16::MAX) / 4, "{}", lines.len());
+        assert_eq!(others.len(), 32);
+        assert!(others.iter().all(|line| line["status"] == 503 || line["ms"] == 1_000.0));
+    }
+
+    #[test]
+    fn lines_have_the_fields_that_were_chosen_in_their_order() {
+        let (log, path, _folder) = log("1", Some("status,why, client,code"));
+        log.note(NOBODY, &Asked::default(), &Report { status: 200, ..Report::begin() }, SLOW, 0);
+        log.flush(Duration::from_secs(20));
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(text, "{\"status\":200,\"why\":\"key\",\"client\":\"192.0.2.1\"}\n");
+    }
+
+    #[test]
+    fn every_field_of_a_line_can_be_chosen() {
+        let source = include_str!("access.rs");
+        for name in ["struct Line<'a> {", "struct TcpLine<'a> {"] {
+            let body = source.split(name).nth(1).unwrap().split("\n}").next().unwrap();
+            let lines = body.lines().map(|line| line.trim().trim_start_matches("pub(crate) "));
+            let fields = lines.filter(|line| !line.starts_with(['#', '/']) && line.contains(": "));
+            let fields: Vec<_> = fields.map(|line| line.split(':').next().unwrap()).collect();
+            assert!(fields.len() > 15, "{fields:?}");
+            for field in fields {
+                assert!(fields::ALL.contains(&field), "{field}");
+            }
+        }
+    }
 }

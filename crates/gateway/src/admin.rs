@@ -1,6 +1,7 @@
 //! What operators and their tools ask a gateway, on an address of its own: is it alive, does it take clients, what does it count.
 //!
-//! It is never on the address of clients, answers nothing else, changes nothing, and is bounded in all that it takes.
+//! It is never on the address of clients, answers nothing else, and is bounded in all that it takes. The one thing that is changed by it is that
+//! the gateway begins to leave, which only who could end it may ask for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -29,6 +30,7 @@ use crate::gateway::State;
 use crate::listening::Clients;
 use crate::metrics::Everything;
 use crate::moment::Moment;
+use crate::owner::owner_of;
 use crate::recent::{Recent, RecentList};
 use crate::spans::Spans;
 use crate::traffic::{self, Traffic};
@@ -42,6 +44,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 8 * 1_024;
 /// How many of the last requests are shown to whoever does not say.
 const USUAL_RECENT: usize = 100;
+/// Where it is told to begin to leave.
+const DRAIN: &str = "/-/drain";
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,6 +90,12 @@ impl Admin {
             .into_iter()
             .map(|name| format!("https of `{name}` has no certificate that can be shown"))
             .collect()
+    }
+
+    /// Lets the gateway begin to leave: see [`Gateway::begin_to_leave`](crate::Gateway::begin_to_leave).
+    pub fn drain(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        self.workers.iter().for_each(|worker| worker.departure.begin());
     }
 
     /// Writes what is counted, in the text format of Prometheus.
@@ -157,11 +167,11 @@ impl Admin {
 
     fn answer<B>(&self, request: &Request<B>, peer: Ends) -> Response<Full<Bytes>> {
         let (method, path) = (request.method(), request.uri().path());
+        if path == DRAIN {
+            return self.answer_drain(request, peer);
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refused =
-                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
+            return only("GET, HEAD");
         }
         match path {
             "/-/health" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -187,9 +197,26 @@ impl Admin {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "there are /-/health, /-/ready, /-/metrics, /-/traffic and /-/recent\n".to_owned(),
+                "there are /-/health, /-/ready, /-/metrics, /-/traffic, /-/recent and, by POST, /-/drain\n"
+                    .to_owned(),
             ),
         }
+    }
+
+    fn answer_drain<B>(&self, request: &Request<B>, ends: Ends) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return only("POST");
+        }
+        // A page in a browser of this host asks with it, whatever page that is.
+        if request.headers().contains_key(ORIGIN) || !is_of_this_host(request, ends) || !may_end_us(ends) {
+            let why = "a gateway is drained by programs of this host, of its own user or of root\n";
+            return text(StatusCode::FORBIDDEN, why.to_owned());
+        }
+        self.drain();
+        tracing::info!(
+            "told to drain: not ready any more, and each answer is the last one of its connection"
+        );
+        document(&serde_json::json!({ "gateway": self.id, "connections": self.connections() }))
     }
 }
 
@@ -208,6 +235,19 @@ fn is_of_this_host<B>(request: &Request<B>, (peer, local): Ends) -> bool {
     let is_this =
         peer.ip().to_canonical().is_loopback() || local.is_some_and(|local| local.ip() == peer.ip());
     is_this && host.is_none_or(is_here)
+}
+
+/// Tells whether who asks could end this process as well: it is of the same user, or of root. Where the system does not say it, nobody is.
+fn may_end_us((peer, local): Ends) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    let user = local.and_then(|local| owner_of(peer, local));
+    user.is_some_and(|user| user == 0 || user == us)
+}
+
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods} is answered here\n"));
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    refused
 }
 
 /// Those who are being answered, the oldest first.

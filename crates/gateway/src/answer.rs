@@ -15,6 +15,10 @@ use crate::head::{Kinds, kinds_of};
 use crate::outgoing::{HeadEnd, Pieces};
 use crate::problem::Next;
 use crate::request::{MAX_FIELDS, MAX_HEAD, fields, parse_length};
+use crate::request_id;
+
+/// The type of a stream of events.
+const EVENTS: &[u8] = b"text/event-stream";
 
 /// Why an answer cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -112,8 +116,16 @@ impl AnswerHead {
         framed || self.packed || (self.web.is_some() && !self.body.is_done())
     }
 
+    /// Tells whether it begins a stream of events whose body can end at any time: clients come again, and say which event was the last.
+    pub(crate) fn is_of_events(&self, fields: &impl Pieces) -> bool {
+        let is_events =
+            |kind: &Vec<u8>| kind.get(..EVENTS.len()).is_some_and(|it| it.eq_ignore_ascii_case(EVENTS));
+        self.is_stream && self.is_open() && fields.values_of("content-type").iter().any(is_events)
+    }
+
     /// Writes what the gateway adds, and the end of the head.
     pub(crate) fn finish(&self, output: &mut impl Pieces, asked: Asked, next: Next, verdict: Verdict<'_>) {
+        output.field(request_id::FIELD, verdict.request_id.as_bytes());
         if let Some(edit) = verdict.edit {
             edit.apply(output);
         }
@@ -157,6 +169,8 @@ pub(crate) const fn is_failure(status: u16) -> bool {
 pub(crate) struct Verdict<'a> {
     /// `orders@1.4.0`.
     pub(crate) version: &'a str,
+    /// What the request is found by in logs.
+    pub(crate) request_id: &'a str,
     /// The version on trial that failed before.
     pub(crate) shielded: Option<&'a str>,
     /// The version that is left alone, and for which this one answers.
@@ -272,7 +286,7 @@ pub(crate) fn read_parts(
 /// Tells whether an answer of this type may be silent for long: an event stream, and a call of gRPC-Web that its service answers itself.
 fn is_stream(kind: &[u8]) -> bool {
     let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"text/event-stream") || WebForm::read(essence).is_some()
+    essence.eq_ignore_ascii_case(EVENTS) || WebForm::read(essence).is_some()
 }
 
 #[derive(Debug, Default)]
@@ -406,6 +420,7 @@ impl<'b> Facts<'b> {
             | Field::Connection
             | Field::Upgrade
             | Field::HopByHop
+            | Field::RequestId
             | Field::Verdict => false,
             _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)),
         }

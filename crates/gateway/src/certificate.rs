@@ -21,6 +21,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
 pub use faults::{CertificateFault, Weight};
+pub(crate) use ocsp::Staple;
 
 /// Longest file of a chain or a key, in bytes.
 pub const MAX_PEM_BYTES: u64 = 48 * 1_024;
@@ -37,7 +38,11 @@ const P384: &str = "1.3.132.0.34";
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
     facts: CertificateFacts,
+    /// With what its issuer says of its revocation, where that is handed to clients.
     key: Arc<CertifiedKey>,
+    /// The same without, for the time when that is over.
+    bare: Arc<CertifiedKey>,
+    staple: Staple,
 }
 
 /// A certificate that was read, and what is not good about it but no reason to refuse it.
@@ -89,11 +94,18 @@ impl ServerCertificate {
         let mut faults = Vec::new();
         let certificates = certificates.map_err(|fault| faults.push(fault)).unwrap_or_default();
         let private = private.map_err(|fault| faults.push(fault)).ok();
-        let facts = facts(&certificates, ocsp, wall, &mut faults);
-        let certified = private.and_then(|key| certify(&certificates, key, ocsp, &mut faults));
-        match (facts, certified) {
-            (Some(facts), Some(key)) if !faults.iter().any(keeps_out) => {
-                Ok(Checked { certificate: Self { facts, key: Arc::new(key) }, warnings: faults })
+        let read = facts(&certificates, ocsp, wall, &mut faults);
+        let certified = private.and_then(|key| certify(&certificates, key, &mut faults));
+        match (read, certified) {
+            (Some((facts, staple)), Some(key)) if !faults.iter().any(keeps_out) => {
+                let bare = Arc::new(key);
+                let key = match (&staple, ocsp) {
+                    (Staple::Until(_), Some(ocsp)) => {
+                        Arc::new(CertifiedKey { ocsp: Some(ocsp.to_vec()), ..CertifiedKey::clone(&bare) })
+                    }
+                    _ => Arc::clone(&bare),
+                };
+                Ok(Checked { certificate: Self { facts, key, bare, staple }, warnings: faults })
             }
             _ => Err(faults),
         }
@@ -115,8 +127,20 @@ impl ServerCertificate {
         &self.facts
     }
 
+    /// Says for people what is to be known of what its issuer says of its revocation; nothing while there is nothing to do.
+    #[must_use]
+    pub fn staple_warning(&self, wall: Timestamp) -> Option<String> {
+        let name = self.facts.names.first().map_or("?", String::as_str);
+        Some(format!("the certificate of {name}: {}", self.staple.warning(wall)?))
+    }
+
     pub(crate) const fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
+    }
+
+    /// Returns what is shown at a time of the wall clock: an answer about its revocation only while that holds.
+    pub(crate) fn key_at(&self, wall: Timestamp) -> &Arc<CertifiedKey> {
+        if self.staple.is_shown(wall) { &self.key } else { &self.bare }
     }
 }
 
@@ -200,7 +224,7 @@ fn facts(
     ocsp: Option<&[u8]>,
     wall: Timestamp,
     faults: &mut Vec<CertificateFault>,
-) -> Option<CertificateFacts> {
+) -> Option<(CertificateFacts, Staple)> {
     if chain.is_empty() {
         return None;
     }
@@ -217,7 +241,9 @@ fn facts(
     let valid_until = milliseconds(leaf.validity().not_after.timestamp());
     let key_kind = key_kind(leaf);
     faults.extend(faults::of_chain(&parsed, wall));
-    faults.extend(ocsp.and_then(|ocsp| ocsp::problem(ocsp, leaf.raw_serial())));
+    let staple = ocsp.map_or(Ok(Staple::Nothing), |ocsp| Staple::of(ocsp, leaf.raw_serial()));
+    let staple = staple.map_err(|fault| faults.push(fault)).unwrap_or_default();
+    faults.extend(staple.fault(wall));
     faults.extend(faults::of_leaf(leaf, &names, (valid_from, valid_until), wall));
     faults.extend(key_kind.as_ref().err().cloned());
     let mut hash = Sha256::new();
@@ -225,14 +251,15 @@ fn facts(
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    Some(CertificateFacts {
+    let facts = CertificateFacts {
         digest: Digest::from_bytes(hash.finalize().into()),
         names,
         issuer: common_name(leaf),
         key_kind: key_kind.unwrap_or_default(),
         valid_from,
         valid_until,
-    })
+    };
+    Some((facts, staple))
 }
 
 fn milliseconds(seconds: i64) -> Timestamp {
@@ -278,7 +305,6 @@ fn key_kind(leaf: &X509Certificate<'_>) -> Result<String, CertificateFault> {
 fn certify(
     chain: &[CertificateDer<'static>],
     key: PrivateKeyDer<'static>,
-    ocsp: Option<&[u8]>,
     faults: &mut Vec<CertificateFault>,
 ) -> Option<CertifiedKey> {
     let Ok(private) = default_provider().key_provider.load_private_key(key) else {
@@ -288,8 +314,7 @@ fn certify(
     if chain.is_empty() {
         return None;
     }
-    let certified =
-        CertifiedKey { ocsp: ocsp.map(<[u8]>::to_vec), ..CertifiedKey::new(chain.to_vec(), private) };
+    let certified = CertifiedKey::new(chain.to_vec(), private);
     match certified.keys_match() {
         Ok(()) => Some(certified),
         Err(rustls::Error::InconsistentKeys(_)) => {

@@ -30,7 +30,7 @@ use crate::worker::Worker;
 
 /// What the head for an instance is longer than the one of the client, in most cases.
 const ADDED_TO_HEAD: usize = 512;
-/// How long a client may take for the rest of a head when the listener stops.
+/// How long a client may take for the rest of a head when the gateway ends.
 const REST_OF_HEAD: Duration = Duration::from_secs(1);
 /// A request of which nothing is known.
 const UNREAD: Asked =
@@ -93,7 +93,7 @@ impl Pace {
         self.hurries
     }
 
-    /// Shortens the time, because the listener stops: half a head must not hold the end up.
+    /// Shortens the time, because the gateway ends: half a head must not hold that up.
     fn hurry(&mut self) -> Instant {
         self.hurries = true;
         let last = Instant::now() + REST_OF_HEAD;
@@ -120,8 +120,8 @@ impl Connection {
         Self { client, deadline, desk, stop, head, output, notes, is_new: true }
     }
 
-    /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
-    /// until then.
+    /// Serves requests until the client leaves, does not follow the protocol, or the gateway ends, and one more when it leaves or
+    /// the listener stops; `permit` is held until then.
     #[expect(
         clippy::manual_async_fn,
         reason = "an `async fn` stores its arguments twice, for each idle connection"
@@ -129,15 +129,16 @@ impl Connection {
     pub(crate) fn serve(mut self, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send {
         async move {
             let _permit = permit;
-            let stop = self.stop.clone();
-            let mut stopped = pin!(stop.cancelled());
+            let worker = Arc::clone(&self.desk.worker);
+            // A listener that stops ends a connection with its next answer; only the end of the gateway ends one that is idle.
+            let mut closing = pin!(worker.departure.closing());
             loop {
-                let after = match self.next_request(stopped.as_mut()).await {
+                let after = match self.next_request(closing.as_mut()).await {
                     Step::Request(prepared) => self.exchange(prepared).await,
                     Step::Refused(refusal) => Box::pin(self.refuse(&refusal)).await,
                     Step::Http2 => {
-                        let Self { client, desk, .. } = self;
-                        return Box::pin(http2::server::serve(client, desk, stop.clone())).await;
+                        let Self { client, desk, stop, .. } = self;
+                        return Box::pin(http2::server::serve(client, desk, stop)).await;
                     }
                     Step::Closed => After::Close,
                 };
@@ -152,7 +153,7 @@ impl Connection {
         }
     }
 
-    async fn next_request(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
+    async fn next_request(&mut self, mut closing: Pin<&mut impl Future<Output = ()>>) -> Step {
         let mut pace = Pace::default();
         let mut line_ended = true;
         loop {
@@ -173,7 +174,7 @@ impl Connection {
                 }
             }
             let before = self.client.input.len();
-            match self.wait(&mut pace, stopped.as_mut()).await {
+            match self.wait(&mut pace, closing.as_mut()).await {
                 Some(Waited::Filled(read)) if read > 0 => {}
                 Some(_) => return Step::Closed,
                 None if before == 0 => return Step::Closed,
@@ -188,7 +189,7 @@ impl Connection {
     async fn wait(
         &mut self,
         pace: &mut Pace,
-        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Waited> {
         let idle = self.client.input.is_empty();
         self.deadline.set(if idle {
@@ -201,7 +202,7 @@ impl Connection {
             if let Poll::Ready(read) = client.poll_fill(cx) {
                 return Poll::Ready(Some(Waited::Filled(read.unwrap_or(0))));
             }
-            if !pace.hurries() && stopped.as_mut().poll(cx).is_ready() {
+            if !pace.hurries() && closing.as_mut().poll(cx).is_ready() {
                 if idle {
                     return Poll::Ready(Some(Waited::Stopped));
                 }
@@ -307,7 +308,8 @@ impl Connection {
     async fn refuse(&mut self, refusal: &Refusal) -> After {
         let mut report = Report::begin();
         report.answers(&refusal.problem);
-        refusal.problem.write(self.output.lend(), refusal.asked, refusal.next);
+        let (asked, next) = (refusal.asked, refusal.next);
+        refusal.problem.write(self.output.lend(), asked, next, self.notes.request_id());
         report.grpc = refusal.asked.is_call.then(|| refusal.problem.grpc());
         report.bytes = self.output.bytes().len() as u64;
         self.desk.account(&mut self.notes, &mut report);

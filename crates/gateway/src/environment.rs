@@ -466,12 +466,21 @@ impl Environment {
             return Err(invalid);
         }
         self.tls.answer(table.entry.as_ref().map_or(&[], |entry| &entry.challenges));
+        self.say_left_out(&table);
         let has_names = table.named_endpoints().next().is_some();
         let given = has_names.then(|| Box::new(table.clone()));
         self.put(&mut state, table);
         state.given = given;
         state.served.take(edition);
         Ok(Applied::Now)
+    }
+
+    /// Says which routes of a table are left out, because no request can have such a host or path.
+    fn say_left_out(&self, table: &RouteTable) {
+        for route in table.without_form() {
+            let (environment, service) = (&self.name, &route.service);
+            tracing::warn!(%environment, route = %route.rule, %service, "a route is left out: no request has such a host or path");
+        }
     }
 
     /// Returns the names of instances of the table that is served.
@@ -573,12 +582,17 @@ impl Environment {
         services.flat_map(|service| &service.targets).for_each(|arm| arm.health.look(arm, Moment::now()));
     }
 
-    /// Ends connections that pass bytes to instances which left the table long enough ago.
+    /// Ends connections that pass bytes, and WebSockets, to instances which left the table long enough ago.
     fn leave_behind(&self, table: Option<&WorkerTable>) {
         let entry = table.and_then(|table| table.routes.entry.as_ref());
         let drain_ms = entry.and_then(|entry| entry.tcp_drain_ms).unwrap_or(USUAL_DRAIN_MS);
-        let (drain, now) = (Duration::from_millis(drain_ms), Moment::now());
-        self.state().instances.values().for_each(|known| known.instance.leave_after(drain, now));
+        let requests_ms = entry.and_then(|entry| entry.drain_ms).unwrap_or(USUAL_DRAIN_MS);
+        let (drain, requests, now) =
+            (Duration::from_millis(drain_ms), Duration::from_millis(requests_ms), Moment::now());
+        for known in self.state().instances.values() {
+            known.instance.leave_after(drain, now);
+            known.instance.replace_after(requests, now);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -25,6 +25,7 @@ use lockstep_domain::breaker::{Ticket, TrialEnd};
 use crate::answer::is_failure;
 use crate::balance::Pick;
 use crate::breaker::Breaker;
+use crate::departure::farewell;
 use crate::endpoint::Endpoint;
 use crate::failures::Cause;
 use crate::grpc::GrpcStatus;
@@ -171,6 +172,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             held: self.facts.held,
             delayed: self.facts.delay.is_some(),
             lane: self.notes.lane().map(|lane| &**lane),
+            request_id: self.notes.request_id(),
         }
     }
 
@@ -195,7 +197,8 @@ impl<'c, C: Client> Exchange<'c, C> {
     /// Notes in the error log how an instance failed.
     fn note(&self, failure: &Failure<C::Output>, target: &Target, endpoint: &Endpoint) {
         let note = |cause, detail: &dyn Display| {
-            self.desk.environment.failures().note(&target.label, endpoint.instance.address, cause, detail);
+            let about = (detail, self.notes.request_id());
+            self.desk.environment.failures().note(&target.label, endpoint.instance.address, cause, about);
         };
         match failure {
             Failure::Unreachable(error) => note(Cause::Unreachable, error),
@@ -212,10 +215,10 @@ impl<'c, C: Client> Exchange<'c, C> {
     fn note_answer(&self, target: &Target) {
         let (status, Some(instance)) = (self.report.status, self.report.address()) else { return };
         let status = self.report.grpc.filter(|_| status == 200).map_or(status, GrpcStatus::as_http);
-        if self.report.end == End::BrokenOff {
-            self.desk.environment.failures().note(&target.label, instance, Cause::BrokenOff, &status);
-        } else if is_failure(status) {
-            self.desk.environment.failures().note(&target.label, instance, Cause::Failed, &status);
+        let cause = if self.report.end == End::BrokenOff { Cause::BrokenOff } else { Cause::Failed };
+        if cause == Cause::BrokenOff || is_failure(status) {
+            let about: (&dyn Display, &str) = (&status, self.notes.request_id());
+            self.desk.environment.failures().note(&target.label, instance, cause, about);
         }
     }
 
@@ -235,7 +238,8 @@ impl<'c, C: Client> Exchange<'c, C> {
             return After::Close;
         };
         // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
-        let Ok(ended) = loan.tunnel(client, self.stop).await else { return After::Reset };
+        let away = farewell(&self.desk.worker, self.stop, &attempt.endpoint.instance);
+        let Ok(ended) = loan.tunnel(client, away).await else { return After::Reset };
         self.client.end_tunnel();
         match ended {
             TunnelEnd::Away => After::Linger,

@@ -64,6 +64,8 @@ struct Occurrence {
     /// Failures since then.
     unsaid: u64,
     detail: String,
+    /// The last request that failed so.
+    request: String,
 }
 
 impl FailureLog {
@@ -71,22 +73,29 @@ impl FailureLog {
         Self { environment, seen: Mutex::default() }
     }
 
-    /// Notes that an instance of a version failed.
-    pub(crate) fn note(&self, version: &str, instance: SocketAddr, cause: Cause, detail: &dyn Display) {
+    /// Notes that an instance of a version failed, and the request that it failed, where it is one.
+    pub(crate) fn note(
+        &self,
+        version: &str,
+        instance: SocketAddr,
+        cause: Cause,
+        (detail, request): (&dyn Display, &str),
+    ) {
         let now = Instant::now();
         let mut seen = self.seen();
         seen.count(version, cause);
         let key = (version.to_owned(), instance, cause);
         if let Some(known) = seen.causes.get_mut(&key) {
             known.unsaid += 1;
+            request.clone_into(&mut known.request);
             return;
         }
         if seen.causes.len() >= MAX_CAUSES {
             return;
         }
-        let detail = detail.to_string();
-        self.say(&key, 1, &detail);
-        seen.causes.insert(key, Occurrence { said: now, unsaid: 0, detail });
+        let (detail, request) = (detail.to_string(), request.to_owned());
+        self.say(&key, 1, (&detail, &request));
+        seen.causes.insert(key, Occurrence { said: now, unsaid: 0, detail, request });
     }
 
     /// Says what has come up since it was last said; to be called every second.
@@ -94,7 +103,8 @@ impl FailureLog {
         let mut seen = self.seen();
         for (key, occurrence) in &mut seen.causes {
             if occurrence.unsaid > 0 && now.duration_since(occurrence.said) >= EVERY {
-                self.say(key, std::mem::take(&mut occurrence.unsaid), &occurrence.detail);
+                let about = (occurrence.detail.as_str(), occurrence.request.as_str());
+                self.say(key, std::mem::take(&mut occurrence.unsaid), about);
                 occurrence.said = now;
             }
         }
@@ -107,9 +117,10 @@ impl FailureLog {
         self.seen().totals.clone()
     }
 
-    fn say(&self, (version, instance, cause): &Key, count: u64, detail: &str) {
+    fn say(&self, (version, instance, cause): &Key, count: u64, (detail, request): (&str, &str)) {
         let (environment, cause) = (&self.environment, cause.word());
-        tracing::warn!(%environment, version, %instance, cause, count, detail, "an instance failed requests");
+        let request_id = Some(request).filter(|request| !request.is_empty());
+        tracing::warn!(%environment, version, %instance, cause, count, detail, request_id, "an instance failed requests");
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -24,6 +24,10 @@ pub(crate) enum Field {
     ForwardedHost,
     ForwardedPort,
     RealIp,
+    /// What people find the request by in logs: written anew, by the word of who is believed.
+    RequestId,
+    /// A trace as Zipkin writes it, which is nothing to the gateway.
+    B3,
     /// How important it is, by the word of somebody who is believed.
     Priority,
     /// Something else that a client says of itself, or of the request before it.
@@ -57,7 +61,7 @@ impl Field {
 
     fn known(name: &str) -> Self {
         let candidates: &[(&str, Self)] = match name.len() {
-            2 => &[("te", Self::HopByHop)],
+            2 => &[("te", Self::HopByHop), ("b3", Self::B3)],
             3 => &[("via", Self::Via)],
             4 => &[("host", Self::Host)],
             6 => &[("cookie", Self::Cookie), ("expect", Self::Expect)],
@@ -68,8 +72,14 @@ impl Field {
                 ("connection", Self::Connection),
                 ("keep-alive", Self::HopByHop),
                 ("tracestate", Self::Tracestate),
+                ("x-b3-flags", Self::B3),
             ],
-            11 => &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim)],
+            11 => {
+                &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim), ("x-b3-spanid", Self::B3)]
+            }
+            12 => {
+                &[("x-request-id", Self::RequestId), ("x-b3-traceid", Self::B3), ("x-b3-sampled", Self::B3)]
+            }
             13 => &[
                 ("lockstep-lane", Self::Verdict),
                 ("lockstep-hops", Self::Hops),
@@ -103,6 +113,7 @@ impl Field {
                 ("lockstep-priority", Self::Priority),
                 ("lockstep-degraded", Self::Verdict),
                 ("lockstep-shielded", Self::Verdict),
+                ("x-b3-parentspanid", Self::B3),
             ],
             18 => &[("proxy-authenticate", Self::HopByHop)],
             19 => &[("proxy-authorization", Self::HopByHop), ("x-cluster-client-ip", Self::Claim)],
@@ -121,10 +132,11 @@ impl Field {
     }
 }
 
-/// Tells whether a gateway reads, writes or drops a header field of this name itself, so that it says nothing about a client.
+/// Tells whether a gateway reads, writes or drops a header field of this name itself, so that it says nothing about a client. Ids of requests
+/// and traces of others are no such fields: a route may change them.
 #[must_use]
 pub fn is_own_header(name: &str) -> bool {
-    Field::of(name) != Field::Other
+    !matches!(Field::of(name), Field::Other | Field::RequestId | Field::B3)
 }
 
 /// Tells whether a field belongs to a family in which only the gateway, or somebody it trusts, has something to say.

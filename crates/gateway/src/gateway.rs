@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ use crate::worker::Worker;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long the last lines of the access log may take.
 const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// How long connections that are idle wait for a request that may be on its way when nobody is listened for any more: one that is closed
+/// while its client asks loses that request.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// How long requests that are cut off may take to say so.
 const CUT: Duration = Duration::from_secs(1);
 /// How long the last spans may take to reach their collector.
@@ -225,13 +228,15 @@ impl Gateway {
         if self.stop.is_cancelled() { Err(ListenError::ShuttingDown) } else { Ok(self.stop.child_token()) }
     }
 
-    /// Stops listening on an address; requests under way finish, idle connections close. Returns whether it listened.
+    /// Stops listening on an address. Requests under way finish, and connections that are kept get one more answer, which says that it is
+    /// the last one. Returns whether it listened.
     pub fn unlisten(&self, environment: &EnvironmentName, address: SocketAddr) -> bool {
         let listening = lock(&self.state).listeners.remove(&(environment.clone(), address));
         listening.inspect(|listening| listening.stop.cancel()).is_some()
     }
 
-    /// Stops listening for an environment, and forgets its table and what was counted of it; requests under way finish.
+    /// Stops listening for an environment, and forgets its table and what was counted of it; requests under way finish, and connections
+    /// that are kept get one more answer.
     pub fn forget(&self, environment: &EnvironmentName) {
         let mut state = lock(&self.state);
         state.listeners.retain(|(of, _), listening| {
@@ -322,16 +327,30 @@ impl Gateway {
         Admin { id: self.id.clone(), workers, state, leaving, spans: self.spans.clone() }
     }
 
-    /// Says that new clients should go elsewhere. Those that come are served as before.
+    /// Says that clients should go elsewhere: it is not ready any more, and each answer is the last one of its connection (`connection: close`,
+    /// GOAWAY). Those that come are served as before. Final.
     pub fn begin_to_leave(&self) {
-        self.leaving.store(true, Ordering::SeqCst);
+        self.admin().drain();
     }
 
-    /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers. Final.
+    /// Tells all tunnels to end, each at a moment of its own within this time.
+    pub(crate) fn end_tunnels(&self, over: Duration) {
+        for worker in &self.workers {
+            worker.departure.spread(over);
+            worker.departure.end_tunnels();
+        }
+    }
+
+    /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers. A connection that is idle has a moment of that for
+    /// one more request, and tunnels are told within half of it. Final.
     pub async fn shutdown(&self, grace: Duration) {
         self.begin_to_leave();
+        self.end_tunnels(grace / 2);
         self.stop.cancel();
-        if tokio::time::timeout(grace, self.finished()).await.is_err() {
+        let ends = tokio::time::Instant::now() + grace;
+        let _ = tokio::time::timeout(LAST_REQUESTS.min(grace / 4), self.finished()).await;
+        self.workers.iter().for_each(|worker| worker.departure.close_idle());
+        if tokio::time::timeout_at(ends, self.finished()).await.is_err() {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
         self.workers.iter().for_each(|worker| worker.end());

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::affinity::Mark;
+use crate::departure::last_words;
 use crate::dial::{Dialling, Speaks, dial};
 use crate::ejection::Ejection;
 use crate::keeping::Keeping;
@@ -67,6 +68,9 @@ pub(crate) struct Instance {
     retired_at: AtomicU64,
     /// Told when connections to it that pass bytes have to end.
     left: Notify,
+    /// Told when its WebSockets are to end, before it does, and over how many milliseconds.
+    replaced: Notify,
+    farewells_ms: AtomicU64,
     /// When the gateway first knew it.
     since: Moment,
     /// What was counted since then, where instances of its version are compared.
@@ -103,6 +107,8 @@ impl Instance {
             ejections: AtomicU64::new(0),
             retired_at: AtomicU64::new(0),
             left: Notify::new(),
+            replaced: Notify::new(),
+            farewells_ms: AtomicU64::new(0),
             since,
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -173,6 +179,26 @@ impl Instance {
     /// Ends when connections that pass bytes have to; it is to be polled from the beginning of each on.
     pub(crate) fn is_left(&self) -> impl Future<Output = ()> {
         self.left.notified()
+    }
+
+    /// Lets its WebSockets end, where it left the table so long ago that it may end soon.
+    pub(crate) fn replace_after(&self, drain: Duration, now: Moment) {
+        let since = self.retired_at.load(Ordering::Relaxed);
+        let (begin, over) = last_words(drain);
+        if since > 0 && now >= Moment(since) + begin {
+            self.farewells_ms.store(over.as_millis() as u64, Ordering::Relaxed);
+            self.replaced.notify_waiters();
+        }
+    }
+
+    /// Ends when its WebSockets are to end, within what [`Self::farewells`] says.
+    pub(crate) fn is_replaced(&self) -> impl Future<Output = ()> {
+        self.replaced.notified()
+    }
+
+    /// Returns over how long its WebSockets are to end.
+    pub(crate) fn farewells(&self) -> Duration {
+        Duration::from_millis(self.farewells_ms.load(Ordering::Relaxed))
     }
 
     /// Begins connections in another way from now on, where it is another; returns whether it is.

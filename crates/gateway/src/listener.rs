@@ -102,7 +102,7 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
             // Whoever waits is accepted by the process that has the socket as well.
-            () = worker.handed_on() => return,
+            () = worker.departure.handed_on() => return,
         };
         match accepted {
             Ok((stream, peer)) => serve(stream, peer, &environment, &worker, &stop, &entrance).await,

@@ -9,7 +9,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 use crate::dial::Speaks;
 use crate::endpoint::Lease;
@@ -96,14 +95,14 @@ impl Loan {
         self.lease
     }
 
-    /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away. A side that was cut off
+    /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away or the instance. A side that was cut off
     /// is no orderly end for the instance either.
     pub(crate) async fn tunnel<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         mut self,
         client: Side<'_, R, W>,
-        stop: &CancellationToken,
+        away: impl Future<Output = ()>,
     ) -> io::Result<TunnelEnd> {
-        let ended = match tunnel(client, &mut self.wire, stop).await {
+        let ended = match tunnel(client, &mut self.wire, away).await {
             Ok(ended) => ended,
             Err(error) => {
                 self.wire.reset();

@@ -281,7 +281,8 @@ fn name_of(name: &str) -> Option<HeaderName> {
         "x-forwarded-host",
         "x-forwarded-port",
         "x-forwarded-proto",
-        "x-real-ip"
+        "x-real-ip",
+        "x-request-id"
     )
 }
 
@@ -291,7 +292,7 @@ impl Fields for Frames {
         let value = HeaderValue::from_maybe_shared(self.values.split().freeze());
         if let (Some(known), Ok(mut value)) = (name_of(name), value) {
             // What no other request has would only push out what others have of what the other side keeps.
-            value.set_sensitive(matches!(name, "traceparent" | "tracestate" | "baggage"));
+            value.set_sensitive(matches!(name, "traceparent" | "tracestate" | "baggage" | "x-request-id"));
             self.fields.append(known, value);
         }
     }

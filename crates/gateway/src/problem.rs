@@ -7,6 +7,7 @@ use crate::answer::Asked;
 use crate::framing::Recode;
 use crate::grpc::{self, GrpcStatus};
 use crate::outgoing::{HeadEnd, Pieces};
+use crate::request_id;
 
 /// The code of an answer to what a version has no room for.
 pub(crate) const OVERLOADED: &str = "overloaded";
@@ -89,7 +90,7 @@ impl Own {
         }
     }
 
-    fn write(&self, output: &mut impl Pieces, ending: HeadEnd) {
+    fn write(&self, output: &mut impl Pieces, ending: HeadEnd, request_id: &str) {
         let status = http::StatusCode::from_u16(self.status).ok();
         output.status(self.status, status.and_then(|it| it.canonical_reason()).unwrap_or_default());
         if !self.body.is_empty() {
@@ -101,11 +102,21 @@ impl Own {
         for (name, value) in &self.fields {
             output.field(name, value.as_bytes());
         }
+        if !self.fields.iter().any(|(name, _)| name == request_id::FIELD) {
+            write_id(output, request_id);
+        }
         output.end_head(ending);
         if !ending.asked.is_head && !self.body.is_empty() {
             output.piece(self.body.clone().into(), Recode::Plain);
         }
         output.whole();
+    }
+}
+
+/// Writes what the request is found by in logs; one that could not be read has nothing.
+fn write_id(output: &mut impl Pieces, request_id: &str) {
+    if !request_id.is_empty() {
+        output.field(request_id::FIELD, request_id.as_bytes());
     }
 }
 
@@ -253,15 +264,16 @@ impl Problem {
     }
 
     /// Writes the whole answer; a `HEAD` request gets it without the body, and who calls by gRPC as a status of that.
-    pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next) {
+    pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next, request_id: &str) {
         let ending = HeadEnd { recode: Recode::Plain, is_switch: false, next, asked };
         if asked.is_call {
             self.write_call(output, asked);
+            write_id(output, request_id);
             output.end_head(ending);
             return output.whole();
         }
         if let Some(own) = &self.own {
-            return own.write(output, ending);
+            return own.write(output, ending, request_id);
         }
         let body = self.document();
         let (status, title) = self.status.parts();
@@ -288,6 +300,7 @@ impl Problem {
         if self.status == Status::Unavailable {
             output.field("retry-after", itoa::Buffer::new().format(wait_s).as_bytes());
         }
+        write_id(output, request_id);
         output.end_head(ending);
         if !asked.is_head {
             output.piece(body.into(), Recode::Plain);

@@ -260,6 +260,13 @@ fn side(
     })
 }
 
+async fn ended(away: &mut Option<Away<'_>>) {
+    match away {
+        Some(away) => away.as_mut().await,
+        None => pending().await,
+    }
+}
+
 /// Why an answer was not passed on to its end.
 #[derive(Debug, Error)]
 pub(crate) enum RelayError {
@@ -269,6 +276,8 @@ pub(crate) enum RelayError {
     Cut,
     #[error("the answer's body is not valid")]
     Body(#[from] ChunkError),
+    #[error("the answer never ends, and who serves it does")]
+    Away,
 }
 
 /// Sends what is in `output`, and then the body of the answer.
@@ -299,7 +308,12 @@ pub(crate) struct Flow<'a, A, W: AnswerSink> {
     pub(crate) silence: Duration,
     /// How long the client may take nothing.
     pub(crate) stall: Duration,
+    /// When it is ended in order though the instance would go on, where that may be.
+    pub(crate) away: Option<Away<'a>>,
 }
+
+/// Ends when an answer is to end that never does by itself.
+pub(crate) type Away<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
 
 impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
     async fn run(&mut self) -> Result<(), RelayError> {
@@ -317,7 +331,14 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
             if ended {
                 return Ok(());
             }
-            match self.more().await? {
+            let more = match self.more().await {
+                Err(RelayError::Away) => {
+                    self.output.lend().trailers(std::iter::empty(), self.recode);
+                    return self.flush().await;
+                }
+                more => more?,
+            };
+            match more {
                 Ok(0) if self.answer.close(self.output, self.recode) => return self.flush().await,
                 Ok(read) if read > 0 => {}
                 _ => return Err(RelayError::Cut),
@@ -337,11 +358,13 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
                 packer.push(&piece).map_err(|_| RelayError::Cut)?;
             }
             if !ended {
-                let read = self.more_of_packed(&mut packer).await?;
-                ended = matches!(read, Ok(0)) && self.answer.close(&mut plain, Recode::Plain);
-                if !ended && !matches!(read, Ok(1..)) {
-                    return Err(RelayError::Cut);
-                }
+                ended = match self.more_of_packed(&mut packer).await {
+                    Err(RelayError::Away) => true,
+                    Err(error) => return Err(error),
+                    Ok(Ok(0)) if self.answer.close(&mut plain, Recode::Plain) => true,
+                    Ok(Ok(1..)) => false,
+                    Ok(_) => return Err(RelayError::Cut),
+                };
             }
             if ended {
                 let rest = [packer.ready(), packer.finish().map_err(|_| RelayError::Cut)?];
@@ -384,6 +407,7 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
             biased;
             more = more => Ok(more.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))),
             () = self.client.gone() => Err(RelayError::Client),
+            () = ended(&mut self.away), if self.away.is_some() => Err(RelayError::Away),
         }
     }
 

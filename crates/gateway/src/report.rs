@@ -131,6 +131,13 @@ impl Report {
         self.instance.as_ref().map(|instance| instance.address)
     }
 
+    /// Tells whether the server is at fault: no answer, one of 500 or more or the like of gRPC, or a part of one.
+    pub(crate) fn is_failed(&self) -> bool {
+        let by_call = self.grpc.is_some_and(|status| is_failure(status.as_http()));
+        let broke = matches!(self.end, End::BrokenOff | End::OutOfTime | End::Cut);
+        is_failure(self.status) || by_call || broke
+    }
+
     /// Notes an answer that the gateway gives itself.
     pub(crate) fn answers(&mut self, problem: &Problem) {
         self.status = problem.status();

@@ -213,6 +213,8 @@ impl<'b> Request<'b> {
             | Field::ForwardedHost
             | Field::ForwardedPort
             | Field::RealIp
+            | Field::RequestId
+            | Field::B3
             | Field::Priority
             | Field::Claim
             | Field::Shadow

@@ -44,8 +44,8 @@ pub struct StandaloneConfig {
     pub gateway: GatewayConfig,
     /// Where its tables come from.
     pub source: TableSource,
-    /// How long it goes on as before after `SIGTERM` or `SIGINT`, only no longer ready, so that whoever sends clients here
-    /// can send them elsewhere.
+    /// How long it goes on taking clients after `SIGTERM` or `SIGINT`, but is no longer ready and lets each answer be the last one of its
+    /// connection, so that whoever sends clients here can send them elsewhere.
     pub lame_duck: Duration,
     /// How long requests may take to finish after that, and clients of a process that was taken over to leave.
     pub grace: Duration,

@@ -27,7 +27,7 @@ pub(crate) use words::Ask;
 
 use crate::gateway::{Gateway, lock};
 
-/// How long clients that have a connection for something else than requests, and those that are idle, have to leave when
+/// How long clients that are left, and those that are idle, have to leave when
 /// the time of a process that was taken over is up.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -52,10 +52,14 @@ impl Gateway {
     /// next request of a kept connection, tunnels. Then it ends as [`Gateway::shutdown`] does. Final.
     pub(crate) async fn hand_on(&self, grace: Duration) {
         self.begin_to_leave();
-        self.workers.iter().for_each(|worker| worker.hand_on());
+        self.workers.iter().for_each(|worker| worker.departure.hand_on());
         let farewell = FAREWELL.min(grace / 2);
+        let half = (grace - farewell) / 2;
+        let _ = tokio::time::timeout(half, self.finished()).await;
+        // The other one has room for all of them, but not for all of them at once.
+        self.end_tunnels(half);
+        let _ = tokio::time::timeout(half, self.finished()).await;
         // Whoever is left then is told to leave.
-        let _ = tokio::time::timeout(grace - farewell, self.finished()).await;
         self.shutdown(farewell).await;
     }
 }

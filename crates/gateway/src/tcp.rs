@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::access::{TcpLine, now};
+use crate::access::{Rate, TcpLine, now};
 use crate::calls::CallPoint;
 use crate::counts::Counts;
 use crate::environment::Environment;
@@ -335,6 +335,9 @@ fn account(
         span(spans, report, (point, port), (environment, worker), end);
     }
     let Some(log) = &worker.access else { return };
+    // How long a connection lives says nothing about how slow somebody was.
+    let kept = log.keeps(end.is_failure(), Duration::ZERO, worker.random.draw());
+    let Some(Rate(rate)) = kept else { return };
     let instance = report.instance.as_ref().map(|instance| instance.name());
     log.note_connection(&TcpLine {
         time: now(),
@@ -353,5 +356,6 @@ fn account(
         tries: report.tries,
         why: report.why.as_deref(),
         end: end.word(),
+        rate,
     });
 }

@@ -92,7 +92,7 @@ const PAIRS: [[u8; 2]; 256] = {
 };
 
 /// Writes 16 digits. Most requests need 48 of them, and formatting would be a fifth of their cost in this program.
-fn put_hexadecimal(into: &mut [u8], number: u64) {
+pub(crate) fn put_hexadecimal(into: &mut [u8], number: u64) {
     for (place, byte) in into.chunks_exact_mut(2).zip(number.to_be_bytes()) {
         place.copy_from_slice(&PAIRS[usize::from(byte)]);
     }

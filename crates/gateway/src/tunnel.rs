@@ -1,7 +1,7 @@
 //! A WebSocket between a client and an instance: bytes pass as they are, until one side ends or the gateway goes away.
 //!
-//! When the gateway goes away both sides are told so (close frame 1001), so that a client connects anew elsewhere instead
-//! of finding a broken connection. A frame may only begin where another has ended, so the ends of frames are followed.
+//! When the gateway or the instance goes away both sides are told so (a close frame: 1012, service restart, to the client; 1001, going away, to
+//! the instance), so that a client connects anew elsewhere instead of finding a broken connection. A frame may only begin where another has ended, so the ends of frames are followed.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,14 +13,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::buffers::HEAD_ROOM;
 use crate::wire::{Wire, poll_fill};
 
-/// "Going away", from a server.
-const AWAY_TO_CLIENT: &[u8] = &[0x88, 0x02, 0x03, 0xe9];
-/// The same from a client: masked, as all that clients send. What is masked is known anyway, so the key may be zero.
+/// "Service restart": it may come again at once, and finds another. "Going away" would let some libraries take it for the end.
+const AWAY_TO_CLIENT: &[u8] = &[0x88, 0x02, 0x03, 0xf4];
+/// "Going away", from a client, which restarts no service: masked, as all that clients send. What is masked is known anyway, so the key may be zero.
 const AWAY_TO_INSTANCE: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 /// How long a frame that is under way may take to end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -32,25 +31,25 @@ const MAX_HEAD: usize = 14;
 pub(crate) enum TunnelEnd {
     /// By one of its ends.
     Ended,
-    /// Both ends were told that the gateway goes away.
+    /// Both ends were told that the gateway goes away, or the instance.
     Away,
 }
 
 /// A side of a tunnel: where it is read from, what was read of it already, and where it is written to.
 pub(crate) type Side<'s, R, W> = (R, &'s mut BytesMut, W);
 
-/// Passes bytes both ways until one side closes, which ends the other as well, or `stop`.
+/// Passes bytes both ways until one side closes, which ends the other as well, or until `away`.
 pub(crate) async fn tunnel<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     (mut from_client, client_input, mut to_client): Side<'_, R, W>,
     instance: &mut Wire,
-    stop: &CancellationToken,
+    away: impl Future<Output = ()>,
 ) -> io::Result<TunnelEnd> {
     let (mut from_instance, instance_input, mut to_instance) = instance.parts();
     // Looking at the token costs a lock, so it is looked at once for both ways.
     let leaving = AtomicBool::new(false);
     let up = carry(&mut from_client, client_input, &mut to_instance, AWAY_TO_INSTANCE, &leaving);
     let down = carry(&mut from_instance, instance_input, &mut to_client, AWAY_TO_CLIENT, &leaving);
-    let (mut up, mut down, mut stopped) = (pin!(up), pin!(down), pin!(stop.cancelled()));
+    let (mut up, mut down, mut stopped) = (pin!(up), pin!(down), pin!(away));
     let (first, other_is_up) = loop {
         tokio::select! {
             biased;

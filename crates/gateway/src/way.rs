@@ -42,6 +42,7 @@ use crate::priority::{self, Said};
 use crate::problem::{Problem, Status};
 use crate::recent::Chosen;
 use crate::request::{Onward, Request};
+use crate::request_id;
 use crate::request_view::View;
 use crate::room::Place;
 use crate::seat::Seat;
@@ -102,6 +103,8 @@ pub(crate) struct Notes {
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
     kept: u64,
+    /// What chose its version.
+    pub(crate) chosen: Option<Chosen>,
 }
 
 /// What is noted of few requests: a connection that is idle has no place for it.
@@ -117,6 +120,8 @@ struct Rare {
     admission: Option<Box<str>>,
     /// The lane that it is in.
     lane: Option<Arc<LaneSeat>>,
+    /// What it is found by in logs, where that is not the id of the trace that was made.
+    request_id: Option<Box<str>>,
 }
 
 impl Notes {
@@ -124,6 +129,12 @@ impl Notes {
     fn admission(&self) -> &str {
         let said = self.rare.as_ref().and_then(|rare| rare.admission.as_deref());
         said.or(self.admits.as_ref().map(|admits| admits.text())).unwrap_or_default()
+    }
+
+    /// Returns what it is found by in logs; nothing for one that could not be read.
+    pub(crate) fn request_id(&self) -> &str {
+        let said = self.rare.as_ref().and_then(|rare| rare.request_id.as_deref());
+        said.unwrap_or_else(|| made_id(&self.traceparent))
     }
 
     /// Returns what decides which arm it is given.
@@ -261,6 +272,11 @@ impl Desk {
             }
         }
         (notes.changes, notes.seat, notes.rare) = (None, None, None);
+        let said = Some(request).filter(|_| caller.is_trusted()).and_then(request_id::said).map(Into::into);
+        let drawn = || request.traced.then(|| request_id::drawn(&self.worker.random));
+        if let Some(id) = said.or_else(drawn) {
+            notes.rare().request_id = Some(id);
+        }
         let admitted = self.note_admission(request, caller, notes);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
             self.let_in(request, *origin)?;
@@ -270,7 +286,11 @@ impl Desk {
         if let (Some(noted), Ok(routed)) = (&mut notes.span, &found) {
             let changed = notes.changes.as_deref().and_then(Changes::path);
             noted.goes(changed.unwrap_or(&request.path[routed.strip..]));
-            noted.chosen = Some(routed.chosen);
+        }
+        let turned_by = || notes.rare.as_ref()?.turned_by.as_ref().map(|(_, chosen)| *chosen);
+        notes.chosen = found.as_ref().ok().map(|routed| routed.chosen).or_else(turned_by);
+        if let Some(noted) = &mut notes.span {
+            noted.chosen = notes.chosen;
         }
         if let Some(ring) = &self.worker.recent {
             self.keep(ring, request, origin.as_ref().ok(), notes, found.as_ref().ok());
@@ -294,6 +314,8 @@ impl Desk {
             changes: notes.changes.as_deref(),
             random: &self.worker.random,
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
+            request_id: notes.request_id(),
+            passes_b3: self.worker.spans.is_none(),
         }
     }
 
@@ -335,6 +357,8 @@ impl Desk {
     fn remember(&self, notes: &mut Notes, request: &Request<'_>, origin: Result<&Origin, &Problem>) {
         if let Some(asked) = notes.asked.as_deref_mut() {
             let queries = self.worker.access.as_ref().is_some_and(|log| log.has_queries());
+            let table = self.environment.table(self.worker.index).load();
+            asked.baseline = table.as_ref().map_or(0, |table| table.routes.baseline);
             asked.remember(request, origin, &notes.traceparent, queries);
         }
     }

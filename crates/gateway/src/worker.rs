@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
@@ -12,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::AccessLog;
 use crate::config::Timeouts;
+use crate::departure::Departure;
 use crate::random::Random;
 use crate::recent::Ring;
 use crate::spans::Spans;
@@ -41,10 +41,8 @@ pub(crate) struct Worker {
     pub(crate) spans: Option<Arc<Spans>>,
     /// The port of https that redirects name instead of the one of tables.
     pub(crate) https_port: Option<u16>,
-    /// Another process takes the clients that come from now on: those that are here finish.
-    handed_on: CancellationToken,
-    /// The same, for whoever looks with each request: looking at a token takes a lock.
-    is_handed_on: AtomicBool,
+    /// How what is connected ends when the gateway leaves.
+    pub(crate) departure: Departure,
     runtime: Handle,
     end: CancellationToken,
 }
@@ -72,8 +70,7 @@ impl Worker {
             recent,
             spans,
             https_port,
-            handed_on: CancellationToken::new(),
-            is_handed_on: AtomicBool::new(false),
+            departure: Departure::new(),
             runtime: runtime.handle().clone(),
             end: end.clone(),
         };
@@ -95,22 +92,6 @@ impl Worker {
     /// Runs a task on the worker's thread and counts it until it ends.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
-    }
-
-    /// Takes no more clients, because another process does. Those that are here get the answer they wait for, and one more.
-    pub(crate) fn hand_on(&self) {
-        self.is_handed_on.store(true, Ordering::Relaxed);
-        self.handed_on.cancel();
-    }
-
-    /// Tells whether the connection of a client ends with its answer: another process takes clients, or its listener stops.
-    pub(crate) fn ends(&self, listener: &CancellationToken) -> bool {
-        self.is_handed_on.load(Ordering::Relaxed) || listener.is_cancelled()
-    }
-
-    /// Returns when another process takes the clients that come.
-    pub(crate) async fn handed_on(&self) {
-        self.handed_on.cancelled().await;
     }
 
     /// Ends the thread, and with it every connection that is left.

@@ -165,12 +165,13 @@ fn entry(table: &Table<'_>) -> Entry {
         tcp: Vec::new(),
         tcp_idle_ms: table.get("tcp_idle", "tcp_idle = \"10m\"").and_then(|field| duration(&field)),
     };
-    let drain = table.get("tcp_drain", "tcp_drain = \"1m\"").and_then(|field| duration(&field));
+    let tcp_drain_ms = table.get("tcp_drain", "tcp_drain = \"1m\"").and_then(|field| duration(&field));
+    let drain_ms = table.get("drain", "drain = \"1m\"").and_then(|field| duration(&field));
     if let Err(error) = settings.check() {
         table.contradicts(error);
     }
     table.check_asked();
-    Entry { settings, tcp_drain_ms: drain, ..Entry::default() }
+    Entry { settings, tcp_drain_ms, drain_ms, ..Entry::default() }
 }
 
 /// Adds the faults of services, where there are any.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod drain;
 mod fields;
 mod import;
 mod recent;
@@ -18,6 +19,7 @@ use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, Gateway
 use lockstep_domain::{EnvironmentName, GatewayName};
 
 use self::check::CheckArgs;
+use self::drain::DrainArgs;
 use self::fields::FieldsArgs;
 use self::import::ImportArgs;
 use self::recent::RecentArgs;
@@ -60,6 +62,7 @@ enum GatewayCommand {
     Fields(FieldsArgs),
     Top(TopArgs),
     Recent(RecentArgs),
+    Drain(DrainArgs),
     Import(ImportArgs),
 }
 
@@ -111,6 +114,7 @@ impl Args {
             (Some(GatewayCommand::Fields(args)), _) => args.run(out),
             (Some(GatewayCommand::Top(args)), _) => args.run(out),
             (Some(GatewayCommand::Recent(args)), _) => args.run(out),
+            (Some(GatewayCommand::Drain(args)), _) => args.run(out),
             (Some(GatewayCommand::Import(args)), _) => args.run(out),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::parse::share::percent;
 use crate::select::EnvironmentOption;
@@ -45,7 +45,16 @@ struct Share {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let environment = self.environment.resolve(ctx)?;
-        let table = ctx.client.routes(&environment)?.prepared();
+        let table = ctx.client.routes(&environment)?;
+        for route in table.without_form() {
+            let (rule, service) = (route.rule.to_string(), &route.service);
+            let says = format!(
+                "route `{}` of `{service}` is left out: no request has such a host or path",
+                printable(&rule)
+            );
+            ctx.out.message(&format!("warning: {says}"));
+        }
+        let table = table.prepared();
         ctx.out.show(&listed(&table), |listed, style| {
             if listed.is_empty() {
                 return format!("{environment} has no routes: they come from `[[route]]` in lockstep.toml\n");

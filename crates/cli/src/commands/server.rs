@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use lockstep_domain::BuildVariable;
 use lockstep_domain::instance_ports::PortRange;
+use lockstep_gateway::AccessFields;
+use lockstep_gateway::spans::Ratio;
 use lockstep_server::{
     Adopt, ApiToken, GatewayListening, GroupChoice, LargestContract, OpenError, Ready, ServerConfig,
     ServerError, UserChoice,
@@ -18,7 +20,8 @@ use crate::failure::Failure;
 use crate::open_files::{self, Given};
 use crate::output::Output;
 use crate::own_token;
-use crate::parse::seeing::{self, LogTarget, SpanArgs};
+use crate::parse::duration;
+use crate::parse::seeing::{self, Lines, LogTarget, SpanArgs};
 use crate::secret;
 
 /// How long threads that are in the middle of something may take at the very end: a write to the disk, for example.
@@ -75,6 +78,15 @@ pub(crate) struct Args {
     /// Log the queries of requests as well.
     #[arg(long, requires = "gateway_access_log")]
     gateway_access_log_queries: bool,
+    /// The share of requests that is logged, 10% or 0.1; those that failed or were slow all the same, and lines say the share (`rate`).
+    #[arg(long, value_name = "SHARE", requires = "gateway_access_log")]
+    gateway_access_log_sample: Option<Ratio>,
+    /// From how long on a request is logged whatever the share [default: 1s].
+    #[arg(long, value_name = "DURATION", requires = "gateway_access_log", value_parser = duration::milliseconds)]
+    gateway_access_log_slower_than: Option<u64>,
+    /// The fields that lines have, in this order, such as time,route,status,why [default: all].
+    #[arg(long, value_name = "FIELDS", requires = "gateway_access_log")]
+    gateway_access_log_fields: Option<AccessFields>,
     #[command(flatten)]
     spans: SpanArgs,
     /// Demand no token: every program on this host can ask for anything. Only on loopback.
@@ -149,8 +161,13 @@ impl Args {
         let program = std::env::current_exe().map_err(|error| {
             Failure::new(Exit::Internal, "the path of this program cannot be found").caused_by(&error)
         })?;
-        let queries = self.gateway_access_log_queries;
-        let access_log = self.gateway_access_log.map(|target| target.config(queries));
+        let lines = Lines {
+            queries: self.gateway_access_log_queries,
+            sample: self.gateway_access_log_sample,
+            slow_ms: self.gateway_access_log_slower_than,
+            fields: self.gateway_access_log_fields,
+        };
+        let access_log = self.gateway_access_log.map(|target| target.config(lines));
         let spans = self.spans.config()?;
         let helper = |role| files.start(program.clone().into_os_string(), role);
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use lockstep_gateway::spans::{Ratio, SpanOptions, SpansConfig};
-use lockstep_gateway::{AccessLogConfig, AccessLogTarget};
+use lockstep_gateway::{AccessFields, AccessLogConfig, AccessLogTarget};
 
 use super::duration;
 use crate::failure::Failure;
@@ -41,9 +41,21 @@ impl FromStr for LogTarget {
 
 impl LogTarget {
     /// Makes the configuration of a log.
-    pub(crate) fn config(self, queries: bool) -> AccessLogConfig {
-        AccessLogConfig { to: self.0, queries }
+    pub(crate) fn config(self, lines: Lines) -> AccessLogConfig {
+        let Lines { queries, sample, slow_ms, fields } = lines;
+        let usual = AccessLogConfig::new(self.0);
+        let slow = slow_ms.map_or(usual.slow, Duration::from_millis);
+        AccessLogConfig { queries, sample: sample.unwrap_or(usual.sample), slow, fields, ..usual }
     }
+}
+
+/// What an access log says, and of which requests.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) queries: bool,
+    pub(crate) sample: Option<Ratio>,
+    pub(crate) slow_ms: Option<u64>,
+    pub(crate) fields: Option<AccessFields>,
 }
 
 /// Where spans go, and of which requests.

@@ -160,7 +160,10 @@ fn routes_are_brought_into_the_form_of_requests() {
         service: name("web"),
     };
     let routes = vec![route("Shop.test.", "/%6frders"), route("shop test", "/"), route("shop.test", "/..")];
-    let table = RouteTable { routes, ..table() }.prepared();
+    let table = RouteTable { routes, ..table() };
+    let left: Vec<_> = table.without_form().map(|route| route.rule.to_string()).collect();
+    assert_eq!(left, ["shop test/", "shop.test/.."]);
+    let table = table.prepared();
     assert_eq!(table.routes.len(), 1);
     assert!(find(&table, Some("shop.test"), "/orders/7", Caller::Outside).is_some());
 }

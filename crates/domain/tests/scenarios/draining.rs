@@ -68,6 +68,19 @@ fn what_gateways_would_wait_for_is_not_cut_off_unless_somebody_said_so() {
     );
 }
 
+#[test]
+fn gateways_are_told_how_long_instances_have_where_that_is_not_a_minute() {
+    let mut stage = one(None, Port::Assigned);
+    let told = |stage: &Stage| stage.table("staging").entry.as_ref().and_then(|entry| entry.drain_ms);
+    assert_eq!(told(&stage), None);
+    set(&mut stage, None, Some(2_000));
+    assert_eq!(told(&stage), Some(2_000));
+    set(&mut stage, Some(90_000), None);
+    assert_eq!(told(&stage), Some(90_000));
+    set(&mut stage, None, None);
+    assert_eq!(stage.table("staging").entry, None);
+}
+
 /// Three instances of a service, with a route that says so.
 fn three(affinity: Option<Affinity>) -> Stage {
     let mut stage = one(affinity, Port::Assigned);

@@ -159,8 +159,26 @@ pub enum CertificateFault {
     #[error("the OCSP file is not an answer in DER that says `successful`")]
     Ocsp,
     /// The answer about revocation is about others.
-    #[error("the OCSP file says nothing of this certificate")]
+    #[error(
+        "the OCSP file says nothing of this certificate, so clients are not shown it: fetch the one of its issuer"
+    )]
     OtherOcsp,
+    /// The answer about revocation is that there was one.
+    #[error(
+        "its issuer says by OCSP that the certificate was revoked: clients that look refuse it, so get another one"
+    )]
+    Revoked,
+    /// The issuer does not know the certificate.
+    #[error(
+        "its issuer says by OCSP that it does not know the certificate, so clients are not shown that answer"
+    )]
+    UnknownToIssuer,
+    /// The answer about revocation is too old.
+    #[error("its OCSP answer ended at {until}, so clients are not shown it: fetch the next one")]
+    OcspOver {
+        /// When.
+        until: Timestamp,
+    },
 }
 
 impl CertificateFault {
@@ -174,7 +192,11 @@ impl CertificateFault {
     #[must_use]
     pub const fn weight(&self) -> Weight {
         match self {
-            Self::Alone { .. } => Weight::Warning,
+            Self::Alone { .. }
+            | Self::OtherOcsp
+            | Self::Revoked
+            | Self::UnknownToIssuer
+            | Self::OcspOver { .. } => Weight::Warning,
             _ => Weight::Fault,
         }
     }

@@ -84,10 +84,13 @@ fn a_good_one_says_what_it_is_and_its_bundle_reads_as_the_same() {
     };
     let stapled = bundle(&chain, &key, Some(&answer));
     let stapled = ServerCertificate::from_bundle(stapled.as_bytes()).unwrap();
-    assert_eq!(stapled.key().ocsp.as_deref(), Some(&answer[..]));
+    assert_eq!(stapled.key_at(wall()).ocsp.as_deref(), Some(&answer[..]));
+    assert_eq!(stapled.staple_warning(wall()), None);
     let other = ocsp::tests::about(&[1, 2, 3]);
-    let found = ServerCertificate::read(chain.as_bytes(), key.as_bytes(), Some(&other), wall());
-    assert_eq!(found.unwrap_err(), [CertificateFault::OtherOcsp]);
+    let found = ServerCertificate::read(chain.as_bytes(), key.as_bytes(), Some(&other), wall()).unwrap();
+    assert_eq!(found.warnings, [CertificateFault::OtherOcsp]);
+    assert_eq!(found.certificate.key_at(wall()).ocsp, None, "it is shown to nobody");
+    assert!(found.certificate.staple_warning(wall()).unwrap().starts_with("the certificate of shop.test: "));
     assert_ne!(stapled.facts().digest, facts.digest, "another answer is another thing to show");
 }
 

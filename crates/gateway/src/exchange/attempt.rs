@@ -54,6 +54,8 @@ pub(super) struct Attempt<'a> {
     pub(super) delayed: bool,
     /// The lane that it is in.
     pub(super) lane: Option<&'a LaneSeat>,
+    /// What the request is found by in logs.
+    pub(super) request_id: &'a str,
 }
 
 impl Attempt<'_> {
@@ -143,9 +145,9 @@ impl Attempt<'_> {
     }
 
     pub(super) fn verdict(&self) -> Verdict<'_> {
-        let Self { shielded, degraded, cookie, edit, delayed, .. } = *self;
+        let Self { shielded, degraded, cookie, edit, delayed, request_id, .. } = *self;
         let lane = self.lane.map(|lane| lane.text(self.target.counts.arm.as_ref()));
-        Verdict { version: &self.target.label, shielded, degraded, cookie, edit, delayed, lane }
+        Verdict { version: &self.target.label, request_id, shielded, degraded, cookie, edit, delayed, lane }
     }
 
     /// Tells the breaker of the arm that only the end of the answer says how the request went.

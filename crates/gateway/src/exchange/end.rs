@@ -70,7 +70,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         if total.was_theirs(self.delivery.sent()) && self.facts.delay.is_none() {
             let (label, address) = (&attempt.target.label, attempt.endpoint.instance.address);
             let detail = format_args!("no answer within the {limit:?} of the route");
-            self.desk.environment.failures().note(label, address, Cause::Silent, &detail);
+            let about = (&detail as &dyn std::fmt::Display, self.notes.request_id());
+            self.desk.environment.failures().note(label, address, Cause::Silent, about);
             attempt.count(Seen::Nothing, attempt.asked.elapsed());
             attempt.failed(attempt.asked.elapsed());
             self.waiting.iter().for_each(|waiting| waiting.given_up(attempt.asked.elapsed()));
@@ -159,14 +160,14 @@ impl<'c, C: Client> Exchange<'c, C> {
             Some(of) => problem.degraded(of, 1),
             None => problem,
         };
-        let next = if self.desk.worker.ends(self.stop) { Next::Close } else { self.facts.next() };
+        let next = if self.desk.worker.departure.ends(self.stop) { Next::Close } else { self.facts.next() };
         self.answer(&problem.of_version(&target.label), next).await
     }
 
     pub(super) async fn answer(&mut self, problem: &Problem, next: Next) -> After {
         self.waiting = None;
         self.output.give_back();
-        problem.write(self.output.lend(), self.facts.asked, next);
+        problem.write(self.output.lend(), self.facts.asked, next, self.notes.request_id());
         self.report.answers(problem);
         self.report.grpc = self.facts.asked.is_call.then(|| problem.grpc());
         let stall = self.desk.worker.timeouts.stall;

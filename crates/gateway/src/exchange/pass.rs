@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{AnswerHead, Asked};
 use crate::compress::Packed;
+use crate::departure::farewell;
 use crate::forerun::Forerun;
 use crate::framing::Recode;
 use crate::moment::Moment;
 use crate::outgoing::Outgoing as _;
 use crate::problem::Next;
-use crate::relay::{AnswerSink, ClientEnd, Flow, Limit, Patience, RelayError, client_side, hear, relay};
+use crate::relay::{
+    AnswerSink, Away, ClientEnd, Flow, Limit, Patience, RelayError, client_side, hear, relay,
+};
 use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
 use crate::trial::Seen;
@@ -109,7 +112,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
-        let open = persistent && upload.is_whole() && !self.desk.worker.ends(self.stop);
+        let open = persistent && upload.is_whole() && !self.desk.worker.departure.ends(self.stop);
         let packed = attempt.packed(&head, self.output.seen(), asked);
         // What is copied is what the instance said.
         let is_packed = packed.as_ref().is_some_and(Packed::is_compressed);
@@ -120,7 +123,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             tap = copy.tap(self.output.seen(), seen_in);
         }
         let packer = packed.and_then(|packed| packed.tell(&mut head, self.output.lend()));
+        let is_of_events = head.is_of_events(self.output.seen());
         let (recode, status) = (head.recode(asked), head.status);
+        let ends = || Box::pin(farewell(&self.desk.worker, self.stop, &attempt.endpoint.instance));
+        let mut away = is_of_events.then(ends);
         let mut flow = Flow {
             answer: &mut answer,
             recode,
@@ -131,6 +137,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             delivery,
             silence: if head.is_stream { STREAM } else { silence },
             stall,
+            away: away.as_mut().map(|away| away.as_mut() as Away<'_>),
         };
         let after = pass(side, &mut flow, head, (asked, open), attempt, self.report).await;
         if let Some(took) = self.course.open_call.take() {
@@ -167,7 +174,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt: &Attempt<'_>,
     ) -> After {
         let (patience, asked) = (self.patience(), self.facts.asked);
-        let open = self.facts.persistent && !self.desk.worker.ends(self.stop);
+        let open = self.facts.persistent && !self.desk.worker.departure.ends(self.stop);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, _, mut answer) = loan.ends();
         let delivery = self.delivery;
@@ -186,6 +193,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             delivery,
             silence: self.facts.waits.silence,
             stall: patience.stall,
+            away: None,
         };
         pass(side, &mut flow, head, (asked, open), attempt, self.report).await
     }
@@ -223,12 +231,13 @@ async fn pass<A: AnswerSource, W: AnswerSink>(
     report.end = match relayed {
         Ok(()) => End::Whole,
         Err(RelayError::Client) => End::ClientLeft,
-        Err(RelayError::Cut | RelayError::Body(_)) => End::BrokenOff,
+        // It is never one that is passed on: who serves it ends it in order.
+        Err(RelayError::Cut | RelayError::Body(_) | RelayError::Away) => End::BrokenOff,
     };
     match (relayed, next) {
         (Ok(()), Next::Keep) => After::Keep,
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
-        (Err(RelayError::Cut | RelayError::Body(_)), _) => {
+        (Err(RelayError::Cut | RelayError::Body(_) | RelayError::Away), _) => {
             if !head.is_failure() && !head.is_open_call(asked) {
                 attempt.broke_off();
                 attempt.failed(Duration::ZERO);

@@ -81,17 +81,14 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
     let patience = Arc::new(Patience { taken_back: AtomicU32::new(0), since: Instant::now() });
     // Its clients are told which of their requests were served; so their connection can end while they are idle.
     let worker = Arc::clone(&desk.worker);
-    let mut stopped = pin!(async {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = worker.handed_on() => {}
-        }
-    });
-    let mut leaves = false;
+    let (mut stopped, mut leaving) = (pin!(stop.cancelled()), pin!(worker.departure.leaving()));
+    // Who comes while the gateway leaves is served once: who is sent away at once comes again at once.
+    let (mut leaves, mut was_asked) = (false, false);
     loop {
         tokio::select! {
             accepted = connection.accept() => {
                 let Some(Ok((request, answer))) = accepted else { return };
+                was_asked = true;
                 if patience.is_lost() {
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                     continue;
@@ -103,6 +100,11 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
                 desk.worker.clone().spawn(stream(request, answer, desk, stop, patience));
             }
             () = stopped.as_mut(), if !leaves => {
+                leaves = true;
+                connection.graceful_shutdown();
+                deadline.set(Instant::now() + FAREWELL);
+            }
+            () = leaving.as_mut(), if !leaves && was_asked => {
                 leaves = true;
                 connection.graceful_shutdown();
                 deadline.set(Instant::now() + FAREWELL);
@@ -153,7 +155,9 @@ fn stream(
                     patience.taken_back.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            Err((problem, asked)) => refuse(&mut client, &problem, asked, &desk, &mut report).await,
+            Err((problem, asked)) => {
+                refuse(&mut client, &problem, (asked, notes.request_id()), &desk, &mut report).await
+            }
         }
         desk.account(&mut notes, &mut report);
     })
@@ -267,7 +271,7 @@ async fn exchange(
 async fn refuse(
     client: &mut StreamClient,
     problem: &Problem,
-    asked: Asked,
+    (asked, request_id): (Asked, &str),
     desk: &Desk,
     report: &mut Report,
 ) {
@@ -275,7 +279,7 @@ async fn refuse(
     report.answers(problem);
     report.grpc = asked.is_call.then(|| problem.grpc());
     let (mut output, mut body) = (Frames::default(), Body::Done);
-    problem.write(output.lend(), asked, Next::Keep);
+    problem.write(output.lend(), asked, Next::Keep, request_id);
     let (_, mut sink) = client.ends(&mut body);
     report.bytes = sink.send(&mut output, desk.worker.timeouts.stall).await.unwrap_or_default() as u64;
 }

@@ -21,6 +21,7 @@ use crate::outgoing::{Fields, Frames};
 use crate::peer::Peer;
 use crate::priority;
 use crate::random::Random;
+use crate::request_id;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
 
@@ -31,7 +32,7 @@ const HOPS: &str = "lockstep-hops";
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields the gateway adds to most requests, and how long their values are.
-const OWN_FIELDS: usize = 10;
+const OWN_FIELDS: usize = 11;
 const OWN_BYTES: usize = 512;
 
 /// What the head for an instance has that the client's had not.
@@ -62,6 +63,10 @@ pub(crate) struct Onward<'a> {
     pub(crate) random: &'a Random,
     /// Instead of the one that it came with, if with any.
     pub(crate) new_traceparent: Option<&'a str>,
+    /// What it is found by in logs.
+    pub(crate) request_id: &'a str,
+    /// Whether a trace that a stranger began as Zipkin does goes on: not where the gateway decides which are recorded.
+    pub(crate) passes_b3: bool,
 }
 
 /// Makes what a client of HTTP/1.1 asks for a WebSocket with, and one of HTTP/2 does not.
@@ -145,7 +150,9 @@ impl<'b> Request<'b> {
         let (trusted, changes) = (onward.caller.is_trusted(), onward.changes);
         let traced = self.traced && onward.new_traceparent.is_none();
         let passes = |kind, name: &str| {
-            self.passes(kind, name, (trusted, traced)) && !changes.is_some_and(|it| it.drops(name))
+            (kind != Field::B3 || trusted || onward.passes_b3)
+                && self.passes(kind, name, (trusted, traced))
+                && !changes.is_some_and(|it| it.drops(name))
         };
         match self.parts {
             None => self.headers.iter().zip(&self.kinds).for_each(|(header, &kind)| {
@@ -162,6 +169,9 @@ impl<'b> Request<'b> {
         let has = |name: &str| self.fields_named(name).next().is_some();
         for (name, value) in changes.iter().flat_map(|changes| changes.gives(has)) {
             output.field(name, value.as_bytes());
+        }
+        if !changes.is_some_and(|it| it.drops(request_id::FIELD)) {
+            output.field(request_id::FIELD, onward.request_id.as_bytes());
         }
         self.write_forwarded(output, (onward.peer, onward.via), trusted);
         output.field_by("baggage", |value| {
@@ -279,7 +289,7 @@ impl<'b> Request<'b> {
 
     fn passes(&self, kind: Field, name: &str, (trusted, traced): (bool, bool)) -> bool {
         let kept = match kind {
-            Field::Other | Field::Cookie | Field::Key => true,
+            Field::Other | Field::Cookie | Field::Key | Field::B3 => true,
             // Lists are written anew with one more member; of these there is one value.
             Field::ForwardedProto
             | Field::ForwardedHost

@@ -28,8 +28,15 @@ impl Ratio {
     pub const NONE: Self = Self(0);
 
     /// Tells whether a request is among them, by bits that are random. Of two shares the greater one has all that the smaller one has.
-    const fn takes(self, random: u64) -> bool {
+    pub(crate) const fn takes(self, random: u64) -> bool {
         (random & (ALL - 1)) >= ALL - self.0
+    }
+}
+
+impl Ratio {
+    /// Returns it as a number from 0 to 1.
+    pub(crate) fn share(self) -> f64 {
+        self.0 as f64 / ALL as f64
     }
 }
 

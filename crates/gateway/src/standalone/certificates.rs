@@ -143,7 +143,8 @@ impl Kept {
 
     /// Says which of them end soon, or are over: nobody else is there to say it.
     fn warn_of_ends(&self, environment: &EnvironmentName) {
-        let warnings = self.good.values().filter_map(|it| it.facts().warning(wall()));
+        let of_one = |it: &ServerCertificate| [it.facts().warning(wall()), it.staple_warning(wall())];
+        let warnings = self.good.values().flat_map(of_one).flatten();
         warnings.for_each(|warning| tracing::warn!(%environment, "{warning}"));
     }
 

@@ -93,7 +93,7 @@ pub(super) async fn reach<'a>(
                     &target.label,
                     endpoint.instance.address,
                     Cause::Unreachable,
-                    &error,
+                    (&error, ""),
                 );
                 report.why = Some(error.to_string());
             }

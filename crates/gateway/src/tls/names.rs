@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use lockstep_domain::Timestamp;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
@@ -10,7 +12,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use crate::certificate::ServerCertificate;
 
 /// Certificates of the same name, those that are cheaper to sign with first.
-type Keys = Vec<Arc<CertifiedKey>>;
+type Keys = Vec<ServerCertificate>;
 
 /// Certificates by the names that they are for, in lower case.
 #[derive(Debug, Default)]
@@ -33,11 +35,11 @@ impl Names {
                     Some(parent) => names.below.entry(parent.to_owned()).or_default(),
                     None => names.exact.entry(name.clone()).or_default(),
                 };
-                place.push(Arc::clone(certificate.key()));
+                place.push(certificate.clone());
             }
         }
         let all = names.exact.values_mut().chain(names.below.values_mut());
-        all.for_each(|keys| keys.sort_by_key(|it| rank(it.key.algorithm())));
+        all.for_each(|keys| keys.sort_by_key(|it| rank(it.key().key.algorithm())));
         names.first = first_name
             .and_then(|name| {
                 let found =
@@ -62,9 +64,14 @@ impl Names {
 
     fn choose(&self, host: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let keys = self.find(host)?;
-        let fitting = keys.iter().find(|it| it.key.choose_scheme(schemes).is_some());
-        fitting.or_else(|| keys.first()).cloned()
+        let fitting = keys.iter().find(|it| it.key().key.choose_scheme(schemes).is_some());
+        Some(Arc::clone(fitting.or_else(|| keys.first())?.key_at(wall())))
     }
+}
+
+fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Elliptic curves that every client knows before one that few programs do, and RSA last.

@@ -13,9 +13,11 @@ use crate::asking::Asking;
 use crate::leaving::Delivery;
 use crate::peer::Origin;
 use crate::problem::Problem;
+use crate::recent::Chosen;
 use crate::report::{End, Report};
 use crate::request::Request;
-use crate::trace::trace_id;
+use crate::seat::Seat;
+use crate::trace::{made_id, trace_id};
 
 impl Asked {
     /// Keeps what the access log says of a request.
@@ -53,7 +55,7 @@ impl Desk {
     /// Counts a request that is over, and logs it.
     pub(crate) fn account(&self, notes: &mut Notes, report: &mut Report) {
         let took = report.began.elapsed();
-        let Rare { met, turned_by, priority, lane, .. } =
+        let Rare { met, turned_by, priority, lane, request_id, .. } =
             notes.rare.take().map(|rare| *rare).unwrap_or_default();
         (report.priority, report.is_turned_away) = (priority.0, turned_by.is_some());
         // One that is to wait may be refused before.
@@ -75,7 +77,7 @@ impl Desk {
             seat.counts.count(report, took);
         }
         if let Some(noted) = notes.span.take() {
-            self.end_span(noted, seat, report, took);
+            self.end_span(noted, seat.clone(), report, took);
         }
         if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
             ring.end(std::mem::take(&mut notes.kept), report, took);
@@ -83,8 +85,12 @@ impl Desk {
         if let Some(calling) = notes.calling.take() {
             self.account_call(&calling, notes.asking.take(), report);
         }
-        self.log(notes, report, took);
+        let request_id = request_id.as_deref().unwrap_or_else(|| made_id(&notes.traceparent));
+        self.log(notes, (seat.as_deref(), request_id), report, took);
         notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
+        // What cannot be read next has nothing of this one.
+        notes.traceparent.clear();
+        notes.chosen = None;
     }
 
     /// Counts a call of a version that is known.
@@ -101,15 +107,18 @@ impl Desk {
     }
 
     /// Writes the line of a request, where there is a log.
-    fn log(&self, notes: &Notes, report: &Report, took: Duration) {
+    fn log(&self, notes: &Notes, (seat, request_id): (Option<&Seat>, &str), report: &Report, took: Duration) {
         let (Some(log), Some(asked)) = (&self.worker.access, &notes.asked) else { return };
         let instance = report.instance.as_ref().map(|instance| instance.name());
         let environment = self.environment.name().as_str();
         let caller = self.peer.point().map(|point| point.instance.as_str());
         let tls = self.peer.secure.as_ref().map(|secure| secure.version);
         let client = self.peer.text();
-        let parties = Parties { environment, client, caller, tls, instance: instance.as_deref() };
-        log.note(parties, asked, report, took);
+        let instance = instance.as_deref();
+        let route = seat.map(|seat| seat.label.as_str());
+        let why = notes.chosen.map(Chosen::word);
+        let parties = Parties { environment, client, caller, tls, instance, route, why, request_id };
+        log.note(parties, asked, report, took, self.worker.random.draw());
     }
 }
 
@@ -142,7 +151,9 @@ impl Drop for Reporting<'_> {
     fn drop(&mut self) {
         if let Some(report) = self.report.take() {
             let report = Report { end: End::Cut, bytes: self.delivery.bytes(), ..report };
-            self.desk.log(self.notes, &report, report.began.elapsed());
+            let seat = self.notes.seat.as_deref();
+            let about = (seat, self.notes.request_id());
+            self.desk.log(self.notes, about, &report, report.began.elapsed());
         }
     }
 }

@@ -20,11 +20,13 @@ use super::{Desk, Notes, Routed};
 use crate::config::Timeouts;
 use crate::environment::{Environment, Place};
 use crate::error::{ApplyError, StartError};
+use crate::field::Field;
 use crate::injection::{Met, may_meet};
 use crate::lanes::LaneSeat;
 use crate::maintenance;
 use crate::problem::Problem;
 use crate::request::{Request, fields};
+use crate::request_id;
 use crate::request_view::View;
 use crate::table::{ServiceTargets, WorkerTable};
 use crate::worker::Worker;
@@ -61,7 +63,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `tls`, `route`, `fault`, `lane`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
+    /// What it is about: `request`, `caller`, `id`, `tls`, `route`, `fault`, `lane`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -227,6 +229,9 @@ impl Account {
             return self.say("caller", "the token in the path is of no instance of this environment");
         };
         self.say("caller", words::caller(origin.caller, desk.peer.text()));
+        if request.values(Field::RequestId).next().is_some() {
+            self.say("id", words::id(request_id::said(request), origin.caller));
+        }
         let sent = desk.let_in(request, origin);
         self.say(
             "tls",

@@ -8,10 +8,9 @@ use lockstep_domain::routes::conditions::RequestView as _;
 
 use super::account::shown_path;
 use super::{Desk, Notes};
-use crate::answer::is_failure;
 use crate::peer::Origin;
 use crate::problem::Problem;
-use crate::report::{End, Report};
+use crate::report::Report;
 use crate::request::Request;
 use crate::request_view::View;
 use crate::seat::Seat;
@@ -74,10 +73,8 @@ impl Desk {
         took: Duration,
     ) {
         let Some(spans) = &self.worker.spans else { return };
-        let by_call = report.grpc.is_some_and(|status| is_failure(status.as_http()));
-        let broke = matches!(report.end, End::BrokenOff | End::OutOfTime);
         let hops = *report.hops.take().unwrap_or_default();
-        if !spans.wants(&noted, is_failure(report.status) || by_call || broke, took) {
+        if !spans.wants(&noted, report.is_failed(), took) {
             return;
         }
         let ended = Ended {

@@ -125,7 +125,7 @@ fn whom_a_version_turns_away_is_logged_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let to = AccessLogTarget::File(path.clone());
-        let access_log = Some(AccessLogConfig { to, queries: false });
+        let access_log = Some(AccessLogConfig::new(to));
         let held = held();
         let arms = [stable(0, &[("one", held.instance.address)])];
         let config = GatewayConfig { access_log, recent: 10, ..GatewayConfig::new("test") };

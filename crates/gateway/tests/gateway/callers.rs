@@ -291,7 +291,7 @@ fn a_table_that_would_listen_elsewhere_or_twice_is_refused() {
 fn the_access_log_says_who_called_and_no_token_that_stands_in_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(path.clone()), queries: false });
+    let access_log = Some(AccessLogConfig::new(AccessLogTarget::File(path.clone())));
     let gateway = Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new("test") }).unwrap();
     let shop = Instance::named("shop");
     let ip = address(0);

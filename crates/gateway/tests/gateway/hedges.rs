@@ -426,7 +426,7 @@ fn a_client_of_http_2_gets_the_answer_of_another_instance_of_http_1() {
 fn the_access_log_and_the_last_requests_say_what_came_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(path.clone()), queries: false });
+    let access_log = Some(AccessLogConfig::new(AccessLogTarget::File(path.clone())));
     let pair = Several::silent_once(2);
     let arms = [pair.arm()];
     let config = GatewayConfig {

@@ -137,7 +137,7 @@ fn what_met_a_fault_is_counted_apart_and_named_among_the_last_requests() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let to = AccessLogTarget::File(path.clone());
-        let access_log = Some(AccessLogConfig { to, queries: false });
+        let access_log = Some(AccessLogConfig::new(to));
         let running =
             Running::of(GatewayConfig { recent: 10, access_log, ..GatewayConfig::new("test") }, &arms);
         running.gateway.apply(with(table(2, &arms), &[fault(does)], FaultInjection::Allow)).unwrap();

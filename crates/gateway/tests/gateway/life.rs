@@ -9,7 +9,8 @@ use std::time::Duration;
 use lockstep_gateway::{Gateway, GatewayConfig, ListenError};
 
 use crate::support::{
-    Client, Instance, PATIENCE, Running, answer, canary, environment, raw, read_head, stable, wait_until,
+    Client, Instance, PATIENCE, Running, answer, canary, environment, raw, read_head, stable, table,
+    wait_until,
 };
 
 #[test]
@@ -136,6 +137,85 @@ async fn shutdown_ends_after_its_grace_even_with_a_request_that_never_ends() {
     wait_until("the request reached the instance", || instance.served() == 1);
     running.gateway.shutdown(Duration::from_millis(50)).await;
     assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn a_kept_connection_is_answered_once_more_when_its_listener_stops() {
+    let instance = Instance::named("one");
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut kept = running.client();
+    let first = kept.get("/", "k").unwrap();
+    assert_eq!((first.text().as_str(), first.header("connection")), ("one", None));
+    let next = running.gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    assert!(running.gateway.unlisten(&environment(), running.address));
+    wait_until("nobody is taken there any more", || std::net::TcpStream::connect(running.address).is_err());
+    let last = kept.get("/", "k").unwrap();
+    assert_eq!((last.text().as_str(), last.header("connection")), ("one", Some("close")));
+    assert_eq!(kept.rest(), b"");
+    assert_eq!(Client::connect(next).get("/", "k").unwrap().text(), "one");
+}
+
+#[test]
+fn a_stream_of_events_ends_in_order_when_its_instance_was_replaced_and_when_the_gateway_ends() {
+    let endless = || {
+        Instance::start(|_, stream| {
+            raw(
+                stream,
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+            )?;
+            raw(stream, b"9\r\ndata: 1\n\n\r\n")?;
+            let _ = stream.read(&mut [0]);
+            Ok(crate::support::Then::Close)
+        })
+    };
+    let (old, new) = (endless(), endless());
+    let running = Running::start(&[stable(0, &[("old", old.address)])]);
+    let begin = || {
+        let mut client = running.client();
+        client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+        assert_eq!(client.read_to_head().unwrap().status(), 200);
+        client
+    };
+    let mut first = begin();
+    let mut next = table(2, &[stable(1, &[("new", new.address)])]);
+    next.entry = Some(lockstep_domain::entry::Entry { drain_ms: Some(400), ..Default::default() });
+    running.gateway.apply(next).unwrap();
+    let events = b"9\r\ndata: 1\n\n\r\n0\r\n\r\n";
+    let mut got = vec![0; events.len()];
+    first.reader().read_exact(&mut got).unwrap();
+    assert_eq!(got, events);
+    let mut second = begin();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(running.gateway.shutdown(Duration::from_secs(4)));
+    assert_eq!(second.rest(), events);
+}
+
+#[test]
+fn a_websocket_is_told_before_an_instance_that_was_replaced_ends() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let old = Instance::start(move |_, stream| {
+        raw(
+            stream,
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n",
+        )?;
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got)?;
+        send.send(got).unwrap();
+        Ok(crate::support::Then::Close)
+    });
+    let new = Instance::named("new");
+    let running = Running::start(&[stable(0, &[("old", old.address)])]);
+    let mut client = running.client();
+    client
+        .send("GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .unwrap();
+    assert_eq!(client.read_to_head().unwrap().status(), 101);
+    let mut next = table(2, &[stable(1, &[("new", new.address)])]);
+    next.entry = Some(lockstep_domain::entry::Entry { drain_ms: Some(400), ..Default::default() });
+    running.gateway.apply(next).unwrap();
+    assert_eq!(client.rest(), [0x88, 0x02, 0x03, 0xf4], "service restart");
+    assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
+    wait_until("nothing is under way", || running.in_flight() == 0);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn where_nothing_is_said_of_shares_the_lower_ones_have_less_and_nobody_is_refuse
 fn it_is_seen_in_the_log_in_the_last_requests_and_before_a_request_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(path.clone()), queries: false });
+    let access_log = Some(AccessLogConfig::new(AccessLogTarget::File(path.clone())));
     let echo = echo();
     let arms = [stable(0, &[("echo", echo.address)])];
     let running = Running::of(GatewayConfig { access_log, recent: 10, ..GatewayConfig::new("test") }, &arms);

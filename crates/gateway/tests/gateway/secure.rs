@@ -4,6 +4,7 @@ mod authorities;
 mod handed_on;
 mod hostile;
 mod people;
+mod staples;
 mod streams;
 mod swaps;
 

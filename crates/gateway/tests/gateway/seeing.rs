@@ -181,7 +181,7 @@ fn nothing_of_this_is_on_the_address_of_clients() {
 
 fn logged(path: &Path, queries: bool) -> (Gateway, SocketAddr) {
     let to = AccessLogTarget::File(path.to_path_buf());
-    let access_log = Some(AccessLogConfig { to, queries });
+    let access_log = Some(AccessLogConfig { queries, ..AccessLogConfig::new(to) });
     let workers = NonZeroUsize::MIN;
     let gateway =
         Gateway::start(GatewayConfig { workers, access_log, ..GatewayConfig::new("test") }).unwrap();
@@ -224,10 +224,18 @@ fn each_request_is_a_line_that_says_how_it_went_and_no_secret() {
     let first = &lines[0];
     let expected = serde_json::json!({
         "time": first["time"], "environment": "production", "client": "127.0.0.1", "method": "GET", "host": "shop.test",
+        "request_id": first["request_id"], "route": "shop.test/", "baseline": 1, "why": "key",
         "path": "/b", "status": 200, "version": "shop@1.0.0", "instance": "one", "ms": first["ms"], "bytes": first["bytes"],
         "tries": 1, "end": "whole", "trace": trace,
     });
     assert_eq!(*first, expected);
+    assert_eq!(first["request_id"].as_str().unwrap().len(), 32);
+    assert_ne!(first["request_id"], trace, "a trace that came has other requests, too");
+    assert_eq!((of(1, "request_id"), of(1, "why")), (of(1, "trace"), "chance".into()));
+    assert_eq!(
+        (of(1, "route"), of(5, "request_id"), of(5, "why")),
+        (serde_json::Value::Null, serde_json::Value::Null, serde_json::Value::Null)
+    );
     assert!(first["time"].as_str().unwrap().ends_with('Z') && first["bytes"].as_u64().unwrap() > 5);
     assert_eq!((of(1, "path"), of(1, "status")), ("/@shop/x".into(), 200.into()));
     assert_eq!(
@@ -303,7 +311,7 @@ fn a_log_that_is_no_file_is_refused_at_the_start() {
     for target in
         [folder.path().to_path_buf(), folder.path().join("no/such/folder/access.log"), "/dev/null".into()]
     {
-        let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(target), queries: false });
+        let access_log = Some(AccessLogConfig::new(AccessLogTarget::File(target)));
         assert!(Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new("test") }).is_err());
     }
 }
@@ -375,7 +383,7 @@ fn both_ends_of_a_websocket_are_told_when_the_gateway_goes_away() {
     client.reader().read_exact(&mut half).unwrap();
     running.gateway.unlisten(&environment(), running.address);
     assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
-    assert_eq!(client.rest(), [b'l', b'f', 0x88, 0x02, 0x03, 0xe9]);
+    assert_eq!(client.rest(), [b'l', b'f', 0x88, 0x02, 0x03, 0xf4]);
     wait_until("nothing is under way", || running.in_flight() == 0);
 }
 

@@ -183,6 +183,26 @@ fn who_is_believed_decides_and_a_stranger_does_not() {
 }
 
 #[test]
+fn where_the_gateway_decides_what_is_recorded_a_stranger_decides_it_in_no_other_way() {
+    let collector = Collector::start();
+    let instance = Instance::start(|request, stream| {
+        let of_zipkin = |name: &&str| name.to_ascii_lowercase().contains("b3");
+        let names = request.headers.iter().map(|(name, _)| name.as_str()).filter(of_zipkin);
+        let told: Vec<_> = names.map(str::to_ascii_lowercase).collect();
+        answer(stream, 200, told.join(" ").as_bytes())
+    });
+    let arms = [stable(0, &[("shop-1", instance.address)])];
+    let running = with(sampled(collector.options(), "0"), &arms);
+    let told = |running: &Running| {
+        let fields = "X-B3-TraceId: 1\r\nx-b3-spanid: 2\r\nx-b3-parentspanid: 3\r\nx-b3-sampled: 1\r\nx-b3-flags: 1\r\nb3: 1\r\nX_B3_Flags: 1\r\n";
+        running.client().ask(format!("GET / HTTP/1.1\r\nhost: shop.test\r\n{fields}\r\n")).unwrap().text()
+    };
+    assert_eq!(told(&running), "");
+    running.gateway.apply(trusting(&arms)).unwrap();
+    assert_eq!(told(&running), "x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags b3");
+}
+
+#[test]
 fn failures_and_slow_requests_are_kept_where_that_is_said() {
     let collector = Collector::start();
     let instance = Instance::start(|request, stream| match request.target() {

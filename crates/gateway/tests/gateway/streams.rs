@@ -31,6 +31,35 @@ fn behind_with(timeouts: Timeouts, instance: &Grpc) -> Running {
 }
 
 #[test]
+fn a_gateway_that_begins_to_leave_loses_no_stream_and_serves_who_comes_all_the_same() {
+    let instance = Grpc::start();
+    let running = behind(&instance);
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        let (response, mut open) = caller.begin(grpc("/echo/0").body(()).unwrap(), false).await.unwrap();
+        support::send(&mut open, Bytes::from_static(b"before")).await.unwrap();
+        let (head, mut body) = response.await.unwrap().into_parts();
+        assert_eq!((head.status.as_u16(), &body.data().await.unwrap().unwrap()[..]), (200, &b"before"[..]));
+        running.gateway.begin_to_leave();
+        // Each that is begun before the client has heard of it is answered.
+        let mut begun = 0;
+        while let Ok((response, _)) = caller.begin(grpc("/only/0").body(()).unwrap(), true).await {
+            assert_eq!(whole(response).await.unwrap().grpc(), "0");
+            begun += 1;
+            assert!(begun < 1_000_000, "it is never told");
+        }
+        // So is the one that was open all the time.
+        support::send(&mut open, Bytes::from_static(b"after")).await.unwrap();
+        open.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(&body.data().await.unwrap().unwrap()[..], b"after");
+        assert_eq!(body.trailers().await.unwrap().unwrap().get("grpc-status").unwrap(), "0");
+        let late = Caller::connect(running.address).await;
+        assert_eq!(late.call("/echo/0", 5).await.unwrap().grpc(), "0");
+        assert!(late.call("/echo/0", 5).await.is_err(), "once for each connection");
+    });
+}
+
+#[test]
 fn a_client_of_http_2_is_served_by_an_instance_of_http_1() {
     let instance = Instance::start(|request, stream| {
         let said = format!(

@@ -4,7 +4,7 @@ use lockstep_domain::gateway_rules::{GatewayRules, NamedServices};
 use lockstep_domain::routes::RouteTable;
 use lockstep_gateway::Applied;
 
-use crate::support::{Instance, Running, TOKEN, answer, as_instance, stable, table};
+use crate::support::{Instance, Running, TOKEN, Then, answer, as_instance, raw, stable, table};
 
 /// Answers with every field it was given.
 fn echo() -> Instance {
@@ -96,6 +96,72 @@ fn what_a_trusted_one_says_is_passed_on_with_what_was_seen_behind_it() {
         }
         assert!(!text.contains("10.9.9.8"), "a field that only looks like another was passed on\n{text}");
     }
+}
+
+/// Asks with fields; returns the id that the answer has, and the lines of a field that the instance saw.
+fn id_of(running: &Running, path: &str, fields: &str) -> (String, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\n{fields}\r\n");
+    let got = running.client().ask(request).unwrap();
+    let ids: Vec<_> =
+        got.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).collect();
+    assert_eq!(ids.len(), 1, "{got:?}");
+    (ids[0].1.clone(), got.text())
+}
+
+#[test]
+fn a_request_has_an_id_of_the_gateway_or_of_who_is_believed_and_everybody_is_told_the_same() {
+    let echo = echo();
+    let (strange, trusted) =
+        (start(&echo, GatewayRules::default()), start(&echo, trusting(&["127.0.0.0/8"])));
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let traced = format!("traceparent: 00-{trace}-b7ad6b7169203331-01\r\n");
+    let said = "X-Request-Id: mine\r\nX_Request_Id: shadow\r\n";
+    let mut seen = Vec::new();
+    for fields in ["", said, &traced, &format!("{said}{traced}")] {
+        let (id, text) = id_of(&strange, "/", fields);
+        assert_eq!(lines(&text, "x-request-id"), [id.as_str()], "{text}");
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        assert!(!text.contains("mine") && !text.contains("shadow"), "{text}");
+        let is_of_trace = lines(&text, "traceparent")[0].contains(&id);
+        assert_eq!(is_of_trace, !fields.contains("traceparent"), "a trace that came has other requests, too");
+        seen.push(id);
+    }
+    for (running, path) in [(&trusted, "/".to_owned()), (&strange, as_instance("/"))] {
+        let (id, text) = id_of(running, &path, said);
+        assert_eq!((id.as_str(), lines(&text, "x-request-id")), ("mine", vec!["mine"]));
+        for bad in ["x-request-id: a b\r\n", "x-request-id: a\r\nx-request-id: b\r\n", "x-request-id:\r\n"] {
+            seen.push(id_of(running, &path, bad).0);
+        }
+    }
+    assert!(seen.iter().all(|id| id.len() == 32), "{seen:?}");
+    let all: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(all.len(), seen.len(), "{seen:?}");
+    // Also where the gateway answers; what cannot be read has nothing of the request before it.
+    let mut client = strange.client();
+    let refused = client.ask("GET /@~wrong/ HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    assert_eq!((refused.status(), refused.header("x-request-id").map(str::len)), (403, Some(32)));
+    let unread = client.ask("nonsense\r\n\r\n").unwrap();
+    assert_eq!((unread.status(), unread.header("x-request-id")), (400, None));
+}
+
+#[test]
+fn an_id_that_an_instance_answers_with_is_replaced_by_that_of_the_request() {
+    let instance = Instance::start(|_, stream| {
+        raw(stream, b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\ncontent-length: 0\r\n\r\n")?;
+        Ok(Then::Stay)
+    });
+    let running = start(&instance, GatewayRules::default());
+    let (id, _) = id_of(&running, "/", "");
+    assert_eq!(id.len(), 32);
+}
+
+#[test]
+fn traces_of_zipkin_go_on_as_they_came_where_nothing_is_exported() {
+    let echo = echo();
+    let running = start(&echo, GatewayRules::default());
+    let (_, text) = id_of(&running, "/", "X-B3-TraceId: 1\r\nx-b3-sampled: 1\r\nb3: 0\r\n");
+    let seen = ["x-b3-traceid", "x-b3-sampled", "b3"].map(|name| lines(&text, name).concat());
+    assert_eq!(seen, ["1", "1", "0"], "{text}");
 }
 
 #[test]

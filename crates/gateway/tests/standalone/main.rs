@@ -7,6 +7,7 @@
 mod floods;
 mod grpcio;
 mod leaks;
+mod leaving;
 mod process;
 mod takeover;
 

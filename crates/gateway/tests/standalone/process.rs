@@ -22,7 +22,7 @@ const SERVER: &str = "LOCKSTEP_TEST_SERVER";
 /// The addresses, for clients and for operators, of the gateway that it takes over.
 pub(crate) const TAKES_OVER: &str = "LOCKSTEP_TEST_TAKES_OVER";
 /// How long it stays after the signal, in milliseconds.
-const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
+pub(crate) const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
 
 #[test]
 fn gateway_process() {

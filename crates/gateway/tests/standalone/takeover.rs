@@ -16,7 +16,7 @@ use crate::process::{Process, TAKES_OVER, status};
 use crate::{ask, instance, table, wait_until};
 
 /// A folder with a table of each revision, which the answers name as the version.
-fn tables(instance: SocketAddr) -> (TempDir, impl Fn(u64) -> PathBuf) {
+pub(crate) fn tables(instance: SocketAddr) -> (TempDir, impl Fn(u64) -> PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let of = folder.path().to_path_buf();
     let file = move |revision| {
@@ -32,18 +32,18 @@ fn takes_over(from: &Process, path: &Path) -> Process {
 }
 
 /// A client that keeps its connection for as long as it may.
-struct Keeping {
+pub(crate) struct Keeping {
     address: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
+    pub(crate) stream: Option<BufReader<TcpStream>>,
 }
 
 impl Keeping {
-    fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { address, stream: None }
     }
 
     /// Asks, and returns the version that answered.
-    fn ask(&mut self) -> String {
+    pub(crate) fn ask(&mut self) -> String {
         let address = self.address;
         let stream = self.stream.get_or_insert_with(|| BufReader::new(TcpStream::connect(address).unwrap()));
         stream.get_mut().write_all(b"GET / HTTP/1.1\r\nhost: any\r\n\r\n").unwrap();

@@ -345,6 +345,7 @@ environment = "production"
 [entry]
 tcp_idle = "10m"
 tcp_drain = "5m"
+drain = "2m"
 [service.db]
 protocol = "tcp"
 instances = ["127.0.0.1:5432"]
@@ -361,7 +362,10 @@ fn ports_lead_to_services_that_speak_tcp() {
     let entry = serde_json::to_value(table.entry.unwrap()).unwrap();
     let ports =
         json!([{ "port": 5433, "service": "db" }, { "port": 8883, "host": "*.shop.test", "service": "db" }]);
-    assert_eq!(entry, json!({ "tcp": ports, "tcp_idle_ms": 600_000, "tcp_drain_ms": 300_000 }));
+    assert_eq!(
+        entry,
+        json!({ "tcp": ports, "tcp_idle_ms": 600_000, "tcp_drain_ms": 300_000, "drain_ms": 120_000 })
+    );
     assert_eq!(table.format, lockstep_domain::routes::FORMAT_WITH_TCP);
 }
 

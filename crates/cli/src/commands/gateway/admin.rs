@@ -31,7 +31,16 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 
 /// Asks a gateway for a document.
 pub(super) fn ask<T: DeserializeOwned>(address: SocketAddr, target: &str) -> Result<T, Failure> {
-    let answer = fetch(address, target).map_err(|error| {
+    request(address, ("GET", target))
+}
+
+/// Tells a gateway to do something, and returns what it says of it.
+pub(super) fn tell<T: DeserializeOwned>(address: SocketAddr, target: &str) -> Result<T, Failure> {
+    request(address, ("POST", target))
+}
+
+fn request<T: DeserializeOwned>(address: SocketAddr, line: (&str, &str)) -> Result<T, Failure> {
+    let answer = fetch(address, line).map_err(|error| {
         Failure::new(Exit::Unreachable, format!("no gateway answers at {address}"))
             .caused_by(&error)
             .hint("a gateway answers there that was started with --admin-address, a server with --gateway-admin-address")
@@ -39,7 +48,7 @@ pub(super) fn ask<T: DeserializeOwned>(address: SocketAddr, target: &str) -> Res
     let (status, body) = parts(&answer).ok_or_else(|| no_gateway(address))?;
     match status {
         200 => serde_json::from_slice(body).map_err(|_| no_gateway(address)),
-        404 => Err(no_gateway(address)),
+        404 | 405 => Err(no_gateway(address)),
         _ => {
             let said = String::from_utf8_lossy(body);
             Err(Failure::new(Exit::Refused, format!("{address} answered {status}: {}", said.trim())))
@@ -53,11 +62,13 @@ fn no_gateway(address: SocketAddr) -> Failure {
 }
 
 /// The answer ends with its connection: a gateway keeps none on this address.
-fn fetch(address: SocketAddr, target: &str) -> io::Result<Vec<u8>> {
+fn fetch(address: SocketAddr, (method, target): (&str, &str)) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
+    let rest = format!("host: {address}\r\n{length}connection: close\r\n\r\n");
+    stream.write_all(format!("{method} {target} HTTP/1.1\r\n{rest}").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)
@@ -81,6 +92,29 @@ mod tests {
             assert_eq!(address(text).unwrap().to_string(), "127.0.0.1:9900", "{text}");
         }
         assert!(address("https://x").is_err());
+    }
+
+    #[test]
+    fn who_is_told_something_is_posted_to_and_who_is_asked_is_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateway = std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            for _ in 0..2 {
+                let mut stream = listener.accept().unwrap().0;
+                let mut head = vec![0; 4_096];
+                let read = stream.read(&mut head).unwrap();
+                heard.push(String::from_utf8_lossy(&head[..read]).into_owned());
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"connections\":3}").unwrap();
+            }
+            heard
+        });
+        let said: serde_json::Value = tell(address, "/-/drain").unwrap();
+        let asked: serde_json::Value = ask(address, "/-/traffic").unwrap();
+        assert_eq!((&said["connections"], &asked["connections"]), (&3.into(), &3.into()));
+        let heard = gateway.join().unwrap();
+        assert!(heard[0].starts_with("POST /-/drain HTTP/1.1\r\n") && heard[0].contains("content-length: 0"));
+        assert!(heard[1].starts_with("GET /-/traffic HTTP/1.1\r\n") && !heard[1].contains("content-length"));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lockstep_domain::targets::LookupBounds;
 use lockstep_domain::{EnvironmentName, ZoneName};
 use lockstep_gateway::follow::{Server, TableStore};
+use lockstep_gateway::spans::Ratio;
 use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
-use lockstep_gateway::{Clients, GatewayConfig, Lookups, RECENT, VisitKey};
+use lockstep_gateway::{AccessFields, Clients, GatewayConfig, Lookups, RECENT, VisitKey};
 
 use super::super::server::start_logging;
 use super::table_file;
@@ -17,7 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::parse::duration;
-use crate::parse::seeing::{self, LogTarget, SpanArgs};
+use crate::parse::seeing::{self, Lines, LogTarget, SpanArgs};
 use crate::secret;
 
 /// Where it listens when nothing is said.
@@ -81,9 +82,18 @@ pub(crate) struct RunArgs {
     /// Log the queries of requests as well.
     #[arg(long, requires = "access_log")]
     access_log_queries: bool,
+    /// The share of requests that is logged, 10% or 0.1; those that failed or were slow all the same, and lines say the share (`rate`).
+    #[arg(long, value_name = "SHARE", requires = "access_log")]
+    access_log_sample: Option<Ratio>,
+    /// From how long on a request is logged whatever the share [default: 1s].
+    #[arg(long, value_name = "DURATION", requires = "access_log", value_parser = duration::milliseconds)]
+    access_log_slower_than: Option<u64>,
+    /// The fields that lines have, in this order, such as time,route,status,why [default: all].
+    #[arg(long, value_name = "FIELDS", requires = "access_log")]
+    access_log_fields: Option<AccessFields>,
     #[command(flatten)]
     spans: SpanArgs,
-    /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
+    /// How long it goes on after SIGTERM, not ready any more and with each answer the last one of its connection, before it takes no more clients.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
     lame_duck: u64,
     /// How long clients have to finish when it ends; with --takeover also the next request of a kept connection, and WebSockets.
@@ -113,7 +123,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
-        let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
+        let access_log = self.access_log.clone().map(|target| target.config(self.lines()));
         let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
         let (https_port, takes_over) = (self.https_port, self.takeover);
@@ -153,6 +163,15 @@ impl RunArgs {
             }
         })
         .map_err(|error| failure(&error))
+    }
+
+    fn lines(&self) -> Lines {
+        Lines {
+            queries: self.access_log_queries,
+            sample: self.access_log_sample,
+            slow_ms: self.access_log_slower_than,
+            fields: self.access_log_fields.clone(),
+        }
     }
 
     fn lookups(&self) -> Result<Lookups, Failure> {

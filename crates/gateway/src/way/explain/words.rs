@@ -55,6 +55,14 @@ pub(super) fn caller(caller: Caller, client: &str) -> String {
     }
 }
 
+/// Says what becomes of an id that a request came with.
+pub(super) fn id(said: Option<&str>, caller: Caller) -> String {
+    match said {
+        Some(said) if caller.is_trusted() => format!("x-request-id {said} is believed, and goes on"),
+        _ => "its x-request-id is replaced by one that is made".to_owned(),
+    }
+}
+
 pub(super) fn tls(is_https: bool, caller: Caller, answered: Option<&str>) -> &'static str {
     match (is_https, caller, answered) {
         (_, _, Some("acme_challenge")) => {

@@ -135,7 +135,7 @@ fn both_ends_are_told_when_the_gateway_goes_away() {
     runtime().block_on(async {
         let (_, _send, mut answer) = open(&running).await;
         running.gateway.unlisten(&environment(), running.address);
-        assert_eq!(read(&mut answer, 5).await, [0x88, 0x02, 0x03, 0xe9]);
+        assert_eq!(read(&mut answer, 5).await, [0x88, 0x02, 0x03, 0xf4]);
     });
     assert_eq!(hears.recv_timeout(PATIENCE).unwrap(), [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
 }
