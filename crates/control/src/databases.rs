@@ -51,8 +51,12 @@ pub(crate) fn approved(plan: &Plan, intent: &Intent, environment: &EnvironmentNa
     let database = &contraction.database;
     let detail = format!("contracting database `{database}` of `{environment}` is not approved as it is now");
     let parts = takes(contraction).into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() });
+    let by = match intent {
+        Intent::Database { version: Some(version), .. } => format!(" --version {version}"),
+        _ => String::new(),
+    };
     let hint = format!(
-        "when that is what you want: lockstep database contract {database} --env {environment} --approve {}",
+        "when that is what you want: lockstep database contract {database} --env {environment}{by} --approve {}",
         contraction.code()
     );
     Err(Problem::new(ErrorCode::Refused, detail).with_problems(parts.collect()).with_hint(hint))
@@ -60,10 +64,14 @@ pub(crate) fn approved(plan: &Plan, intent: &Intent, environment: &EnvironmentNa
 
 /// Says what a contraction takes.
 fn takes(contraction: &Contraction) -> Vec<String> {
-    let migrations = format!("it applies {}", contraction.migrations.join(", "));
+    let by = contraction.version.as_ref().map(|version| format!(" of {version}")).unwrap_or_default();
+    let migrations = format!("it applies {}{by}", contraction.migrations.join(", "));
+    let unread = contraction.not_understood.iter().map(|(name, why)| {
+        format!("`{name}` was not understood, so it may take anything: {}", why.join("; "))
+    });
     let lost: Vec<_> = contraction.lost.iter().map(ToString::to_string).collect();
     let lost = (!lost.is_empty()).then(|| format!("these cannot come back afterwards: {}", lost.join(", ")));
-    std::iter::once(migrations).chain(lost).collect()
+    std::iter::once(migrations).chain(unread).chain(lost).collect()
 }
 
 /// The databases of an environment: those that versions in force bring, and those that were seen.

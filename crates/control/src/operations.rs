@@ -11,7 +11,7 @@ mod taking_back;
 mod typed;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_api::types::{Mode, Needs, OperationAnswer, OperationRequest, UnderWay};
@@ -232,9 +232,11 @@ impl Control {
 
     /// An artifact that is gone would be noticed only when an instance starts, in the middle of the operation.
     fn check_artifacts(&self, world: &World, plan: &Plan) -> Result<(), Problem> {
-        let missing: Vec<_> = plan
-            .moves()
-            .filter_map(|part| Some(part.to_arm()?.version_ref()))
+        let moved = plan.moves().filter_map(|part| Some(part.to_arm()?.version_ref()));
+        let needed: BTreeSet<_> =
+            moved.chain(plan.jobs.iter().map(|planned| planned.arm.version_ref())).collect();
+        let missing: Vec<_> = needed
+            .into_iter()
             .filter(|version| !self.has_artifact(world, version))
             .map(|version| ProblemPart {
                 detail: ways_back::lost(&version),

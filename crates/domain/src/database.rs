@@ -122,6 +122,19 @@ pub struct MigrationFile {
     /// What no way back restores, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_way: Vec<String>,
+    /// What of it was not understood, with where it stands and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_understood: Vec<String>,
+}
+
+impl MigrationFile {
+    /// Returns what of it was not understood, in words; something always, where it is of that class.
+    #[must_use]
+    pub fn unread(&self) -> Vec<String> {
+        let is_untold = self.class == MigrationClass::NotChecked && self.not_understood.is_empty();
+        let untold = is_untold.then(|| "nobody knows what it does".to_owned());
+        self.not_understood.iter().cloned().chain(untold).collect()
+    }
 }
 
 /// What a migration does to the versions of the code around it.

@@ -31,11 +31,12 @@ pub(crate) enum Due {
     Over,
 }
 
-/// Tells whether nothing of an operation may start yet, because a job comes first.
+/// Tells whether nothing of an operation may start, because a job comes first that has not succeeded: between its bad end and the record
+/// that takes the operation back nothing of it starts either.
 pub(crate) fn come_first(operation: &Operation) -> bool {
     let first = operation.plan.jobs.iter().take_while(|planned| planned.when != When::AfterDeploy).count();
-    let over = operation.jobs.iter().take_while(|run| run.end.is_some()).count();
-    over < first
+    let has_succeeded = |run: &&JobRun| run.end.as_ref().is_some_and(|end| end.failure.is_none());
+    operation.jobs.iter().take_while(has_succeeded).count() < first
 }
 
 /// Since when instances are made ready that could be since a moment: the time of jobs that come first is not theirs.

@@ -76,7 +76,15 @@ fn file(name: &str, bytes: &[u8], judged: &[Migration]) -> MigrationFile {
     };
     let one_way = found.into_iter().flat_map(|migration| &migration.one_way).take(MAX_REASONS);
     let one_way = one_way.map(|reason| reason.chars().take(MAX_REASON).collect()).collect();
-    MigrationFile { name: name.to_owned(), digest: digest_of(bytes), class, one_way }
+    let unread = found.into_iter().flat_map(|migration| &migration.not_understood).take(MAX_REASONS);
+    let unread = unread.map(|(at, why)| format!("{at}: {why}").chars().take(MAX_REASON).collect());
+    MigrationFile {
+        name: name.to_owned(),
+        digest: digest_of(bytes),
+        class,
+        one_way,
+        not_understood: unread.collect(),
+    }
 }
 
 #[cfg(test)]

@@ -20,13 +20,38 @@ pub(super) fn step_text(planned: &PlannedJob) -> String {
     }
 }
 
+/// Writes whose migrations will run, and which text of each.
+fn contents(contraction: &Contraction) -> String {
+    let Contraction { version, artifact, migrations, contents, .. } = contraction;
+    let mut text = String::new();
+    if let (Some(version), Some(artifact)) = (version, artifact) {
+        let _ = writeln!(text, "  as {version} brings them (artifact {})", artifact.short());
+    }
+    for (name, digest) in migrations.iter().filter_map(|name| Some((name, contents.get(name)?))) {
+        let _ = writeln!(text, "  applies {} (SHA-256 {})", printable(name), digest.short());
+    }
+    text
+}
+
 /// Writes what a contraction takes for ever.
 pub(crate) fn contraction_text(contraction: &Contraction) -> String {
-    let Contraction { database, migrations, one_way, lost, lost_up_to, stays_from, .. } = contraction;
+    let Contraction { database, migrations, one_way, not_understood, lost, lost_up_to, stays_from, .. } =
+        contraction;
     let mut text = format!(
         "POINT OF NO RETURN: {} of database {database} cannot be taken back\n",
         printable(&migrations.join(", "))
     );
+    text.push_str(&contents(contraction));
+    for (migration, reasons) in not_understood {
+        let name = printable(migration);
+        let _ = writeln!(
+            text,
+            "  {name}: NOT UNDERSTOOD, so it may take anything: read it before you approve it"
+        );
+        for reason in reasons {
+            let _ = writeln!(text, "    {}", printable(reason));
+        }
+    }
     for (migration, reasons) in one_way {
         for reason in reasons {
             let _ = writeln!(text, "  {}: {}", printable(migration), printable(reason));

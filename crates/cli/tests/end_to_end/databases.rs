@@ -11,19 +11,19 @@ use super::support::processes;
 use super::support::repository::{Repository, manifest, misbehaving, python, service};
 
 /// A shop that reads columns of a table that its migrations make, in a folder that it keeps.
-struct Shop<'a> {
-    place: &'a Place,
-    repository: Repository,
-    name: &'static str,
+pub(super) struct Shop<'a> {
+    pub(super) place: &'a Place,
+    pub(super) repository: Repository,
+    pub(super) name: &'static str,
 }
 
 impl<'a> Shop<'a> {
-    fn begin(place: &'a Place, name: &'static str) -> Self {
+    pub(super) fn begin(place: &'a Place, name: &'static str) -> Self {
         Self { place, repository: place.repository(name), name }
     }
 
     /// Releases a version that reads columns, with one more migration.
-    fn release(&self, columns: &str, (file, text): (&str, &str)) -> String {
+    pub(super) fn release(&self, columns: &str, (file, text): (&str, &str)) -> String {
         let more = "data = [\"var\"]\nenv = { DATABASE_URL = \"sqlite:var/shop.db\" }";
         self.repository
             .write("lockstep.toml", &manifest(self.name, more, "[database.main]\nmigrations = \"db\"\n"));
@@ -35,7 +35,7 @@ impl<'a> Shop<'a> {
         self.cut(columns)
     }
 
-    fn cut(&self, what: &str) -> String {
+    pub(super) fn cut(&self, what: &str) -> String {
         let is_known = self.place.told(&["services"]).contains(self.name);
         if is_known {
             self.repository.commit(&format!("feat: {what}"));
@@ -44,16 +44,16 @@ impl<'a> Shop<'a> {
         self.place.first_release(&self.repository, self.name)
     }
 
-    fn deploy(&self, version: &str) -> String {
+    pub(super) fn deploy(&self, version: &str) -> String {
         self.place.told(&["deploy", version, "--env", ENVIRONMENT])
     }
 
     /// What is known of the database.
-    fn known(&self) -> Value {
+    pub(super) fn known(&self) -> Value {
         self.place.json(&["database", "show", "main", "--env", ENVIRONMENT])
     }
 
-    fn level(&self) -> String {
+    pub(super) fn level(&self) -> String {
         self.known()["known"]["told"]["has"].as_array().unwrap().last().unwrap()["name"]
             .as_str()
             .unwrap()
@@ -61,7 +61,7 @@ impl<'a> Shop<'a> {
     }
 
     /// Runs statements by hand, past Lockstep.
-    fn by_hand(&self, statements: &str) {
+    pub(super) fn by_hand(&self, statements: &str) {
         let find = Command::new("find").args([&self.place.data(), "-name", "shop.db"]).output().unwrap();
         let path = String::from_utf8(find.stdout).unwrap().trim().to_owned();
         let program = format!(
@@ -71,14 +71,14 @@ impl<'a> Shop<'a> {
     }
 }
 
-const MAKES: (&str, &str) = (
+pub(super) const MAKES: (&str, &str) = (
     "0001_orders.sql",
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT);\nINSERT INTO orders (note) VALUES ('a');",
 );
-const ADDS: (&str, &str) = ("0002_state.sql", "ALTER TABLE orders ADD COLUMN state TEXT;");
-const DROPS: (&str, &str) = ("0003_no_note.sql", "ALTER TABLE orders DROP COLUMN note;");
+pub(super) const ADDS: (&str, &str) = ("0002_state.sql", "ALTER TABLE orders ADD COLUMN state TEXT;");
+pub(super) const DROPS: (&str, &str) = ("0003_no_note.sql", "ALTER TABLE orders DROP COLUMN note;");
 
-fn number(version: &str) -> &str {
+pub(super) fn number(version: &str) -> &str {
     version.split_once('@').unwrap().1
 }
 

@@ -4,24 +4,41 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use crate::digest::Digest;
 use crate::intent::{DatabaseWish, Intent};
 use crate::name::DatabaseName;
 use crate::operation::Plan;
 use crate::version::VersionRef;
+
+/// Digits of the word of an approval: so many that nobody finds two contractions with one word, and still few enough to be copied.
+const WORD_DIGITS: usize = 32;
 
 /// What contracting takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Contraction {
     /// Which database.
     pub database: DatabaseName,
+    /// The version whose migrations run; missing in plans of before it was a part of what is approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionRef>,
+    /// The artifact of that version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
     /// The migrations that will run, in their order.
     pub migrations: Vec<String>,
+    /// The SHA-256 of the content of each of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Digest>,
     /// Those of them that take something away.
     pub contracts: Vec<String>,
     /// What no way back restores, of each migration that says so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub one_way: BTreeMap<String, Vec<String>>,
+    /// What was not understood in each migration that has such, so that nobody knows what else it takes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_understood: BTreeMap<String, Vec<String>>,
     /// Versions that ran here and cannot come back afterwards.
     pub lost: Vec<VersionRef>,
     /// The newest baseline that cannot be gone back to afterwards.
@@ -32,13 +49,12 @@ pub struct Contraction {
 }
 
 impl Contraction {
-    /// Returns the word by which exactly this is approved: another one for anything that is not the same.
+    /// Returns the word by which exactly this is approved: another one for anything that is not the same. Whoever writes migrations
+    /// chooses much of what it is made of, so two things of one word must not be found.
     #[must_use]
     pub fn code(&self) -> String {
         let text = serde_json::to_string(self).expect("plain data is JSON");
-        // FNV-1a: the word protects from approving what was not looked at, not from somebody who may approve.
-        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+        Digest::from_bytes(Sha256::digest(text).into()).to_string()[..WORD_DIGITS].to_owned()
     }
 }
 
@@ -61,21 +77,40 @@ mod tests {
     fn the_word_is_another_one_for_anything_else() {
         let of = |migrations: &[&str], lost: &[&str], stays_from| Contraction {
             database: "main".parse().unwrap(),
+            version: Some("a@1.1.0".parse().unwrap()),
+            artifact: Some(Digest::from_bytes([1; 32])),
             migrations: migrations.iter().map(|&name| name.to_owned()).collect(),
+            contents: migrations.iter().map(|&name| (name.to_owned(), Digest::from_bytes([2; 32]))).collect(),
             contracts: Vec::new(),
             one_way: BTreeMap::new(),
+            not_understood: BTreeMap::new(),
             lost: lost.iter().map(|version| version.parse().unwrap()).collect(),
             lost_up_to: None,
             stays_from,
         };
         let one = of(&["5.sql"], &["a@1.0.0"], 2);
         assert_eq!(one.code(), of(&["5.sql"], &["a@1.0.0"], 2).code());
+        let with = |change: fn(&mut Contraction)| {
+            let mut other = one.clone();
+            change(&mut other);
+            other
+        };
+        let words = |name: &str, said: &str| BTreeMap::from([(name.to_owned(), vec![said.to_owned()])]);
         for other in [
             of(&["5.sql", "6.sql"], &["a@1.0.0"], 2),
             of(&["5.sql"], &[], 2),
             of(&["5.sql"], &["a@1.0.0"], 3),
+            with(|it| it.database = "other".parse().unwrap()),
+            with(|it| it.version = Some("a@1.2.0".parse().unwrap())),
+            with(|it| it.artifact = Some(Digest::from_bytes([3; 32]))),
+            with(|it| it.contents = BTreeMap::from([("5.sql".to_owned(), Digest::from_bytes([3; 32]))])),
+            with(|it| it.contracts = vec!["5.sql".to_owned()]),
+            with(|it| it.lost_up_to = Some(1)),
+            Contraction { one_way: words("5.sql", "gone"), ..one.clone() },
+            Contraction { not_understood: words("5.sql", "DO"), ..one.clone() },
         ] {
             assert_ne!(one.code(), other.code());
         }
+        assert_eq!(one.code().len(), WORD_DIGITS);
     }
 }

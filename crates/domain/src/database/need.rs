@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Contraction, MigrationClass, VersionDatabase};
+use super::{Contraction, MigrationClass, MigrationFile, VersionDatabase};
 use crate::baseline::{Baseline, Entries};
 use crate::environment::Environment;
 use crate::name::{DatabaseName, ServiceName};
@@ -92,7 +92,7 @@ pub(crate) fn in_force(environment: &Environment) -> BTreeSet<VersionRef> {
 pub(crate) fn contraction(
     world: &World,
     environment: &Environment,
-    of: &VersionDatabase,
+    (version, of): (&VersionRef, &VersionDatabase),
     migrations: &[String],
 ) -> Contraction {
     let users = Users::of(world, environment, &of.database.name, environment.entries());
@@ -102,17 +102,20 @@ pub(crate) fn contraction(
     };
     let lost: BTreeSet<_> = contracts.iter().flat_map(|name| users.strangers(environment, name)).collect();
     let last_lost = baselines(environment).filter(|it| is_lost(it)).map(|it| it.number).max();
-    let one_way: BTreeMap<_, _> = migrations
-        .iter()
-        .filter_map(|name| of.file(name))
-        .filter(|file| !file.one_way.is_empty())
-        .map(|file| (file.name.clone(), file.one_way.clone()))
-        .collect();
+    let files: Vec<_> = migrations.iter().filter_map(|name| of.file(name)).collect();
+    let said = |words: fn(&MigrationFile) -> Vec<String>| -> BTreeMap<_, _> {
+        let all = files.iter().map(|file| (file.name.clone(), words(file)));
+        all.filter(|(_, words)| !words.is_empty()).collect()
+    };
     Contraction {
         database: of.database.name.clone(),
+        version: Some(version.clone()),
+        artifact: world.version(version).map(|it| it.artifact.digest),
         migrations: migrations.to_vec(),
+        contents: files.iter().map(|file| (file.name.clone(), file.digest)).collect(),
         contracts,
-        one_way,
+        one_way: said(|file| file.one_way.clone()),
+        not_understood: said(MigrationFile::unread),
         lost: lost.into_iter().collect(),
         lost_up_to: last_lost,
         stays_from: last_lost.map_or(0, |number| number + 1).min(environment.baselines.current().number),

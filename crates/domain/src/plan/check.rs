@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{DatabaseAnswer, Relation};
 use crate::contract::{DatabaseWay, Verdict};
+use crate::database::in_force;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::intent::ConfigValue;
@@ -45,6 +46,9 @@ pub(crate) fn check(
             refusals.extend(stage(world, environment, &reference, now));
         }
     }
+    refusals.extend(
+        resolved.jobs.iter().flat_map(|planned| visitor(world, environment, &planned.arm.version_ref(), now)),
+    );
     refusals.extend(requirements(relation, environment, resolved));
     if resolved.direction == Direction::Forward {
         let unread = unread_messages(relation, environment, changes, now);
@@ -69,6 +73,17 @@ pub(crate) fn check(
         refusals.extend(taken.map(|(_, port)| one_instance(&version, port)));
     }
     refusals
+}
+
+/// A version of which something runs here although it is not in force here comes as one that is deployed does: its programs get the
+/// variables of the environment, and find what it works with.
+fn visitor(world: &World, environment: &Environment, version: &VersionRef, now: Timestamp) -> Vec<Refusal> {
+    if in_force(environment).contains(version) {
+        return Vec::new();
+    }
+    let let_in = [held(environment, version, Direction::Forward), stage(world, environment, version, now)];
+    let lacks = needs::lacking(world, environment, version);
+    let_in.into_iter().flatten().chain(lacks).collect()
 }
 
 fn version_changes(change: &EntryChange) -> bool {

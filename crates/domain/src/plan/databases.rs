@@ -329,7 +329,8 @@ pub(super) fn resolve(
         }
         DatabaseWish::Contract { .. } => {
             let migrations = to_contract(world, environment, of)?;
-            resolved.contraction = Some(crate::database::contraction(world, environment, of, &migrations));
+            let by = (&arm.version_ref(), of);
+            resolved.contraction = Some(crate::database::contraction(world, environment, by, &migrations));
             (Act::Apply { through: migrations.last().cloned() }, migrations)
         }
     };

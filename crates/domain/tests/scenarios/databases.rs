@@ -33,6 +33,7 @@ pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
         digest: Digest::from_bytes([3; 32]),
         class: *class,
         one_way: Vec::new(),
+        not_understood: Vec::new(),
     };
     let database = Database {
         name: "main".parse().unwrap(),
@@ -216,6 +217,78 @@ fn contracting_shows_what_it_takes_and_closes_the_way_back() {
     assert_eq!(scene.has.len(), 4);
     scene.run(&back("1.2.0"));
     assert_eq!(scene.has.len(), 4, "going back touches nothing");
+}
+
+#[test]
+fn a_word_approves_the_text_of_one_version_and_no_other() {
+    let mut scene = Scene::with_four();
+    for version in ["shop@1.0.0", "shop@1.1.0", "shop@1.2.0"] {
+        scene.run(&deploy(&[version]));
+    }
+    // The same names, and another text that nobody understands.
+    scene.stage.release_with("shop@1.6.0", &[], |version| {
+        let mut brings = brings(&FILES[..3]);
+        brings.files[2].digest = Digest::from_bytes([4; 32]);
+        brings.files[2].not_understood = vec!["3.sql:1: what `DO` does is not modelled".to_owned()];
+        version.databases.push(brings);
+    });
+    let by = |version: &str, approved: Option<String>| Intent::Database {
+        database: "main".parse().unwrap(),
+        wish: DatabaseWish::Contract { approved },
+        version: Some(version.parse().unwrap()),
+    };
+    let shown = |version: &str| scene.plan(&by(version, None)).unwrap().contraction.unwrap();
+    let (one, other) = (shown("shop@1.2.0"), shown("shop@1.6.0"));
+    assert_eq!(one.migrations, other.migrations);
+    assert!(one.not_understood.is_empty() && other.not_understood["3.sql"][0].contains("DO"));
+    let asks = by("shop@1.6.0", Some(one.code()));
+    assert!(unapproved(&scene.plan(&asks).unwrap(), &asks).is_some(), "the word of another text");
+    // Nor where only the version is another one.
+    scene.release("shop@1.7.0", &FILES[..3]);
+    assert_ne!(one.code(), scene.plan(&by("shop@1.7.0", None)).unwrap().contraction.unwrap().code());
+}
+
+#[test]
+fn a_version_that_is_not_let_in_does_nothing_at_the_database_either() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let by = |wish: DatabaseWish| Intent::Database {
+        database: "main".parse().unwrap(),
+        wish,
+        version: Some("shop@1.2.0".parse().unwrap()),
+    };
+    let wishes = [
+        DatabaseWish::Look,
+        DatabaseWish::Adopt { through: "2.sql".into() },
+        DatabaseWish::Settle { migration: "2.sql".into(), done: true },
+    ];
+    for wish in wishes.clone() {
+        scene.stage.plan(PLACE, &by(wish.clone()), None).unwrap();
+        let refusals = scene.stage.plan("production", &by(wish), None).unwrap_err();
+        assert!(refusals.iter().all(|it| matches!(it, Refusal::StageTooEarly { .. })), "{refusals:?}");
+    }
+    let hold = lockstep_domain::environment::Hold {
+        reason: "it failed".into(),
+        since: scene.stage.now,
+        by: "ann".parse().unwrap(),
+    };
+    let version = "shop@1.2.0".parse().unwrap();
+    scene.stage.record(lockstep_domain::Event::HoldPlaced { environment: environment(PLACE), version, hold });
+    for wish in wishes {
+        let refusals = scene.plan(&by(wish)).unwrap_err();
+        assert!(refusals.iter().all(|it| matches!(it, Refusal::Held { .. })), "{refusals:?}");
+    }
+    // What runs is let in already, and stays so.
+    scene.stage.record(lockstep_domain::Event::HoldPlaced {
+        environment: environment(PLACE),
+        version: "shop@1.0.0".parse().unwrap(),
+        hold: lockstep_domain::environment::Hold {
+            reason: String::new(),
+            since: scene.stage.now,
+            by: "ann".parse().unwrap(),
+        },
+    });
+    scene.plan(&at(DatabaseWish::Look)).unwrap();
 }
 
 #[test]

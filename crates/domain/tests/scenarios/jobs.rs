@@ -137,6 +137,17 @@ fn one_that_fails_takes_everything_back_before_anything_switched_and_holds_nothi
 }
 
 #[test]
+fn between_the_bad_end_of_the_last_one_and_the_record_of_it_nothing_starts() {
+    for end in [failed(), InstanceState::Stopped] {
+        let mut stage = deployed();
+        let before = stage.instances.clone();
+        let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);
+        assert!(matches!(settle(&mut stage, id, &end), Phase::Reverted { .. }));
+        assert_eq!(stage.instances, before, "{end:?}");
+    }
+}
+
+#[test]
 fn one_that_fails_afterwards_takes_nothing_back() {
     let mut stage = deployed();
     let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);

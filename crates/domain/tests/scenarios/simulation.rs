@@ -13,7 +13,7 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
-use lockstep_domain::job::PlannedJob;
+use lockstep_domain::job::{PlannedJob, When};
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::{Observed, Tables};
@@ -346,6 +346,7 @@ impl Stage {
         let wall = self.wall();
         let look = Look { world: &self.world, environment: self.env(name), observed: &observed, now, wall };
         let actions = next_actions(look);
+        self.check_order(name, &actions);
         let slow_stops = self.slow_stops;
         for action in actions {
             match action {
@@ -370,6 +371,29 @@ impl Stage {
                     }
                     self.record(event);
                 }),
+            }
+        }
+    }
+
+    /// Nothing of an operation starts before everything that comes first has succeeded, whatever else is found in the same look.
+    fn check_order(&self, name: &str, actions: &[Action]) {
+        let environment = self.env(name);
+        let stays = |arm: &Arm| {
+            let entry = environment.entries().get(&arm.service);
+            let is_live = entry.is_some_and(|entry| entry.arm(&arm.service) == arm.main());
+            is_live || environment.ruled_arms().any(|ruled| ruled == *arm)
+        };
+        let waits = |operation: &Operation| {
+            let first =
+                operation.plan.jobs.iter().filter(|planned| planned.when != When::AfterDeploy).count();
+            let ended = operation.jobs.iter().take(first).filter_map(|run| run.end.as_ref());
+            ended.filter(|end| end.failure.is_none()).count() < first
+        };
+        for operation in environment.under_way().filter(|operation| waits(operation)) {
+            let comes = |arm: &Arm| operation.plan.moves().flat_map(Move::to_arms).any(|to| to == *arm);
+            for action in actions {
+                let early = matches!(action, Action::Start { arm, .. } if comes(arm) && !stays(arm));
+                assert!(!early, "{action:?} before what comes first in operation {} is done", operation.id);
             }
         }
     }
