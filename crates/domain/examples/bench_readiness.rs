@@ -4,16 +4,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_domain::baseline::Entries;
+use lockstep_domain::baseline::{Baseline, Entries, difference};
 use lockstep_domain::compat::Relation;
 use lockstep_domain::contract::{Answer, Contracts, DatabaseWay, OfferedContract, Requirement, UsedContract};
 use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::readiness::{planned, with_host};
 use lockstep_domain::service::{Service, Source, Version};
 use lockstep_domain::ways_back::Host;
 use lockstep_domain::{
-    BaselineEntry, ConfigRevision, Environment, Event, OperationId, Recorded, ServiceName, Timestamp,
-    VersionNumber, World,
+    BaselineEntry, ConfigRevision, Environment, Event, Intent, OperationId, Recorded, ServiceName, Timestamp,
+    VersionNumber, World, plan,
 };
 
 /// A journal that has a version and an environment to copy.
@@ -110,9 +111,27 @@ fn median(mut measure: impl FnMut() -> Duration) -> Duration {
     all[ROUNDS / 2]
 }
 
+fn moved(environment: &Environment, baseline: &Baseline) -> usize {
+    difference(environment.entries(), &baseline.entries).len()
+}
+
+/// How long one way back of a service takes to be planned as it would be carried out.
+fn with_everything(relation: Relation<'_>, environment: &Environment) -> Duration {
+    let services: Vec<_> = environment.entries().keys().take(ROUNDS).collect();
+    let began = Instant::now();
+    for service in &services {
+        let (service, to) = ((*service).clone(), VersionNumber::new(1, 0, 0));
+        let intent = Intent::RollBackService { service, to, config: ConfigChoice::AsItRan };
+        black_box(plan(relation, &environment.name, &intent, None, Timestamp(1_000)))
+            .expect("it is a way back");
+    }
+    began.elapsed() / u32::try_from(services.len()).expect("there are few")
+}
+
 fn main() {
     println!(
-        "| services | every way back planned in | the host added in | one plan |\n| --- | --- | --- | --- |"
+        "| services | moves | every way back planned in | the host added in | one plan | one that looks at everything |\n\
+         | --- | --- | --- | --- | --- | --- |"
     );
     for count in [10, 100, 1_000] {
         let world = world(count);
@@ -134,6 +153,10 @@ fn main() {
         let readiness = with_host(&all, &host);
         let plans = readiness.services.len() + readiness.baselines.len();
         let one = planning / u32::try_from(plans).expect("it fits");
-        println!("| {count} | {planning:.1?} | {hosting:.1?} | {one:.1?} |");
+        let whole = with_everything(relation, environment);
+        let moves: usize =
+            environment.baselines.newest_first().skip(1).take(50).map(|it| moved(environment, it)).sum();
+        let moves = moves + readiness.services.len();
+        println!("| {count} | {moves} | {planning:.1?} | {hosting:.1?} | {one:.1?} | {whole:.1?} |");
     }
 }

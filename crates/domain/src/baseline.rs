@@ -107,65 +107,124 @@ pub fn apply(entries: &Entries, changes: &[EntryChange]) -> Entries {
 /// services and thousands of baselines differ in one entry at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<StoredBaseline>", into = "Vec<StoredBaseline>")]
-pub struct Baselines(imbl::Vector<Baseline>);
+pub struct Baselines {
+    line: imbl::Vector<Baseline>,
+    /// When each version of a service was there: a plan asks it of everything that moves, and the line is long.
+    stays: OrdMap<ServiceName, OrdMap<VersionNumber, Stay>>,
+}
+
+/// From when to when a version was in an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stay {
+    /// The first baseline that had it.
+    first: u64,
+    /// The last one that had it; `None` while the current one does.
+    last: Option<u64>,
+}
 
 impl Baselines {
     /// Begins a line with the empty baseline 0.
     #[must_use]
     pub fn begin(at: Timestamp) -> Self {
         let beginning = Baseline { number: 0, parent: None, operation: None, at, entries: Entries::new() };
-        Self(imbl::Vector::unit(beginning))
+        Self { line: imbl::Vector::unit(beginning), stays: OrdMap::new() }
     }
 
     /// Returns the newest one, which is what the environment runs.
     #[must_use]
     pub fn current(&self) -> &Baseline {
-        self.0.last().expect("a line of baselines begins with baseline 0 and only grows")
+        self.line.last().expect("a line of baselines begins with baseline 0 and only grows")
     }
 
     /// Returns one by number.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&Baseline> {
-        self.0.get(usize::try_from(number).ok()?)
+        self.line.get(usize::try_from(number).ok()?)
     }
 
     /// Goes through all from the newest to the oldest.
     pub fn newest_first(&self) -> impl Iterator<Item = &Baseline> {
-        self.0.iter().rev()
+        self.line.iter().rev()
     }
 
     /// Returns the first one that had a version of a service.
     #[must_use]
     pub fn first_with(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Baseline> {
-        let has = |baseline: &&Baseline| baseline.entries.get(service).is_some_and(|e| e.version == *version);
-        self.0.iter().find(has)
+        self.get(self.stay(service, version)?.first)
     }
 
     /// Returns the newest one that had a version of a service.
     #[must_use]
     pub fn last_with(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Baseline> {
-        let has = |baseline: &&Baseline| baseline.entries.get(service).is_some_and(|e| e.version == *version);
-        self.newest_first().find(has)
+        self.stay(service, version).map(|stay| self.last_of(*stay))
+    }
+
+    /// Goes through the versions of a service that were there, each with the newest baseline that had it.
+    pub fn versions_of(&self, service: &ServiceName) -> impl Iterator<Item = (&VersionNumber, &Baseline)> {
+        let stays = self.stays.get(service).into_iter().flatten();
+        stays.map(|(version, stay)| (version, self.last_of(*stay)))
+    }
+
+    /// Goes through the services that were there at any time.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.stays.keys()
+    }
+
+    fn stay(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Stay> {
+        self.stays.get(service)?.get(version)
+    }
+
+    fn last_of(&self, stay: Stay) -> &Baseline {
+        let last = stay.last.and_then(|number| self.get(number));
+        last.unwrap_or_else(|| self.current())
     }
 
     /// Tells whether a version came to the environment before another one did; both must have been there.
     #[must_use]
     pub fn came_before(&self, service: &ServiceName, one: &VersionNumber, other: &VersionNumber) -> bool {
-        let first = |version| self.first_with(service, version).map(|baseline| baseline.number);
+        let first = |version| self.stay(service, version).map(|stay| stay.first);
         first(one).zip(first(other)).is_some_and(|(one, other)| one < other)
     }
 
     /// Changes the entries of all. Folding only.
     pub(crate) fn each_entries(&mut self, change: impl Fn(&Entries) -> Entries) {
-        self.0.iter_mut().for_each(|baseline| baseline.entries = change(&baseline.entries));
+        let line = std::mem::take(&mut self.line);
+        self.stays = OrdMap::new();
+        for baseline in line {
+            let baseline = Baseline { entries: change(&baseline.entries), ..baseline };
+            self.add(baseline);
+        }
     }
 
     /// Adds a new current one and returns its number.
     pub fn push(&mut self, operation: OperationId, at: Timestamp, entries: Entries) -> u64 {
         let parent = self.current().number;
         let number = parent + 1;
-        self.0.push_back(Baseline { number, parent: Some(parent), operation: Some(operation), at, entries });
+        self.add(Baseline { number, parent: Some(parent), operation: Some(operation), at, entries });
         number
+    }
+
+    fn add(&mut self, baseline: Baseline) {
+        let before = self.line.last().map(|before| before.entries.clone()).unwrap_or_default();
+        for change in difference(&before, &baseline.entries) {
+            self.note(&change, baseline.number);
+        }
+        self.line.push_back(baseline);
+    }
+
+    fn note(&mut self, change: &EntryChange, number: u64) {
+        let version = |entry: &Option<BaselineEntry>| entry.as_ref().map(|entry| entry.version.clone());
+        let (from, to) = (version(&change.from), version(&change.to));
+        if from == to {
+            return;
+        }
+        let stays = self.stays.entry(change.service.clone()).or_default();
+        if let Some(stay) = from.and_then(|from| stays.get_mut(&from)) {
+            stay.last = number.checked_sub(1);
+        }
+        if let Some(to) = to {
+            stays.entry(to).or_insert(Stay { first: number, last: None }).last = None;
+        }
     }
 }
 
@@ -193,8 +252,8 @@ impl From<Vec<StoredBaseline>> for Baselines {
 impl From<Baselines> for Vec<StoredBaseline> {
     fn from(line: Baselines) -> Self {
         let mut before = Entries::new();
-        let mut stored = Self::with_capacity(line.0.len());
-        for baseline in line.0 {
+        let mut stored = Self::with_capacity(line.line.len());
+        for baseline in line.line {
             let changes = difference(&before, &baseline.entries);
             stored.push(StoredBaseline { operation: baseline.operation, at: baseline.at, changes });
             before = baseline.entries;
@@ -228,6 +287,31 @@ mod tests {
             }
             let text = serde_json::to_string(&line).unwrap();
             prop_assert_eq!(serde_json::from_str::<Baselines>(&text).unwrap(), line);
+        }
+
+        /// What is remembered of each version is what a look through the whole line finds.
+        #[test]
+        fn when_a_version_was_there_is_known_without_looking_through_the_line(
+            sets in prop::collection::vec(prop::collection::vec((0_u8..3, 0_u64..4), 0..5), 0..20),
+            renames in any::<bool>(),
+        ) {
+            let mut line = Baselines::begin(Timestamp(7));
+            for (index, set) in sets.iter().enumerate() {
+                line.push(OperationId(index as u64), Timestamp(index as u64 + 8), entries(set));
+            }
+            if renames {
+                let other = |name: &ServiceName| format!("other-{name}").parse().unwrap();
+                line.each_entries(|all| all.iter().map(|(name, entry)| (other(name), entry.clone())).collect());
+            }
+            for (service, minor) in (0_u8..3).flat_map(|service| (0_u64..4).map(move |minor| (service, minor))) {
+                let name = format!("{}service-{service}", if renames { "other-" } else { "" });
+                let (service, version) = (name.parse().unwrap(), VersionNumber::new(1, minor, 0));
+                let has = |it: &&Baseline| it.entries.get(&service).is_some_and(|it| it.version == version);
+                prop_assert_eq!(line.first_with(&service, &version), line.line.iter().find(has));
+                prop_assert_eq!(line.last_with(&service, &version), line.newest_first().find(has));
+                let listed = line.versions_of(&service).find(|(it, _)| **it == version).map(|it| it.1);
+                prop_assert_eq!(listed, line.newest_first().find(has));
+            }
         }
 
         #[test]

@@ -206,19 +206,33 @@ impl<'a> Relation<'a> {
     /// Lists every requirement that a set leaves unmet.
     #[must_use]
     pub fn unmet_in(self, entries: &Entries) -> Vec<Unmet> {
+        self.unmet_of(entries.iter(), entries)
+    }
+
+    /// Lists the requirements of some services of a set that it leaves unmet.
+    #[must_use]
+    pub fn unmet_of<'e>(
+        self,
+        consumers: impl Iterator<Item = (&'e ServiceName, &'e BaselineEntry)>,
+        entries: &Entries,
+    ) -> Vec<Unmet> {
         let of = |consumer, entry| {
             self.providers(consumer, entry).filter_map(move |(provider, _)| {
                 self.unmet((consumer, Some(entry)), (provider, entries.get(provider)))
             })
         };
-        entries.iter().flat_map(|(consumer, entry)| of(consumer, entry)).collect()
+        consumers.flat_map(|(consumer, entry)| of(consumer, entry)).collect()
     }
 
-    /// Lists what a set relies on although it is not proved: a range promises it where contracts could not tell.
+    /// Lists what some services of a set rely on although it is not proved: a range promises it where contracts could not tell.
     #[must_use]
-    pub fn promised_in(self, entries: &Entries) -> Vec<(VersionRef, VersionRef, Vec<String>)> {
+    pub fn promised_of<'e>(
+        self,
+        consumers: impl Iterator<Item = (&'e ServiceName, &'e BaselineEntry)>,
+        entries: &Entries,
+    ) -> Vec<(VersionRef, VersionRef, Vec<String>)> {
         let mut promised = Vec::new();
-        for (consumer, entry) in entries {
+        for (consumer, entry) in consumers {
             for (provider, requirement) in self.providers(consumer, entry) {
                 let offered = entries
                     .get(provider)

@@ -9,6 +9,7 @@ mod known;
 mod need;
 mod seen;
 mod step;
+mod steps_down;
 
 use std::fmt;
 
@@ -24,9 +25,10 @@ use crate::work_path::WorkPath;
 pub use contraction::{Contraction, unapproved};
 pub use known::{KnownDatabase, Recorded, Told};
 pub use need::brought;
-pub(crate) use need::{Users, contraction, in_force, moved};
+pub(crate) use need::{Users, contraction, in_force, is_used_by, moved};
 pub(crate) use seen::seen;
 pub use step::{Act, DatabaseRun, Step, TOLD_FILE, WORD};
+pub(crate) use steps_down::steps_down;
 
 /// Most migrations of one database; projects of ten years have some hundreds, and each is named in each record of a level.
 pub const MAX_MIGRATIONS: usize = 2_000;

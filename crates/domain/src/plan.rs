@@ -17,6 +17,7 @@ mod lanes;
 mod listening;
 pub mod order;
 mod protocols;
+mod reach;
 mod refusal;
 mod remedy;
 mod resolve;
@@ -27,6 +28,8 @@ mod smallest;
 mod undo;
 mod walk;
 mod wish;
+
+use std::collections::BTreeMap;
 
 use crate::baseline::{Entries, EntryChange, difference};
 use crate::compat::Relation;
@@ -50,6 +53,8 @@ pub use lanes::{LaneDecision, WantedLane, add_lane, lane_event};
 pub use listening::kept_from_moving;
 pub use lockstep_what_if::{Answer, Fleet as FleetFile, STEPS};
 use order::{Direction, order};
+pub use reach::Ground;
+use reach::Reach;
 pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
@@ -79,7 +84,7 @@ pub fn plan(
 }
 
 /// Plans going back all at once, without looking for what would help where it is refused: whoever asks for hundreds of ways back wants to
-/// know whether, and what is in the way.
+/// know whether, and what is in the way. The ground is that of what the environment runs, and is made once for all of them.
 ///
 /// # Errors
 /// As [`plan`].
@@ -87,15 +92,26 @@ pub fn can_plan(
     relation: Relation<'_>,
     environment: &EnvironmentName,
     intent: &Intent,
+    ground: &Ground,
     now: Timestamp,
 ) -> Result<Plan, Vec<Refusal>> {
-    plan_alone(relation, environment, intent, None, now)
+    plan_within(relation, (environment, Some(ground)), intent, None, now)
 }
 
 /// Plans without looking for what would have to come along.
 fn plan_alone(
     relation: Relation<'_>,
     environment: &EnvironmentName,
+    intent: &Intent,
+    strategy: Option<&Strategy>,
+    now: Timestamp,
+) -> Result<Plan, Vec<Refusal>> {
+    plan_within(relation, (environment, None), intent, strategy, now)
+}
+
+fn plan_within(
+    relation: Relation<'_>,
+    (environment, ground): (&EnvironmentName, Option<&Ground>),
     intent: &Intent,
     strategy: Option<&Strategy>,
     now: Timestamp,
@@ -119,14 +135,15 @@ fn plan_alone(
     let strategy = choose_strategy(environment, resolved.direction, &changes, strategy);
     refusals.extend(strategy.check().err().map(Refusal::from));
     refusals.extend(protocols::not_split(world, &strategy, &changes));
-    refusals.extend(check::check(relation, environment, &resolved, &changes, now));
+    let reach = Reach::of(ground, &changes);
+    refusals.extend(check::check(relation, environment, &resolved, (&changes, &reach), now));
     refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
     refusals.extend(databases::check(world, environment, &resolved, &changes));
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    let plan = assemble(relation, environment, resolved, &changes, strategy, now);
-    match fault(relation, environment, &plan) {
+    let plan = assemble((relation, environment), resolved, (&changes, &reach), strategy, now);
+    match walk::fault_within(relation, environment, &plan, &reach) {
         None => Ok(plan),
         Some(fault) => Err(vec![Refusal::WrongPlan { environment: environment.name.clone(), fault }]),
     }
@@ -176,20 +193,20 @@ fn choose_strategy(
 }
 
 fn assemble(
-    relation: Relation<'_>,
-    environment: &Environment,
+    (relation, environment): (Relation<'_>, &Environment),
     resolved: Resolved,
-    changes: &[EntryChange],
+    (changes, reach): (&[EntryChange], &Reach<'_>),
     strategy: Strategy,
     now: Timestamp,
 ) -> Plan {
     let start = environment.entries();
     let ended = rules::ended(relation, environment, &resolved, changes);
-    let of_rules = rules::warnings(relation, environment, &resolved, changes, &ended);
+    let of_rules = rules::warnings((relation, environment), &resolved, (changes, reach), &ended);
     let mut order = order(relation, start, &resolved.target, changes, resolved.direction);
+    let by_service: BTreeMap<_, _> = changes.iter().map(|change| (&change.service, change)).collect();
     let waves = order.waves.iter().map(|wave| {
         wave.iter()
-            .filter_map(|service| changes.iter().find(|change| change.service == *service))
+            .filter_map(|service| by_service.get(service).copied())
             .map(|change| {
                 let why = resolved.reasons.get(&change.service).cloned().unwrap_or(Reason::Asked);
                 let place = order.reasons.remove(&change.service).unwrap_or_default();
@@ -220,7 +237,7 @@ fn assemble(
             relation,
             environment,
             &resolved.target,
-            changes,
+            (changes, reach),
             (resolved.direction, now),
         )
         .into_iter()

@@ -4,7 +4,7 @@
 //! migration is known that the older version does not work with. What takes long, the plans, depends on the world alone; what the host
 //! says is added to it by [`with_host`], so that it can be asked as often as one likes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::instance::Arm;
 use crate::intent::{ConfigChoice, Intent};
 use crate::name::ServiceName;
 use crate::operation::{Operation, Phase, Plan, Readiness};
-use crate::plan::{Refusal, can_plan, database_words, is_forward};
+use crate::plan::{Ground, Refusal, can_plan, database_words, is_forward};
 use crate::proven::last_good;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
@@ -185,7 +185,8 @@ pub struct Planned {
 /// Plans every way back of an environment.
 #[must_use]
 pub fn planned(relation: Relation<'_>, environment: &Environment, now: Timestamp) -> Planned {
-    let case = Case { relation, environment, now };
+    let ground = Ground::of(relation, environment);
+    let case = Case { relation, environment, ground: &ground, now };
     let took = took(environment);
     let services = environment.entries().iter().map(|(service, entry)| {
         let (mut found, arm) = case.service(service, entry);
@@ -277,6 +278,7 @@ impl Reason {
 struct Case<'a> {
     relation: Relation<'a>,
     environment: &'a Environment,
+    ground: &'a Ground,
     now: Timestamp,
 }
 
@@ -314,11 +316,13 @@ impl<'a> Case<'a> {
     /// The entry of the newest baseline with another version of a service that is a way back.
     fn before(self, service: &ServiceName, runs: &BaselineEntry) -> Option<&'a BaselineEntry> {
         let environment = self.environment;
-        let entries =
-            environment.baselines.newest_first().filter_map(|baseline| baseline.entries.get(service));
-        let mut seen = BTreeSet::from([&runs.version]);
-        let mut others = entries.filter(|entry| seen.insert(&entry.version));
-        others.find(|entry| !is_forward(environment, &entry.arm(service).version_ref(), &runs.version))
+        let others = environment.baselines.versions_of(service).filter(|(it, _)| **it != runs.version);
+        let back = others.filter(|(version, _)| {
+            let version = VersionRef { service: service.clone(), version: (*version).clone() };
+            !is_forward(environment, &version, &runs.version)
+        });
+        let newest = back.max_by_key(|(_, baseline)| baseline.number);
+        newest.and_then(|(_, baseline)| baseline.entries.get(service))
     }
 
     fn baselines(self) -> impl Iterator<Item = (BaselineReadiness, Vec<Arm>)> {
@@ -346,7 +350,7 @@ impl<'a> Case<'a> {
     }
 
     fn way(self, intent: &Intent, changes: &[EntryChange]) -> Way {
-        let planned = can_plan(self.relation, &self.environment.name, intent, self.now);
+        let planned = can_plan(self.relation, &self.environment.name, intent, self.ground, self.now);
         let (plan, refusals) = match planned {
             Ok(plan) => (Some(plan), Vec::new()),
             Err(refusals) => (None, refusals),

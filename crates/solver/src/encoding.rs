@@ -9,11 +9,13 @@ use std::ops::Range;
 use batsat::Lit;
 
 use crate::maxsat::Sat;
-use crate::problem::{Bar, Cause, Preference, Problem, Rule, Service, Versions};
+use crate::problem::{Bar, Burden, Cause, Preference, Problem, Rule, Service, Versions};
 
 /// The literals of a problem.
 pub(crate) struct Encoding {
     services: Vec<Steps>,
+    /// For each burden a literal that is true only where it is not borne, and what it weighs.
+    unburdened: Vec<(Lit, u64)>,
     /// For each preference a literal that is true only where it is met.
     preferred: Vec<Lit>,
 }
@@ -43,12 +45,29 @@ impl Encoding {
         for service in outwards(problem) {
             services[service] = Some(Steps::new(&problem.services[service], &bounds[service], sat));
         }
-        let mut encoding = Self { services: services.into_iter().flatten().collect(), preferred: Vec::new() };
+        let services = services.into_iter().flatten().collect();
+        let mut encoding = Self { services, unburdened: Vec::new(), preferred: Vec::new() };
         for (cause, rule) in &problem.rules {
             encoding.hold(rule, if_held(*cause), sat);
         }
+        encoding.unburdened =
+            problem.burdens.iter().map(|it| (encoding.without(it, sat), it.weight)).collect();
         encoding.preferred = problem.preferences.iter().map(|it| encoding.preference(it, sat)).collect();
         encoding
+    }
+
+    fn without(&self, burden: &Burden, sat: &mut Sat) -> Lit {
+        let is_not_borne = sat.literal(true);
+        for part in burden.versions.parts() {
+            let [from, until] = [part.start, part.end].map(|at| self.from(burden.service, at));
+            add(sat, &[(from, false), (until, true)], Some(is_not_borne));
+        }
+        is_not_borne
+    }
+
+    /// For each burden a literal that is true only where it is not borne, and what it weighs.
+    pub(crate) fn unburdened(&self) -> &[(Lit, u64)] {
+        &self.unburdened
     }
 
     fn preference(&self, preference: &Preference, sat: &mut Sat) -> Lit {
@@ -185,6 +204,9 @@ fn bounds(problem: &Problem) -> Vec<BTreeSet<u32>> {
                 bounds[need.provider].extend(ends(&need.offered));
             }
         }
+    }
+    for burden in &problem.burdens {
+        bounds[burden.service].extend(burden.versions.parts().iter().flat_map(|part| [part.start, part.end]));
     }
     for (service, versions) in problem.preferences.iter().flat_map(|preference| preference.0.iter().flatten())
     {

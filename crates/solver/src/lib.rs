@@ -20,5 +20,5 @@ mod totalizer;
 pub use check::{Fault, check};
 pub use core::{Core, core};
 pub use order::{Arc, Order, Side, Step, components, order};
-pub use problem::{Bar, Cause, Need, Preference, Problem, Rule, Service, Target, Versions};
+pub use problem::{Bar, Burden, Cause, Need, Preference, Problem, Rule, Service, Target, Versions};
 pub use solve::{Solution, Solved, solve};

@@ -119,8 +119,21 @@ pub struct Problem {
     pub services: Vec<Service>,
     /// All rules, each with its cause.
     pub rules: Vec<(Cause, Rule)>,
+    /// What it costs where services are, which counts only between targets that move what is equally critical.
+    pub burdens: Vec<Burden>,
     /// What is better than not, and counts only between targets that are alike in everything else.
     pub preferences: Vec<Preference>,
+}
+
+/// What it costs that a service is at one of these versions: burdens of several parts add up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burden {
+    /// The service.
+    pub service: usize,
+    /// The versions that have it.
+    pub versions: Versions,
+    /// What it costs.
+    pub weight: u64,
 }
 
 /// At least one of several is wished for; in each, all these services are at one of their versions.
@@ -173,6 +186,13 @@ impl Problem {
     #[must_use]
     pub fn cost(&self, target: &[u32]) -> u64 {
         self.moved(target).iter().map(|&service| self.services[service].criticality).sum()
+    }
+
+    /// The sum of the burdens of a target.
+    #[must_use]
+    pub fn burden(&self, target: &[u32]) -> u64 {
+        let borne = self.burdens.iter().filter(|burden| burden.versions.contains(target[burden.service]));
+        borne.map(|burden| burden.weight).sum()
     }
 
     /// How many versions a target goes, all services together.

@@ -11,12 +11,11 @@ use crate::problem::{Problem, Target};
 pub struct Solution {
     /// The sum of the criticalities of what moves.
     pub cost: u64,
-    /// Targets of that cost that move different sets of services, the one that goes the fewest versions first. Each goes as few versions as
-    /// its set can.
+    /// Targets of that cost that move different sets of services, the one with the least burden first, and of those the one that goes the
+    /// fewest versions. Each has as little burden, and goes as few versions, as its set can.
     pub targets: Vec<Target>,
-    /// Whether it is proved that no target that keeps the rules has less cost, goes fewer versions for that cost, or meets more
-    /// preferences so. Where it is not, the
-    /// search was over before, and there is one target.
+    /// Whether it is proved that no target that keeps the rules has less cost, less burden for that cost, goes fewer versions so, or meets
+    /// more preferences so. Where it is not, the search was over before, and there is one target.
     pub is_proved: bool,
 }
 
@@ -44,7 +43,7 @@ impl Solved {
 
 /// Finds the targets that keep all rules and cost least, up to `most` of them, at least one.
 ///
-/// Least cost goes first, then the fewest versions that all services go together, then the most preferences. The search takes no more than `steps` steps: each
+/// Least cost goes first, then the least burden, then the fewest versions that all services go together, then the most preferences. The search takes no more than `steps` steps: each
 /// question to the solver is one, and each clause that it learns from a dead end. When they are used up, as many are spent on any
 /// target at all, which is improved as far as they go.
 #[must_use]
@@ -84,11 +83,14 @@ fn cheapest(
         targets.push(target);
         sat.clause(others);
     }
-    targets.sort_by_key(|target| (problem.distance(target), problem.unmet_preferences(target)));
+    let rank = |target: &Target| {
+        (problem.burden(target), problem.distance(target), problem.unmet_preferences(target))
+    };
+    targets.sort_by_key(rank);
     Ok(Some(Solution { cost, targets, is_proved: true }))
 }
 
-/// The target that goes the fewest versions, and of those one that meets the most preferences, if there is one.
+/// The target with the least burden, of those one that goes the fewest versions, and of those one that meets the most preferences.
 fn nearest(problem: &Problem, encoding: &Encoding, sat: &mut Sat) -> Result<Option<Target>, Spent> {
     let services = 0..problem.services.len();
     let may_move = |service: &usize| encoding.stays(*service).is_some_and(|stays| !sat.is_certain(stays));
@@ -96,7 +98,12 @@ fn nearest(problem: &Problem, encoding: &Encoding, sat: &mut Sat) -> Result<Opti
     let heavy = encoding.preferred().len() as u64 + 1;
     let near = services.filter(may_move).flat_map(|service| encoding.near(service));
     let near = near.map(|(literal, saved)| (literal, saved.saturating_mul(heavy)));
-    let wishes: Vec<_> = near.chain(encoding.preferred().iter().map(|literal| (*literal, 1))).collect();
+    let lighter: Vec<_> = near.chain(encoding.preferred().iter().map(|literal| (*literal, 1))).collect();
+    // One step of burden counts for more than all that is lighter.
+    let heavier = lighter.iter().fold(1, |sum: u64, (_, weight)| sum.saturating_add(*weight));
+    let burdens = encoding.unburdened().iter();
+    let burdens = burdens.map(|(literal, weight)| (*literal, weight.saturating_mul(heavier)));
+    let wishes: Vec<_> = burdens.chain(lighter).collect();
     let Some((_, best)) = minimise(sat, wishes)? else { return Ok(None) };
     match sat.satisfy(&best)? {
         Satisfied::Yes => Ok(Some(found(problem, encoding, sat))),

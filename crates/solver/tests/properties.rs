@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use lockstep_solver::{
-    Bar, Cause, Fault, Need, Preference, Problem, Rule, Service, Solved, Target, Versions, check, core,
-    order, solve,
+    Bar, Burden, Cause, Fault, Need, Preference, Problem, Rule, Service, Solved, Target, Versions, check,
+    core, order, solve,
 };
 use proptest::prelude::*;
 
@@ -49,14 +49,17 @@ fn problem() -> impl Strategy<Value = Problem> {
         let place = (0..services.len(), part());
         let preference = prop::collection::vec(prop::collection::vec(place, 0..3), 0..3).prop_map(Preference);
         let preferences = prop::collection::vec(preference, 0..3);
-        (rules, preferences).prop_map(move |(rules, preferences)| {
+        let burden = (0..services.len(), versions(), 1_u64..4)
+            .prop_map(|(service, versions, weight)| Burden { service, versions, weight });
+        let burdens = prop::collection::vec(burden, 0..5);
+        (rules, burdens, preferences).prop_map(move |(rules, burdens, preferences)| {
             let mut cause = 0;
             let numbered = |(more, rule)| {
                 cause += u32::from(more);
                 (Cause(cause), rule)
             };
             let rules = rules.into_iter().map(numbered).collect();
-            Problem { services: services.clone(), rules, preferences }
+            Problem { services: services.clone(), rules, burdens, preferences }
         })
     })
 }
@@ -83,8 +86,12 @@ fn possible(problem: &Problem) -> Vec<Target> {
     all_targets(problem).into_iter().filter(keeps_all).collect()
 }
 
-/// How far a set of services goes, and the set.
-type Way = (u64, Vec<usize>);
+/// The least burden of a set of services, how far it goes with that, and the set.
+type Way = ((u64, u64), Vec<usize>);
+
+fn rank(problem: &Problem, target: &[u32]) -> (u64, u64) {
+    (problem.burden(target), problem.distance(target))
+}
 
 /// The best of what is possible: its cost, and each set of services that moves at that cost.
 fn best(problem: &Problem) -> Option<(u64, BTreeSet<Way>)> {
@@ -93,7 +100,7 @@ fn best(problem: &Problem) -> Option<(u64, BTreeSet<Way>)> {
     let cheapest = || possible.iter().filter(|target| problem.cost(target) == cost);
     let sets: BTreeSet<Vec<usize>> = cheapest().map(|target| problem.moved(target)).collect();
     let far = |set: &Vec<usize>| {
-        cheapest().filter(|it| problem.moved(it) == *set).map(|it| problem.distance(it)).min().unwrap()
+        cheapest().filter(|it| problem.moved(it) == *set).map(|it| rank(problem, it)).min().unwrap()
     };
     Some((cost, sets.into_iter().map(|set| (far(&set), set)).collect()))
 }
@@ -117,13 +124,13 @@ proptest! {
         prop_assert!(found.is_proved);
         prop_assert_eq!(found.cost, cost);
         prop_assert_eq!(found.targets.len(), sets.len().min(MOST));
-        let told: BTreeSet<_> = found.targets.iter().map(|it| (problem.distance(it), problem.moved(it))).collect();
+        let told: BTreeSet<_> = found.targets.iter().map(|it| (rank(&problem, it), problem.moved(it))).collect();
         prop_assert_eq!(told.len(), found.targets.len());
         prop_assert!(told.is_subset(&sets), "{:?} of {:?}", told, sets);
         let first = &found.targets[0];
-        prop_assert_eq!(problem.distance(first), sets.first().unwrap().0);
+        prop_assert_eq!(rank(&problem, first), sets.first().unwrap().0);
         let as_good = possible(&problem).into_iter().filter(|it| {
-            (problem.cost(it), problem.distance(it)) == (cost, problem.distance(first))
+            (problem.cost(it), rank(&problem, it)) == (cost, rank(&problem, first))
         });
         let unmet = as_good.map(|it| problem.unmet_preferences(&it)).min();
         prop_assert_eq!(Some(problem.unmet_preferences(first)), unmet);
@@ -203,7 +210,7 @@ proptest! {
                 let first = &found.targets[0];
                 prop_assert_eq!(found.cost, problem.cost(first));
                 prop_assert!(found.cost >= cost);
-                let is_best = found.cost == cost && problem.distance(first) == sets.first().unwrap().0;
+                let is_best = found.cost == cost && rank(&problem, first) == sets.first().unwrap().0;
                 prop_assert!(is_best || !found.is_proved);
             }
         }

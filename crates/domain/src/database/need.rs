@@ -41,17 +41,9 @@ impl<'a> Users<'a> {
         database: &'a DatabaseName,
         also: &Entries,
     ) -> Self {
-        let all = baselines(environment).map(|baseline| &baseline.entries).chain([also]).flatten();
-        let brings = |(service, entry): &(&ServiceName, &crate::baseline::BaselineEntry)| {
-            brought(world, &entry.arm(service).version_ref(), database).is_some()
-        };
-        // A service that was seen once need not be asked again for each of a thousand baselines.
-        let mut services = BTreeSet::new();
-        for (service, entry) in all {
-            if !services.contains(service) && brings(&(service, entry)) {
-                services.insert(service.clone());
-            }
-        }
+        let ran = environment.baselines.services().chain(also.keys());
+        let services = ran.filter(|service| is_used_by(world, environment, (database, also), service));
+        let services = services.cloned().collect();
         Self { world, database, services }
     }
 
@@ -71,8 +63,26 @@ impl<'a> Users<'a> {
 
     /// The versions of all that there was that do not know a migration.
     pub(crate) fn strangers(&self, environment: &Environment, migration: &str) -> BTreeSet<VersionRef> {
-        baselines(environment).flat_map(|it| self.strangers_in(&it.entries, migration)).collect()
+        let ran = self.services.iter().flat_map(|service| ran(environment, service));
+        ran.filter(|version| self.is_stranger(version, migration)).collect()
     }
+}
+
+/// Tells whether a service uses a database in an environment, or will.
+pub(crate) fn is_used_by(
+    world: &World,
+    environment: &Environment,
+    (database, also): (&DatabaseName, &Entries),
+    service: &ServiceName,
+) -> bool {
+    let comes = also.get(service).map(|entry| entry.arm(service).version_ref());
+    ran(environment, service).chain(comes).any(|version| brought(world, &version, database).is_some())
+}
+
+/// Goes through the versions of a service that an environment ran.
+fn ran(environment: &Environment, service: &ServiceName) -> impl Iterator<Item = VersionRef> {
+    let versions = environment.baselines.versions_of(service);
+    versions.map(|(version, _)| VersionRef { service: service.clone(), version: version.clone() })
 }
 
 /// Goes through all that an environment ran.

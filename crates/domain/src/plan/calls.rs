@@ -6,6 +6,7 @@ use crate::baseline::EntryChange;
 use crate::environment::Environment;
 use crate::intent::{ConfigValue, Configuration};
 use crate::name::ServiceName;
+use crate::plan::reach::Reach;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{Called, Reader, Reference, references};
@@ -16,10 +17,8 @@ use crate::world::World;
 
 /// Finds who refers to the address of a worker, when the one or the other changes.
 pub(super) fn of_workers(
-    world: &World,
-    environment: &Environment,
-    resolved: &Resolved,
-    changes: &[EntryChange],
+    (world, environment, resolved): (&World, &Environment, &Resolved),
+    (changes, reach): (&[EntryChange], &Reach<'_>),
 ) -> Vec<Refusal> {
     let calls = |version: &Version, values: &Configuration| {
         let called = version.runs().flat_map(|run| called(world, &run, values));
@@ -28,13 +27,14 @@ pub(super) fn of_workers(
     };
     let is_worker = |version: &Version| !version.run.kind.is_web();
     let refusal = |caller, reference, worker| Refusal::CallsWorker { caller, reference, worker };
-    in_vain((world, environment, resolved, changes), calls, is_worker, refusal)
+    in_vain((world, environment, resolved), (changes, reach), calls, is_worker, refusal)
 }
 
 /// Finds calls that cannot be made, when who calls or who is called changes: `calls` are those of a version with its values, and
 /// `is_deaf` tells of a version that is called whether it takes none.
 pub(super) fn in_vain(
-    (world, environment, resolved, changes): (&World, &Environment, &Resolved, &[EntryChange]),
+    (world, environment, resolved): (&World, &Environment, &Resolved),
+    (changes, reach): (&[EntryChange], &Reach<'_>),
     calls: impl Fn(&Version, &Configuration) -> BTreeMap<ServiceName, Reference>,
     is_deaf: impl Fn(&Version) -> bool,
     refusal: impl Fn(VersionRef, Reference, VersionRef) -> Refusal,
@@ -45,7 +45,7 @@ pub(super) fn in_vain(
     };
     let changed: BTreeSet<&ServiceName> = changes.iter().map(|change| &change.service).collect();
     let mut refusals = Vec::new();
-    for (service, entry) in &resolved.target {
+    for (service, entry) in reach.naming(&resolved.target) {
         let caller = entry.arm(service).version_ref();
         let Some(version) = world.version(&caller) else { continue };
         let called = calls(version, &resolved.values(environment, service));
@@ -62,6 +62,13 @@ pub(super) fn in_vain(
 /// The services whose address stands in the texts of a version, or in its configuration, by their present names.
 fn called(world: &World, run: &RunSpec, values: &Configuration) -> BTreeMap<ServiceName, Reference> {
     references_in(run, values).filter_map(|reference| by_name(world, reference)).collect()
+}
+
+/// Every service that a version may call by a name: in its texts, in its configuration, or at a port that its program knows.
+pub(super) fn named(world: &World, version: &Version, values: &Configuration) -> BTreeSet<ServiceName> {
+    let runs: Vec<_> = version.runs().collect();
+    let named = runs.iter().flat_map(|run| references_in(run, values)).chain(at_fixed_ports(version));
+    named.filter_map(|reference| by_name(world, reference)).map(|(service, _)| service).collect()
 }
 
 pub(super) fn by_name(world: &World, reference: Reference) -> Option<(ServiceName, Reference)> {

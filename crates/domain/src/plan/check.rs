@@ -12,6 +12,7 @@ use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
 use crate::name::{EnvironmentName, ProcessName, ServiceName};
 use crate::plan::order::Direction;
+use crate::plan::reach::Reach;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::plan::{calls, handover, listening, protocols};
@@ -26,11 +27,11 @@ use crate::version::VersionRef;
 use crate::work_path::WorkPath;
 use crate::world::{World, stage_events};
 
-pub(crate) fn check(
+pub(super) fn check(
     relation: Relation<'_>,
     environment: &Environment,
     resolved: &Resolved,
-    changes: &[EntryChange],
+    (changes, reach): (&[EntryChange], &Reach<'_>),
     now: Timestamp,
 ) -> Vec<Refusal> {
     let world = relation.world;
@@ -49,20 +50,23 @@ pub(crate) fn check(
     refusals.extend(
         resolved.jobs.iter().flat_map(|planned| visitor(world, environment, &planned.arm.version_ref(), now)),
     );
-    refusals.extend(requirements(relation, environment, resolved));
+    refusals.extend(requirements(relation, environment, resolved, reach));
     if resolved.direction == Direction::Forward {
         let unread = unread_messages(relation, environment, changes, now);
         let broken = unread.into_iter().filter(|one| one.verdict == Verdict::Breaking);
         refusals.extend(broken.map(|one| Refusal::Unread(Box::new(one))));
     }
-    refusals.extend(routes(world, resolved));
+    if reach.may_dispute_routes(world) {
+        refusals.extend(routes(world, resolved));
+    }
     refusals.extend(changes.iter().flat_map(|change| references(world, environment, resolved, change)));
     let targets = changes.iter().filter_map(target);
     refusals.extend(targets.flat_map(|version| needs::lacking(world, environment, &version)));
-    refusals.extend(calls::of_workers(world, environment, resolved, changes));
-    refusals.extend(protocols::no_url(world, environment, resolved, changes));
+    refusals.extend(calls::of_workers((world, environment, resolved), (changes, reach)));
+    refusals.extend(protocols::no_url((world, environment, resolved), (changes, reach)));
     refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
-    refusals.extend(changes.iter().flat_map(|change| fixed_ports(world, environment, resolved, change)));
+    let ports = |change: &EntryChange| fixed_ports(world, environment, resolved, (change, reach));
+    refusals.extend(changes.iter().flat_map(ports));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)
         && new.replicas > 1
@@ -154,14 +158,16 @@ pub(super) fn stage(
 }
 
 /// Only requirements that this plan breaks: one that was unmet before must not keep anybody from going back.
-fn requirements(relation: Relation<'_>, environment: &Environment, resolved: &Resolved) -> Vec<Refusal> {
-    let before = relation.unmet_in(environment.entries());
-    relation
-        .unmet_in(&resolved.target)
-        .into_iter()
-        .filter(|unmet| !before.contains(unmet))
-        .map(|unmet| Refusal::Unmet(Box::new(unmet)))
-        .collect()
+fn requirements(
+    relation: Relation<'_>,
+    environment: &Environment,
+    resolved: &Resolved,
+    reach: &Reach<'_>,
+) -> Vec<Refusal> {
+    let unmet = |entries: &Entries| relation.unmet_of(reach.requiring(entries), entries);
+    let before = unmet(environment.entries());
+    let new = unmet(&resolved.target).into_iter().filter(|unmet| !before.contains(unmet));
+    new.map(|unmet| Refusal::Unmet(Box::new(unmet))).collect()
 }
 
 fn routes(world: &World, resolved: &Resolved) -> Vec<Refusal> {
@@ -215,13 +221,16 @@ fn fixed_ports(
     world: &World,
     environment: &Environment,
     resolved: &Resolved,
-    change: &EntryChange,
+    (change, reach): (&EntryChange, &Reach<'_>),
 ) -> Vec<Refusal> {
     let Some(version) = target(change) else { return Vec::new() };
     let ports = ports_of(world, &version).into_iter();
     let refusal = |(process, port): (Option<ProcessName>, u16)| {
         if environment.count(&change.service, process.as_ref()) > 1 {
             return Some(one_instance(&version, port));
+        }
+        if !reach.may_be_taken(world, port, &version.service) {
+            return None;
         }
         let (by, place) = listener(world, environment, resolved, &version, port)?;
         Some(Refusal::PortTaken { version: version.clone(), port, by, environment: place })
@@ -274,7 +283,7 @@ pub(super) fn port_of(world: &World, reference: &VersionRef) -> Option<u16> {
 }
 
 /// The ports that the processes of a version always listen on.
-fn ports_of(world: &World, reference: &VersionRef) -> Vec<(Option<ProcessName>, u16)> {
+pub(super) fn ports_of(world: &World, reference: &VersionRef) -> Vec<(Option<ProcessName>, u16)> {
     let ports = world.version(reference).into_iter().flat_map(|version| version.fixed_ports());
     ports.map(|(process, port)| (process.cloned(), port)).collect()
 }
@@ -310,11 +319,11 @@ fn unread_warnings(
 }
 
 /// Things that do not forbid a plan and that a person wants to know.
-pub(crate) fn warnings(
+pub(super) fn warnings(
     relation: Relation<'_>,
     environment: &Environment,
     goal: &Entries,
-    changes: &[EntryChange],
+    (changes, reach): (&[EntryChange], &Reach<'_>),
     (direction, now): (Direction, Timestamp),
 ) -> Vec<String> {
     let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
@@ -351,7 +360,7 @@ pub(crate) fn warnings(
         let kept = kept.filter_map(|change| Some((&change.service, change.to.as_ref()?)));
         warnings.extend(kept.filter_map(|(service, entry)| newer_revision(environment, service, entry)));
     }
-    warnings.extend(promised(relation, environment, goal));
+    warnings.extend(promised(relation, environment, goal, reach));
     warnings
 }
 
@@ -413,9 +422,15 @@ fn no_return(
 }
 
 /// What the goal relies on although it is not proved, and what is here does not.
-fn promised(relation: Relation<'_>, environment: &Environment, goal: &Entries) -> Vec<String> {
-    let before = relation.promised_in(environment.entries());
-    let new = relation.promised_in(goal).into_iter().filter(|promise| !before.contains(promise));
+fn promised(
+    relation: Relation<'_>,
+    environment: &Environment,
+    goal: &Entries,
+    reach: &Reach<'_>,
+) -> Vec<String> {
+    let promised = |entries: &Entries| relation.promised_of(reach.requiring(entries), entries);
+    let before = promised(environment.entries());
+    let new = promised(goal).into_iter().filter(|promise| !before.contains(promise));
     new.map(|(consumer, provider, why)| {
         let why = why.first().map(String::as_str).unwrap_or_default();
         format!("`{consumer}` is only promised to work with `{provider}`, not proved: {why}")

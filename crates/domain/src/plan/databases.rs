@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use crate::baseline::{Entries, EntryChange};
 use crate::database::{
-    Act, DatabaseRun, KnownDatabase, MigrationClass, Users, VersionDatabase, brought, in_force, moved,
+    Act, DatabaseRun, KnownDatabase, MigrationClass, Users, VersionDatabase, brought, in_force, is_used_by,
+    moved,
 };
 use crate::environment::Environment;
 use crate::instance::Arm;
@@ -173,8 +174,13 @@ pub fn contracted(
     let refusal = |(database, known): (&DatabaseName, &KnownDatabase)| {
         let mut contractions = known.contractions().peekable();
         contractions.peek()?;
+        let of = brought(world, version, database);
+        let is_unknown = |name: &&str| of.is_none_or(|of| of.file(name).is_none());
+        let migration = contractions.find(is_unknown)?.to_owned();
+        if !is_used_by(world, environment, (database, target), &version.service) {
+            return None;
+        }
         let users = Users::of(world, environment, database, target);
-        let migration = contractions.find(|name| users.is_stranger(version, name))?.to_owned();
         let baselines = environment.baselines.newest_first();
         let mut stays = baselines.filter(|it| users.strangers_in(&it.entries, &migration).is_empty());
         let stays = stays.find(|it| it.entries.contains_key(&version.service)).map(|it| it.number);

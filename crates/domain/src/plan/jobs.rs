@@ -1,13 +1,12 @@
 //! The jobs of a plan, and what a plan that goes back says of those that ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::EntryChange;
 use crate::environment::Environment;
 use crate::job::{PlannedJob, When};
 use crate::operation::Move;
 use crate::plan::order::Direction;
-use crate::version::VersionRef;
 use crate::world::World;
 
 /// Returns the jobs of the versions that come, in the order of the waves; those that run after everything else are the last ones.
@@ -49,20 +48,15 @@ pub(super) fn not_undone(
         _ => false,
     };
     let back = changes.iter().filter(|change| direction == Direction::Back || goes_down(change));
-    let left: Vec<_> = back.flat_map(|change| ran_for(environment, change)).collect();
-    left.iter()
-        .map(|(job, version)| format!("what the job `{job}` of {version} changed is not undone"))
-        .collect()
-}
-
-/// The jobs that ran for versions of a service that are newer than the one that it goes back to.
-fn ran_for(environment: &Environment, change: &EntryChange) -> BTreeSet<(String, VersionRef)> {
-    let to = change.to.as_ref().map(|entry| &entry.version);
+    let left: BTreeMap<_, _> = back.map(|change| (&change.service, change.to.as_ref())).collect();
     let is_left = |planned: &PlannedJob| {
-        let is_own = planned.database.is_none();
-        is_own && planned.arm.service == change.service && to.is_none_or(|to| planned.arm.version > *to)
+        let to = left.get(&planned.arm.service).filter(|_| planned.database.is_none());
+        to.is_some_and(|to| to.is_none_or(|to| planned.arm.version > to.version))
     };
     let runs = environment.operations.iter().flat_map(|operation| operation.job_runs());
-    let left = runs.filter(|(planned, _)| is_left(planned));
-    left.map(|(planned, _)| (planned.job.to_string(), planned.arm.version_ref())).collect()
+    let runs = runs.map(|(planned, _)| planned).filter(|planned| is_left(planned));
+    let named = runs.map(|planned| (&planned.arm.service, planned.job.as_str(), planned.arm.version_ref()));
+    let named: BTreeSet<_> = named.collect();
+    let said = |(_, job, version)| format!("what the job `{job}` of {version} changed is not undone");
+    named.into_iter().map(said).collect()
 }

@@ -4,6 +4,7 @@ use crate::baseline::{BaselineEntry, EntryChange};
 use crate::environment::Environment;
 use crate::intent::{Configuration, Strategy};
 use crate::plan::calls::{by_name, in_vain, references_in};
+use crate::plan::reach::Reach;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{Called, Reference};
@@ -27,10 +28,8 @@ pub(super) fn not_split(world: &World, strategy: &Strategy, changes: &[EntryChan
 
 /// Finds who refers to the `url` of a service that speaks TCP, when the one or the other changes.
 pub(super) fn no_url(
-    world: &World,
-    environment: &Environment,
-    resolved: &Resolved,
-    changes: &[EntryChange],
+    (world, environment, resolved): (&World, &Environment, &Resolved),
+    (changes, reach): (&[EntryChange], &Reach<'_>),
 ) -> Vec<Refusal> {
     let urls = |version: &Version, values: &Configuration| {
         let runs: Vec<_> = version.runs().collect();
@@ -40,5 +39,5 @@ pub(super) fn no_url(
     };
     let speaks_tcp = |version: &Version| !version.run.protocol.is_http() && version.run.kind.is_web();
     let refusal = |caller, reference, called| Refusal::NoUrl { caller, reference, called };
-    in_vain((world, environment, resolved, changes), urls, speaks_tcp, refusal)
+    in_vain((world, environment, resolved), (changes, reach), urls, speaks_tcp, refusal)
 }

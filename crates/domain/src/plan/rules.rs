@@ -15,6 +15,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::Reason;
 use crate::plan::check;
 use crate::plan::order::Direction;
+use crate::plan::reach::Reach;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::{Resolved, missing};
 use crate::plan::rule_refusal::RuleRefusal;
@@ -157,7 +158,7 @@ fn as_deployed(relation: Relation<'_>, environment: &Environment, arm: &Arm, now
     let mut resolved = Resolved::new(environment, Direction::Forward);
     resolved.set(&arm.service, entry(arm), Reason::Asked);
     let changes = difference(environment.entries(), &resolved.target);
-    check::check(relation, environment, &resolved, &changes, now)
+    check::check(relation, environment, &resolved, (&changes, &Reach::Everything), now)
 }
 
 /// Checks what comes together against everything else that it can meet: what is on its way, and what other rules keep running. A request is in one lane
@@ -228,7 +229,8 @@ pub(super) fn ended<'a>(
     let rules = || environment.version_rules.rules.iter();
     let mut ended: Vec<&VersionRule> = rules().filter(ends).collect();
     if goes_back && !environment.version_rules.lanes.lanes.is_empty() {
-        let unfit = unmet(relation, environment, &resolved.target, &ended).into_iter();
+        let goal = (&resolved.target, &Reach::Everything);
+        let unfit = unmet((relation, environment), goal, &ended).into_iter();
         ended.extend(unfit.map(|(rule, _)| rule).filter(|rule| rule.lane().is_some()));
     }
     let is_ended = |rule: &&VersionRule| {
@@ -278,7 +280,7 @@ pub(super) fn in_the_way(
         let (version, environment) = (to.version_ref(), environment.name.clone());
         keeps.then(|| RuleRefusal::Keeps { rule: Box::new(rule.clone()), version, environment }.into())
     });
-    let unmet = unmet(relation, environment, &resolved.target, &[]).into_iter();
+    let unmet = unmet((relation, environment), (&resolved.target, &Reach::Everything), &[]).into_iter();
     let unmet = unmet.map(|(rule, unmet)| {
         let (rule, unmet, environment) = (Box::new(rule.clone()), Box::new(unmet), environment.name.clone());
         RuleRefusal::Unmet { rule, unmet, environment }.into()
@@ -288,28 +290,29 @@ pub(super) fn in_the_way(
 
 /// Finds what rules keep running and what a set newly leaves unmet of it, or by it.
 fn unmet<'a>(
-    relation: Relation<'_>,
-    environment: &'a Environment,
-    goal: &Entries,
+    (relation, environment): (Relation<'_>, &'a Environment),
+    (goal, reach): (&Entries, &Reach<'a>),
     ended: &[&VersionRule],
 ) -> Vec<(&'a VersionRule, Unmet)> {
     let mut found = Vec::new();
     let is_ended = |rule: &VersionRule| ended.iter().any(|it| it.number == rule.number);
     for rules in overlays(environment).into_iter().filter(|rules| !is_ended(rules[0])) {
-        let mut known = relation.unmet_in(&over(environment.entries(), &rules));
-        known.extend(relation.unmet_in(goal));
-        let new = relation.unmet_in(&over(goal, &rules)).into_iter();
+        let of_first = reach.and(&rules[0].service);
+        let reach = rules[1..].iter().fold(of_first, |reach, rule| reach.and(&rule.service));
+        let unmet = |entries: &Entries| relation.unmet_of(reach.requiring(entries), entries);
+        let mut known = unmet(&over(environment.entries(), &rules));
+        known.extend(unmet(goal));
+        let new = unmet(&over(goal, &rules)).into_iter();
         found.extend(new.filter(|unmet| !known.contains(unmet)).map(|unmet| (rules[0], unmet)));
     }
     found
 }
 
 /// Says what a plan has to do with rules.
-pub(super) fn warnings(
-    relation: Relation<'_>,
-    environment: &Environment,
+pub(super) fn warnings<'a>(
+    (relation, environment): (Relation<'_>, &'a Environment),
     resolved: &Resolved,
-    changes: &[EntryChange],
+    (changes, reach): (&[EntryChange], &Reach<'a>),
     ended: &[&VersionRule],
 ) -> Vec<String> {
     let stays = |rule: &&VersionRule| !ended.iter().any(|it| it.number == rule.number);
@@ -326,7 +329,7 @@ pub(super) fn warnings(
         }));
     }
     if resolved.direction == Direction::Back {
-        let unmet = unmet(relation, environment, &resolved.target, ended).into_iter();
+        let unmet = unmet((relation, environment), (&resolved.target, reach), ended).into_iter();
         said.extend(unmet.map(|(rule, unmet)| {
             let (rule, unmet) = (Box::new(rule.clone()), Box::new(unmet));
             RuleRefusal::Unmet { rule, unmet, environment: environment.name.clone() }.to_string()

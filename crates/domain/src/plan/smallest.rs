@@ -8,6 +8,7 @@
 //! these never come together again, whoever of them was not looked at is from then on, and the search goes on. So what is found is the
 //! smallest that can be planned. What no other versions help against, an operation under way above all, ends the search: it is no rule.
 
+mod burden;
 mod export;
 mod fleet;
 mod learn;

@@ -2,15 +2,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::compatibility::offers;
 use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::contract::{Answer, ContractKind, Verdict};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::plan::{Ground, Refusal, WantedRule, add_rule, can_plan};
 use lockstep_domain::readiness::{EnvironmentReadiness, InTheWay, Standing, losses, planned, with_host};
+use lockstep_domain::routes::RouteRule;
+use lockstep_domain::run::{Kind, Port, Values};
+use lockstep_domain::version_rules::Takes;
 use lockstep_domain::ways_back::Host;
-use lockstep_domain::{Intent, VersionRef};
+use lockstep_domain::{BaselineEntry, ConfigRevision, Intent, OperationId, VersionRef};
 use proptest::prelude::*;
 
 const PLACE: &str = "staging";
@@ -245,4 +250,104 @@ proptest! {
         let once: BTreeSet<_> = all.iter().collect();
         prop_assert_eq!(once.len(), all.len());
     }
+
+    /// Looking only at what a move touches finds what looking at everything does: the same plans with the same warnings, the same refusals in
+    /// the same order. Services want routes and ports, name each other, become workers, have migrations and rules.
+    #[test]
+    fn what_a_move_touches_is_all_that_a_plan_depends_on(
+        versions in prop::collection::vec((any::<[u8; 3]>(), 0_usize..5, 0_usize..4, 0_u8..10), 15),
+        sets in prop::collection::vec(prop::collection::vec(0_usize..4, 5), 2..6),
+        rules in prop::collection::vec((0_usize..5, 0_usize..3), 0..3),
+        known in prop::collection::vec((1_u8..4, 1_u8..4, any::<bool>()), 0..4),
+    ) {
+        let stage = tangled(&versions, &sets, &rules, &known);
+        let environment = stage.env(PLACE);
+        let ground = Ground::of(stage.relation(), environment);
+        let whole = environment.baselines.newest_first().map(|it| Intent::RollBackEnvironment {
+            to: it.number,
+            config: ConfigChoice::AsItRan,
+        });
+        let single = (0..15).map(|index| Intent::RollBackService {
+            service: service(NAMES[index / 3]),
+            to: format!("1.{}.0", index % 3).parse().unwrap(),
+            config: ConfigChoice::AsItRan,
+        });
+        let removed = NAMES.iter().map(|name| Intent::Remove { services: vec![service(name)] });
+        let forward = (0..15).map(|index| deploy(&[&format!("{}@1.{}.0", NAMES[index / 3], index % 3)]));
+        for intent in whole.chain(single).chain(removed).chain(forward) {
+            let touched = can_plan(stage.relation(), &environment.name, &intent, &ground, stage.now);
+            let plain = stage.plan(PLACE, &intent, None).map_err(|all| all.into_iter().map(plain).collect());
+            prop_assert_eq!(touched, plain, "{:?}", intent);
+        }
+    }
+}
+
+const NAMES: [&str; 5] = ["cart", "orders", "payments", "queue", "web"];
+
+/// A refusal without the command that helps.
+fn plain(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::UnmetBack { unmet, .. } => Refusal::Unmet(unmet),
+        other => other,
+    }
+}
+
+/// An environment that came through these sets: each names for every service one of three versions, or none.
+fn tangled(
+    versions: &[([u8; 3], usize, usize, u8)],
+    sets: &[Vec<usize>],
+    rules: &[(usize, usize)],
+    known: &[(u8, u8, bool)],
+) -> Stage {
+    let mut stage = Stage::new();
+    for (one, other, breaks) in known {
+        let verdict = if *breaks { Verdict::Breaking } else { Verdict::NotChecked };
+        let answer = Answer { verdict, reasons: vec!["it differs".to_owned()], one_way: Vec::new() };
+        stage.contracts.insert((*one, *other), answer);
+    }
+    for (index, (bytes, provider, route, kind)) in versions.iter().enumerate() {
+        let range = [None, Some("*"), Some(">=1.1"), Some(">=1.2")][usize::from(bytes[0] % 4)];
+        let requires: Vec<_> = range.map(|range| (NAMES[*provider], range)).into_iter().collect();
+        stage.release_with(&format!("{}@1.{}.0", NAMES[index / 3], index % 3), &requires, |version| {
+            if bytes[1].is_multiple_of(3) {
+                let path = format!("/{}", route % 3);
+                version.routes = vec![RouteRule { path, ..RouteRule::default() }];
+            }
+            if bytes[1].is_multiple_of(5) {
+                version.run.port = Port::Fixed(9_000 + u16::from(bytes[2] % 3));
+            }
+            if *kind == 0 {
+                version.run.kind = Kind::Worker;
+            }
+            if *kind < 4 {
+                version.run.values = Values::Filled;
+                let url = format!("${{service.{}.url}}/x", NAMES[(*provider + 1) % 5]);
+                version.run.variables.insert("PEER".into(), url);
+            }
+            if *kind > 5 {
+                offers(ContractKind::Sql, bytes[2] % 3 + 1)(version);
+            }
+        });
+    }
+    // What runs need not be what a plan would have made: each set is as it is written.
+    let entry = |minor: usize| BaselineEntry {
+        version: format!("1.{minor}.0").parse().unwrap(),
+        config: ConfigRevision(0),
+    };
+    let mut found = stage.env(PLACE).clone();
+    for (number, set) in (1..).zip(sets) {
+        let chosen = NAMES.iter().zip(set).filter(|(_, minor)| **minor < 3);
+        let entries = chosen.map(|(name, minor)| (service(name), entry(*minor))).collect();
+        found.baselines.push(OperationId(number), stage.now, entries);
+    }
+    stage.world.environments.insert(found.name.clone(), Arc::new(found));
+    for (index, minor) in rules {
+        let version = format!("1.{minor}.0").parse().unwrap();
+        let takes = Takes::header("X-User", "jason").unwrap();
+        let wanted = WantedRule { service: service(NAMES[*index]), version, takes, reason: "a try".into() };
+        if let Ok(event) = add_rule(stage.relation(), &environment(PLACE), &wanted, stage.now) {
+            stage.record(event);
+        }
+    }
+    stage
 }

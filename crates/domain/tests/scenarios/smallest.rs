@@ -1,6 +1,7 @@
 //! The smallest set that moves: beside brute force over what can be planned, and in words.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lockstep_domain::criticality::Criticality;
 use lockstep_domain::environment::Hold;
@@ -10,9 +11,13 @@ use lockstep_domain::plan::{
     fault, smallest,
 };
 use lockstep_domain::routes::RouteRule;
-use lockstep_domain::{EnvironmentName, Event, Intent, Strategy as Pace, VersionRef};
+use lockstep_domain::{
+    BaselineEntry, ConfigRevision, Digest, EnvironmentName, Event, Intent, OperationId, Strategy as Pace,
+    VersionRef,
+};
 use lockstep_what_if::{Answer, Wish, answer};
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::simulation::{Stage, deploy, environment, service};
 
@@ -202,6 +207,54 @@ fn a_rollback_takes_back_what_must_go_back_with_it() {
     assert_eq!(stage.runs("staging"), "orders@1.5.0 payments@2.0.0 storefront@1.1.0");
 }
 
+/// web 1.0 needs a shop before 1.3. The shop 1.2 came from an older line and was made for the first migration alone; 1.1 knows two of four.
+fn shop_with_a_database() -> Stage {
+    let mut stage = Stage::new();
+    let names = ["1.sql", "2.sql", "3.sql", "4.sql"];
+    let digest = Digest::from_bytes([3; 32]);
+    for (version, count) in [("shop@1.1.0", 2), ("shop@1.2.0", 1), ("shop@1.3.0", 4)] {
+        let file = |name: &&str| json!({ "name": name, "digest": digest, "class": "expand" });
+        let files: Vec<_> = names[..count].iter().map(file).collect();
+        let database = json!({
+            "name": "main", "migrations": "db", "variable": "DATABASE_URL", "timeout_ms": 60_000, "lock_ms": 1_000, "files": files,
+        });
+        stage.release_with(version, &[], |version| {
+            version.databases.push(serde_json::from_value(database).unwrap());
+        });
+    }
+    stage.release("web@1.0.0", &[("shop", "<1.3.0")]);
+    stage.release("web@1.1.0", &[("shop", "*")]);
+    let mut staging = stage.env("staging").clone();
+    for (number, versions) in (1..).zip([["1.1.0", "1.0.0"], ["1.2.0", "1.0.0"], ["1.3.0", "1.1.0"]]) {
+        let entry =
+            |version: &str| BaselineEntry { version: version.parse().unwrap(), config: ConfigRevision(0) };
+        let entries = ["shop", "web"].into_iter().zip(versions);
+        let entries = entries.map(|(name, version)| (service(name), entry(version))).collect();
+        staging.baselines.push(OperationId(number), stage.now, entries);
+    }
+    let recorded: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+    let known = json!({ "seen": stage.now, "by": "shop@1.3.0", "told": { "has": recorded } });
+    let known = serde_json::from_value(known).unwrap();
+    staging.databases.insert("main".parse().unwrap(), known);
+    stage.world.environments.insert(staging.name.clone(), Arc::new(staging));
+    stage
+}
+
+#[test]
+fn of_sets_that_are_equally_critical_the_one_comes_that_is_fewer_steps_below_its_databases() {
+    let mut stage = shop_with_a_database();
+    let asked = back(&["web@1.0.0"]);
+    assert_eq!(names(&way(&stage, &asked, &[]).added), ["shop@1.1.0"], "two steps, and two versions");
+    let mut staging = stage.env("staging").clone();
+    staging.databases.clear();
+    stage.world.environments.insert(staging.name.clone(), Arc::new(staging));
+    assert_eq!(
+        names(&way(&stage, &asked, &[]).added),
+        ["shop@1.2.0"],
+        "where nothing is known of it, the next one"
+    );
+}
+
 #[test]
 fn routes_that_two_want_are_learned_from_the_refusal() {
     let mut stage = Stage::new();
@@ -362,7 +415,7 @@ fn one_configuration_for_several_is_refused_and_no_contradiction() {
     let asked = Intent::RollBackService {
         service: service("payments"),
         to: "2.0.0".parse().unwrap(),
-        config: ConfigChoice::Revision(lockstep_domain::ConfigRevision(0)),
+        config: ConfigChoice::Revision(ConfigRevision(0)),
     };
     let refusals = refused(found(&stage, &asked, &[]));
     assert!(matches!(&refusals[..], [Refusal::OneRevision]), "{refusals:?}");

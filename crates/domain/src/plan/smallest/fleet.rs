@@ -56,7 +56,7 @@ pub(super) struct Fleet<'a> {
 pub(super) struct Member<'a> {
     pub(super) name: &'a ServiceName,
     /// The oldest first. One that is not there yet has a place behind them.
-    versions: Vec<&'a Version>,
+    pub(super) versions: Vec<&'a Version>,
     current: Option<u32>,
 }
 
@@ -207,6 +207,7 @@ impl<'a> Fleet<'a> {
                 self.question.add(Origin::Requirement { text }, [Rule::Need(need)]);
             }
         }
+        self.weigh_steps_down(search.relation, environment);
         self.prefer_proved(environment);
     }
 }
