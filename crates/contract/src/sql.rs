@@ -7,11 +7,14 @@
 mod compare;
 mod dialect;
 mod evaluate;
+pub mod form;
 mod implication;
 mod locks;
 mod migrations;
+mod names;
 mod replay;
 mod rules;
+mod scan;
 pub mod script;
 mod split;
 mod state;
@@ -23,8 +26,9 @@ use std::collections::{HashMap, HashSet};
 
 use compare::Purpose;
 pub use migrations::{Class, Migration, classify};
-use migrations::{File, Run, align, is_numbered, is_sql, read, run};
-pub use migrations::{is_part, is_way_back, natural};
+use migrations::{File, Run, align, read, run};
+pub use names::{Role, is_part, is_repeatable, order, roles};
+use names::{is_numbered, is_sql};
 use replay::Rows;
 pub use rules::RULES;
 
@@ -126,9 +130,10 @@ fn history(old: &[File], new: &[File]) -> Vec<Change> {
             }
         }
     }
-    let Some(last) = old.iter().rfind(|file| is_numbered(&file.key)) else { return changes };
+    let is_last = |file: &&File| is_numbered(&file.key) && !is_repeatable(&file.key);
+    let Some(last) = old.iter().rfind(is_last) else { return changes };
     let added = new.iter().filter(numbered).filter(|after| !old_names.contains_key(&*after.key));
-    for late in added.filter(|after| natural(&after.key, &last.key).is_lt()) {
+    for late in added.filter(|after| order(&after.key, &last.key).is_lt()) {
         let message =
             format!("new migration `{}` stands before `{}`, which is released", late.name, last.name);
         let location = Location { file: late.name.to_string(), line: 1 };

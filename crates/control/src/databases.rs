@@ -41,7 +41,7 @@ impl Control {
 pub(crate) fn run_of_step(version: &Version, planned: &PlannedJob, program: &str) -> Option<RunSpec> {
     let run = planned.database.as_deref()?;
     let of = version.databases.iter().find(|it| it.database.name == run.database)?;
-    let step = Step::new(of, run.act.clone(), planned.arm.version_ref().to_string());
+    let step = Step::new(of, run.act.clone(), planned.arm.version_ref().to_string(), &version.run.data);
     Some(Job::at_database(planned, step.command(program), &version.run))
 }
 

@@ -232,6 +232,8 @@ impl Control {
             None => (checked.manifest.run.clone(), checked.manifest.processes.clone(), None),
         };
         let databases = self.databases_of(&checked.manifest.databases, built.artifact.digest, &run)?;
+        let before: Vec<_> = service.versions.values().flat_map(|it| &it.databases).collect();
+        build.change(|view| view.warnings.extend(databases::left_out(&databases, &before)));
         let version = Version {
             number: decided.next.number.clone(),
             commit: checked.commit.to_string(),

@@ -6,6 +6,7 @@
 
 mod contraction;
 mod known;
+mod lines;
 mod need;
 mod seen;
 mod step;
@@ -24,6 +25,7 @@ use crate::work_path::WorkPath;
 
 pub use contraction::{Contraction, unapproved};
 pub use known::{KnownDatabase, Recorded, Told};
+pub use lines::Lines;
 pub use need::brought;
 pub(crate) use need::{Users, contraction, in_force, is_used_by, moved};
 pub(crate) use seen::seen;
@@ -124,6 +126,9 @@ pub struct MigrationFile {
     /// What no way back restores, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_way: Vec<String>,
+    /// The lines of the way down that its form parts off, which never run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Lines>,
     /// What of it was not understood, with where it stands and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_understood: Vec<String>,

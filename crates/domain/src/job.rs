@@ -164,6 +164,8 @@ impl PlannedJob {
     #[must_use]
     pub fn at_database(arm: &Arm, of: &VersionDatabase, run: DatabaseRun, when: When) -> Self {
         let timeout_ms = of.database.timeout_ms;
+        let mut run = run;
+        run.note_left_out(of);
         Self { arm: arm.clone(), job: run.job(), when, timeout_ms, database: Some(Box::new(run)) }
     }
 }
@@ -211,4 +213,7 @@ pub struct JobEnd {
     /// What went wrong; `None` where its program ended with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// It is known to have changed nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untouched: bool,
 }

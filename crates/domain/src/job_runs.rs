@@ -97,7 +97,11 @@ fn running(
     now: Timestamp,
 ) -> Due {
     match end_seen(run, observed) {
-        Some(failure) => Due::Record(Box::new(ended(operation, run, failure, told(run, observed)))),
+        Some(failure) => {
+            let told = told(run, observed);
+            let failure = why(planned, failure, told.as_deref());
+            Due::Record(Box::new(ended(operation, run, failure, told)))
+        }
         None if now >= given_up_at(planned, run) => {
             Due::Record(Box::new(ended(operation, run, Some(unheard()), None)))
         }
@@ -113,6 +117,16 @@ pub(crate) fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<Strin
         failed @ InstanceState::Failed { .. } => Some(failed.what_happened().map(str::to_owned)),
         InstanceState::Stopped => Some(Some(TOLD_TO_END.to_owned())),
         _ => None,
+    }
+}
+
+/// Why a run failed: in the words of a step at a database, where it found them; one that says nothing has failed.
+fn why(planned: &PlannedJob, failure: Option<String>, told: Option<&Told>) -> Option<String> {
+    match told {
+        Some(told) => failure.map(|failure| told.failure.clone().unwrap_or(failure)),
+        None if planned.database.is_some() => failure
+            .or_else(|| Some("it did not say what it found, or what it said cannot be read".to_owned())),
+        None => failure,
     }
 }
 

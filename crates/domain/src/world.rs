@@ -286,7 +286,7 @@ impl World {
             if let Some(taken) = &operation.plan.contraction
                 && let Some(known) = environment.databases.get_mut(&taken.database)
             {
-                known.crossing.clone_from(&taken.contracts);
+                known.crossing.extend(taken.contracts.iter().cloned());
             }
             environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
@@ -342,7 +342,8 @@ impl World {
                 let seen =
                     seen(&services, environment, *operation, (told.as_deref(), failure.as_deref()), at);
                 environment.databases.extend(seen);
-                environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone() })
+                let untouched = told.as_ref().is_some_and(|told| told.untouched);
+                environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone(), untouched })
             }
             Event::ScheduleChanged { service, job, schedule, since, .. } => {
                 environment.with_scheduled((service, job), |it| it.watch(schedule.as_ref(), *since));
@@ -357,7 +358,7 @@ impl World {
                 decide(environment, ScheduledRun { due: *due, planned: planned.clone(), outcome })
             }
             Event::ScheduledRunEnded { service, job, instance, failure, .. } => {
-                let end = JobEnd { at, failure: failure.clone() };
+                let end = JobEnd { at, failure: failure.clone(), untouched: false };
                 environment.with_scheduled((service, job), |it| it.end(instance, end))
             }
             Event::OperationReverting { operation, cause, blamed, .. } => {

@@ -50,7 +50,8 @@ impl Address {
 
     fn parse(text: &str) -> Option<Self> {
         if let Some(path) = sqlite_path(text) {
-            let path = path.split('?').next().unwrap_or_default();
+            let (path, options) = path.split_once('?').unwrap_or((path, ""));
+            let path = if options.contains("mode=memory") { ":memory:" } else { path };
             return (!path.is_empty()).then(|| Self::Sqlite(path.into()));
         }
         let (plain, encryption) = without_encryption(text)?;
@@ -70,7 +71,7 @@ impl Address {
     }
 }
 
-fn sqlite_path(text: &str) -> Option<&str> {
+pub(crate) fn sqlite_path(text: &str) -> Option<&str> {
     for scheme in ["sqlite3", "sqlite", "file"] {
         if let Some(rest) = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':')) {
             return Some(rest.strip_prefix("//").unwrap_or(rest));
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn an_error_never_has_the_address() {
         for text in ["mysql://ann:s3cret@h/d", "s3cret", "postgresql://ann:s3cret@h:port/d?s3cret=1", ""] {
-            let Fault(why) = Address::read("DATABASE_URL", Some(text.into())).unwrap_err();
+            let Fault { why, .. } = Address::read("DATABASE_URL", Some(text.into())).unwrap_err();
             assert!(why.contains("DATABASE_URL") && !why.contains("s3cret"), "{text}: {why}");
         }
     }

@@ -12,12 +12,21 @@ pub(crate) const TABLE: &str = "lockstep_migrations";
 
 /// Why something at a database failed. It never has the address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub(crate) struct Fault(pub(crate) String);
+#[error("{why}{}", detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
+pub(crate) struct Fault {
+    pub(crate) why: String,
+    /// What only the log says: it may have values of rows.
+    pub(crate) detail: Option<String>,
+}
 
 impl Fault {
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+        Self { why: why.into(), detail: None }
+    }
+
+    /// Adds what only the log says.
+    pub(crate) fn with_detail(self, detail: Option<String>) -> Self {
+        Self { detail, ..self }
     }
 }
 
@@ -64,5 +73,5 @@ pub(crate) trait Engine {
 
 /// Says at which line of a migration what went wrong.
 pub(crate) fn at(name: &str, line: u32, why: impl Display) -> Fault {
-    Fault(format!("{name}:{line}: {why}"))
+    Fault::new(format!("{name}:{line}: {why}"))
 }

@@ -7,10 +7,11 @@ use std::io;
 use std::path::Path;
 
 use lockstep_contract::SqlDialect;
+use lockstep_contract::sql::form::{self, Forward};
 use lockstep_contract::sql::script::{Part, Turn, parts};
-use lockstep_contract::sql::{is_part, is_way_back, natural};
+use lockstep_contract::sql::{Role, is_part, order, roles};
 use lockstep_domain::Digest;
-use lockstep_domain::database::{MAX_MIGRATION_NAME, MAX_MIGRATIONS};
+use lockstep_domain::database::{Lines, MAX_MIGRATION_NAME, MAX_MIGRATIONS};
 use lockstep_files::foreign;
 use sha2::{Digest as _, Sha256};
 
@@ -38,14 +39,23 @@ pub(crate) struct Migration {
     pub(crate) parts: Vec<Part>,
     /// It cannot be one transaction.
     pub(crate) is_alone: bool,
+    /// The lines of its way down, which never run.
+    pub(crate) left_out: Vec<Lines>,
+    /// Why it must not run: nobody can tell what of it is to.
+    pub(crate) unclear: Option<String>,
 }
 
 impl Migration {
-    fn new(name: String, text: &str, dialect: SqlDialect) -> Self {
+    fn new(name: String, role: Role, text: &str, dialect: SqlDialect) -> Self {
+        let says_so = form::says(text, ALONE);
         let parts = parts(text, dialect);
-        let says_so = text.lines().take(5).any(|line| line.trim() == ALONE);
+        let parts = if says_so { parts } else { without_own_transaction(parts) };
         let is_alone = says_so || parts.iter().any(|part| part.turn != Turn::Inside);
-        Self { name, digest: digest_of(text.as_bytes()), parts, is_alone }
+        let Forward { left_out, unclear, .. } = form::forward(text, dialect);
+        let by_text =
+            || Some(unclear.first()?).map(|it| format!("{name}:{}: {}; {}", it.line, it.why, it.hint));
+        let unclear = unclear_name(role, text).or_else(by_text);
+        Self { name, digest: digest_of(text.as_bytes()), parts, is_alone, left_out, unclear }
     }
 
     /// Its digest as it is recorded.
@@ -54,21 +64,56 @@ impl Migration {
     }
 }
 
-/// Digests the text of a migration.
+/// Leaves out the transaction that a file puts around all of itself: it is one anyway, and so is the record of it.
+fn without_own_transaction(mut parts: Vec<Part>) -> Vec<Part> {
+    let says = |part: Option<&Part>, begins: &[&str], rest: &[&str]| {
+        let text = part.map(|part| part.text.to_ascii_uppercase()).unwrap_or_default();
+        let mut words = text.split_whitespace();
+        words.next().is_some_and(|word| begins.contains(&word)) && words.all(|word| rest.contains(&word))
+    };
+    let begins = says(
+        parts.first(),
+        &["BEGIN", "START"],
+        &["TRANSACTION", "WORK", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"],
+    );
+    let ends = says(parts.last(), &["COMMIT", "END"], &["TRANSACTION", "WORK"]);
+    let inner = parts.get(1..parts.len().saturating_sub(1)).unwrap_or_default();
+    if begins && ends && parts.len() > 1 && inner.iter().all(|part| part.turn == Turn::Inside) {
+        parts.pop();
+        parts.remove(0);
+    }
+    parts
+}
+
+/// Says why the name of a file keeps it from being run.
+pub(crate) fn unclear_name(role: Role, text: &str) -> Option<String> {
+    match role {
+        Role::Unclear(why) if !form::says_forward(text) => Some(why),
+        _ => None,
+    }
+}
+
+/// Digests the text of a migration. What it says to Lockstep of its form is none of it: that may be added to one that ran.
 pub(crate) fn digest_of(text: &[u8]) -> Digest {
-    Digest::from_bytes(Sha256::digest(text).into())
+    let mut hash = Sha256::new();
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if index >= form::HEAD || line.trim_ascii() != form::FORWARD.as_bytes() {
+            hash.update(line);
+        }
+    }
+    Digest::from_bytes(hash.finalize().into())
 }
 
 impl Folder {
     /// Reads a folder. Each file is read and parted only once.
     pub(crate) fn read(folder: &Path, dialect: SqlDialect) -> Result<Self, Fault> {
-        let mut names = names(folder)?;
-        names.retain(|name| is_sql(name) && !is_way_back(name));
-        let read = |name: String| {
+        let mut names = forward(names(folder)?);
+        names.retain(|(name, _)| is_sql(name));
+        let read = |(name, role): (String, Role)| {
             let file = foreign::open(&folder.join(&name));
             let text = file.and_then(|file| foreign::read_text(file, MAX_BYTES));
             let text = text.map_err(|error| Fault::new(format!("migration `{name}`: {error}")))?;
-            Ok(Migration::new(name, &text, dialect))
+            Ok(Migration::new(name, role, &text, dialect))
         };
         let migrations = names.into_iter().map(read).collect::<Result<_, Fault>>()?;
         Ok(Self { migrations })
@@ -80,13 +125,20 @@ impl Folder {
     }
 }
 
+/// Leaves out of names what takes others back.
+pub(crate) fn forward(names: Vec<String>) -> Vec<(String, Role)> {
+    let roles = roles(names.iter().map(String::as_str)).into_iter();
+    let forward = roles.filter(|(_, role)| *role != Role::WayBack);
+    forward.map(|(name, role)| (name.to_owned(), role)).collect()
+}
+
 /// Lists what may be a migration below a folder, in the order in which they run.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Fault> {
     let mut names = Vec::new();
     collect(folder, "", 0, &mut names)
         .map_err(|error| Fault::new(format!("the folder of migrations `{}`: {error}", folder.display())))?;
     names.retain(|name| is_part(name));
-    names.sort_by(|a, b| natural(a, b));
+    names.sort_by(|a, b| order(a, b));
     if names.len() > MAX_MIGRATIONS {
         return Err(Fault::new(format!("there are more than {MAX_MIGRATIONS} migrations")));
     }
@@ -98,11 +150,11 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn is_sql(name: &str) -> bool {
+pub(crate) fn is_sql(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".sql")
 }
 
-fn is_storable(name: &str) -> bool {
+pub(crate) fn is_storable(name: &str) -> bool {
     name.len() <= MAX_MIGRATION_NAME && !name.chars().any(char::is_control)
 }
 
@@ -158,12 +210,38 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         write(place.path(), "1_a.sql", "SELECT 1");
         symlink("/dev/zero", place.path().join("2_zero.sql")).unwrap();
-        assert!(read(place.path()).unwrap_err().0.contains("device, not a file"));
+        assert!(read(place.path()).unwrap_err().why.contains("device, not a file"));
         fs::remove_file(place.path().join("2_zero.sql")).unwrap();
         write(place.path(), "2_\u{1b}[2J.sql", "SELECT 1");
-        let Fault(why) = read(place.path()).unwrap_err();
+        let Fault { why, .. } = read(place.path()).unwrap_err();
         assert!(why.contains("cannot be shown") && !why.contains('\u{1b}'), "{why}");
-        assert!(read(&place.path().join("none")).unwrap_err().0.contains("none"));
+        assert!(read(&place.path().join("none")).unwrap_err().why.contains("none"));
+    }
+
+    #[test]
+    fn what_is_said_of_the_form_may_be_added_to_what_ran() {
+        let digest = |text: &str| digest_of(text.as_bytes());
+        assert_eq!(digest("-- a\n-- lockstep: forward\nB;\n"), digest("-- a\nB;\n"));
+        assert_eq!(digest("A;"), Digest::from_bytes(Sha256::digest("A;").into()));
+        assert_ne!(digest("-- a\n-- lockstep: alone\nB;\n"), digest("-- a\nB;\n"));
+        let late = "1\n2\n3\n4\n5\n";
+        assert_ne!(digest(&format!("{late}-- lockstep: forward\n")), digest(late));
+    }
+
+    #[test]
+    fn what_nobody_can_tell_is_known_and_says_what_to_do() {
+        let place = tempfile::tempdir().unwrap();
+        write(place.path(), "1_a.sql", "CREATE TABLE a (b int);\n-- rollback\nDROP TABLE a;");
+        write(place.path(), "2_rollback.sql", "SELECT 1");
+        write(place.path(), "3_rollback.sql", "-- lockstep: forward\nSELECT 1");
+        let folder = Folder::read(place.path(), SqlDialect::Sqlite).unwrap();
+        let unclear: Vec<_> =
+            folder.migrations.iter().map(|it| it.unclear.clone().unwrap_or_default()).collect();
+        assert!(
+            unclear[0].starts_with("1_a.sql:2: `-- rollback`") && unclear[0].contains("lockstep: forward"),
+            "{unclear:?}"
+        );
+        assert!(unclear[1].contains("2_rollback.sql") && unclear[2].is_empty(), "{unclear:?}");
     }
 
     #[test]
@@ -175,15 +253,25 @@ mod tests {
         fs::remove_file(place.path().join("loop")).unwrap();
         let huge = fs::File::create(place.path().join("2_b.sql")).unwrap();
         huge.set_len(MAX_BYTES + 1).unwrap();
-        assert!(read(place.path()).unwrap_err().0.contains("more than"));
+        assert!(read(place.path()).unwrap_err().why.contains("more than"));
     }
 
     #[test]
     fn a_file_says_that_it_is_no_transaction() {
-        let alone = |text: &str| Migration::new("1_a.sql".into(), text, SqlDialect::PostgreSql).is_alone;
+        let alone = |text: &str| {
+            Migration::new("1_a.sql".into(), Role::Forward, text, SqlDialect::PostgreSql).is_alone
+        };
         assert!(alone("-- lockstep: alone\nSELECT 1"));
         assert!(alone("CREATE INDEX CONCURRENTLY a ON b (c)"));
-        assert!(alone("BEGIN; SELECT 1; COMMIT;"));
+        assert!(alone("BEGIN; SELECT 1; COMMIT; SELECT 2;"));
+        assert!(alone("BEGIN; SELECT 1;"));
+        assert!(alone("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;"));
+        assert!(alone("BEGIN; VACUUM; COMMIT;"));
+        for whole in
+            ["BEGIN; SELECT 1; COMMIT;", "start transaction;\nSELECT 1;\nend", "BEGIN IMMEDIATE; COMMIT"]
+        {
+            assert!(!alone(whole), "{whole} is one transaction anyway");
+        }
         assert!(!alone("CREATE INDEX a ON b (c); -- CONCURRENTLY"));
     }
 }

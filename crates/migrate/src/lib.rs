@@ -4,11 +4,14 @@
 //! What it found is in a file that the server reads when it has ended. What may run is decided elsewhere: it is told the last migration.
 //!
 //! Invariants: a migration and the record of it are one transaction, or the record says that it began before it did; a migration whose
-//! text changed after it ran, or of which nobody knows how far it came, stops everything; an address is in no output.
+//! text changed after it ran, or of which nobody knows how far it came, stops everything; an address is in no output; wherever a step
+//! dies, what it left is no worse than what its notes say.
 
 mod address;
 mod engine;
 mod folder;
+mod lasting;
+mod notes;
 mod own;
 mod postgres;
 mod read;
@@ -22,14 +25,16 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use lockstep_domain::database::{Applied, Step, TOLD_FILE, Told};
-use lockstep_files::whole;
+use lockstep_domain::database::{Applied, Step};
 
-pub use read::files;
+pub use lasting::lost;
+pub use read::{Wrong, files};
 
 use address::Address;
 use engine::{Engine, Fault};
 use folder::Folder;
+use notes::Notes;
+use run::Outcome;
 
 /// Does what the only argument says at the database whose address is in a variable of the environment.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -40,7 +45,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match work(&step) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Fault(why)) => failed(&why),
+        Err(fault) => failed(&fault.to_string()),
     }
 }
 
@@ -49,21 +54,31 @@ fn failed(why: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Does a step, and leaves what was found where the server finds it, however it ended.
 fn work(step: &Step) -> Result<(), Fault> {
-    let (told, done) = match &step.applied {
-        Applied::ByProgram { apply, level } => own::work(step, apply, level)?,
-        Applied::ByLockstep => by_lockstep(step)?,
-        Applied::Elsewhere => return Err(Fault::new("its migrations are applied outside of Lockstep")),
+    let mut notes = Notes::begin()?;
+    let (found, done) = match do_it(step, &mut notes) {
+        Ok((found, done)) => (Some(found), done),
+        Err(fault) => (None, Err(fault)),
     };
-    tell(&told)?;
+    notes.end(found, done.as_ref().err())?;
     done
 }
 
-fn by_lockstep(step: &Step) -> Result<(Told, Result<(), Fault>), Fault> {
+fn do_it(step: &Step, notes: &mut Notes) -> Result<Outcome, Fault> {
+    match &step.applied {
+        Applied::ByProgram { apply, level } => own::work(step, (apply, level), notes),
+        Applied::ByLockstep => by_lockstep(step, notes),
+        Applied::Elsewhere => Err(Fault::new("its migrations are applied outside of Lockstep")),
+    }
+}
+
+fn by_lockstep(step: &Step, notes: &mut Notes) -> Result<Outcome, Fault> {
     let address = Address::read(&step.variable, env::var_os(&step.variable))?;
+    lasting::check(&step.variable, &address, &step.data)?;
     let mut engine = open(&address, step)?;
     let folder = Folder::read(Path::new(&step.folder), engine.dialect())?;
-    run::run(step, &folder, engine.as_mut(), &mut |line| println!("{line}"))
+    run::run(step, &folder, engine.as_mut(), (notes, &mut |line| println!("{line}")))
 }
 
 fn open(address: &Address, step: &Step) -> Result<Box<dyn Engine>, Fault> {
@@ -73,11 +88,4 @@ fn open(address: &Address, step: &Step) -> Result<Box<dyn Engine>, Fault> {
             Ok(Box::new(postgres::Postgres::new(config, *encryption, step)?))
         }
     }
-}
-
-/// Leaves what was found where the server finds it.
-fn tell(told: &Told) -> Result<(), Fault> {
-    let text = serde_json::to_vec(told).map_err(|error| Fault::new(format!("what was found: {error}")))?;
-    whole::put(Path::new(TOLD_FILE), &text, 0o644)
-        .map_err(|error| Fault::new(format!("what was found cannot be written: {error}")))
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::engine::Fault;
 use crate::folder;
+use crate::notes::Notes;
 use crate::run::Outcome;
 
 /// Most bytes of what the program of the level prints: each migration has a name of at most 200.
@@ -18,34 +19,37 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 /// What stands for the last migration that may run.
 const TO: &str = "{to}";
 
-/// Does a step with the programs of a version.
-pub(crate) fn work(step: &Step, apply: &[String], level: &[String]) -> Result<Outcome, Fault> {
-    let names = folder::names(Path::new(&step.folder))?;
+/// Does a step with the programs of a version: the one that applies, and the one that says what the database has.
+pub(crate) fn work(
+    step: &Step,
+    (apply, level): (&[String], &[String]),
+    notes: &mut Notes,
+) -> Result<Outcome, Fault> {
+    let names = folder::forward(folder::names(Path::new(&step.folder))?);
+    let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
     let done = match &step.act {
-        Act::Apply { through: Some(through) } => run(apply, through),
+        Act::Apply { through: Some(through) } => run(apply, through, notes),
         Act::Adopt { .. } => {
             Err(Fault::new("the program of the version keeps the record, so it is its to take over"))
         }
         Act::Look | Act::Apply { through: None } | Act::Settle { .. } => Ok(()),
     };
-    let mut told = ask(level, &names)?;
-    if let (Act::Apply { through: Some(through) }, Err(Fault(why))) = (&step.act, &done) {
-        println!("{why}");
-        told.half = Some(through.clone());
-    }
+    let mut told = match ask(level, &names) {
+        Ok(told) => told,
+        Err(unread) => return Err(done.err().unwrap_or(unread)),
+    };
     let last = told.recorded.last().map_or("none", |last| last.name.as_str());
     println!("the database says that its last migration is {last}");
     let is_short = |through: &String| !told.recorded.iter().any(|it| it.name == *through);
     let done = done.and_then(|()| match &step.act {
-        Act::Apply { through: Some(through) } if is_short(through) => {
-            told.half = Some(through.clone());
-            Err(Fault(format!(
-                "`{}` ended well, and the database does not have `{through}`",
-                apply.join(" ")
-            )))
-        }
+        Act::Apply { through: Some(through) } if is_short(through) => Err(Fault::new(format!(
+            "`{}` ended well, and the database does not have `{through}`",
+            apply.join(" ")
+        ))),
         _ => Ok(()),
     });
+    told.half = notes.half().filter(|_| done.is_err());
+    told.untouched = notes.is_untouched();
     Ok((told, done))
 }
 
@@ -56,14 +60,24 @@ fn command(line: &[String]) -> Result<Command, Fault> {
     Ok(command)
 }
 
-fn run(apply: &[String], through: &str) -> Result<(), Fault> {
+fn run(apply: &[String], through: &str, notes: &mut Notes) -> Result<(), Fault> {
     let line: Vec<_> = apply.iter().map(|word| word.replace(TO, through)).collect();
-    let ended = command(&line)?.status().map_err(|error| not_started(&line, &error))?;
-    if ended.success() { Ok(()) } else { Err(Fault(format!("`{}` failed: {ended}", line.join(" ")))) }
+    let before = notes.clone();
+    notes.leaves(through)?;
+    let mut child = match command(&line)?.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            // A program that was never there has done nothing.
+            notes.take_back(before)?;
+            return Err(not_started(&line, &error));
+        }
+    };
+    let ended = child.wait().map_err(|error| not_started(&line, &error))?;
+    if ended.success() { Ok(()) } else { Err(Fault::new(format!("`{}` failed: {ended}", line.join(" ")))) }
 }
 
 fn not_started(line: &[String], error: &io::Error) -> Fault {
-    Fault(format!("`{}` cannot be started: {error}", line.join(" ")))
+    Fault::new(format!("`{}` cannot be started: {error}", line.join(" ")))
 }
 
 fn ask(level: &[String], names: &[String]) -> Result<Told, Fault> {
@@ -78,17 +92,17 @@ fn ask(level: &[String], names: &[String]) -> Result<Told, Fault> {
         let _ = child.kill();
     }
     let ended = child.wait().and_then(|ended| read.map(|_| ended));
-    let ended = ended.map_err(|error| Fault(format!("`{shown}`: {error}")))?;
+    let ended = ended.map_err(|error| Fault::new(format!("`{shown}`: {error}")))?;
     if answer.len() as u64 > MAX_ANSWER {
-        return Err(Fault(format!("`{shown}` prints more than {MAX_ANSWER} bytes")));
+        return Err(Fault::new(format!("`{shown}` prints more than {MAX_ANSWER} bytes")));
     }
     if !ended.success() {
-        return Err(Fault(format!("`{shown}` failed: {ended}")));
+        return Err(Fault::new(format!("`{shown}` failed: {ended}")));
     }
     let value: Value = serde_json::from_slice(&answer)
-        .map_err(|error| Fault(format!("`{shown}` prints no JSON: {error}")))?;
+        .map_err(|error| Fault::new(format!("`{shown}` prints no JSON: {error}")))?;
     told(&value, names).ok_or_else(|| {
-        Fault(format!(
+        Fault::new(format!(
             "`{shown}` has to print {{\"level\": \"0005\"}}, {{\"applied\": [\"0001_a.sql\"]}}, or one of these values alone"
         ))
     })
@@ -123,6 +137,8 @@ fn told(value: &Value, names: &[String]) -> Option<Told> {
 
 fn note(told: &mut Told, found: Option<&String>, said: &str) {
     match found {
+        // One that is named twice is there once.
+        Some(name) if told.recorded.iter().any(|it| it.name == *name) => {}
         Some(name) => told.recorded.push(recorded(name)),
         None => told.drift.push(format!("the database has `{said}`, which this version does not bring")),
     }
@@ -182,6 +198,7 @@ mod tests {
         ] {
             assert_eq!(level(&said), two, "{said}");
         }
+        assert_eq!(level(&json!(["0001_a", 1, "0002_b.py", 2, "2"])), two);
         assert_eq!(level(&json!(null)), Some((Vec::new(), 0)));
         assert_eq!(level(&json!({ "applied": [] })), Some((Vec::new(), 0)));
     }
@@ -199,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_program_that_prints_without_end_is_ended() {
-        let Fault(why) = ask(&["yes".to_owned()], &[]).unwrap_err();
+        let Fault { why, .. } = ask(&["yes".to_owned()], &[]).unwrap_err();
         assert!(why.contains("more than"), "{why}");
-        let Fault(why) = ask(&["false".to_owned()], &[]).unwrap_err();
+        let Fault { why, .. } = ask(&["false".to_owned()], &[]).unwrap_err();
         assert!(why.contains("failed"), "{why}");
-        assert!(ask(&["./none".to_owned()], &[]).unwrap_err().0.contains("cannot be started"));
+        assert!(ask(&["./none".to_owned()], &[]).unwrap_err().why.contains("cannot be started"));
     }
 }

@@ -5,8 +5,10 @@
 use std::fmt::Display;
 
 use lockstep_contract::SqlDialect;
+use lockstep_contract::sql::script::Part;
 use lockstep_domain::database::Step;
 use tokio::runtime::Runtime;
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
@@ -32,7 +34,7 @@ impl Postgres {
     pub(crate) fn new(config: &Config, encryption: Encryption, step: &Step) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
-            runtime: runtime.map_err(|error| Fault(format!("nothing can be waited for: {error}")))?,
+            runtime: runtime.map_err(|error| Fault::new(format!("nothing can be waited for: {error}")))?,
             config: config.clone(),
             encryption,
             lock_ms: step.lock_ms,
@@ -84,7 +86,9 @@ impl Postgres {
     fn statements(&self, client: &Client, migration: &Migration) -> Result<(), Fault> {
         for part in &migration.parts {
             let ran = self.runtime.block_on(client.batch_execute(&part.text));
-            ran.map_err(|error| at(&migration.name, part.line, words(&error)))?;
+            ran.map_err(|error| {
+                at(&migration.name, line_of(part, &error), words(&error)).with_detail(detail(&error))
+            })?;
         }
         Ok(())
     }
@@ -98,11 +102,24 @@ impl Postgres {
         }
         let all = format!("SELECT name, checksum, finished FROM {TABLE}");
         let rows = self.runtime.block_on(client.query(&all, &[])).map_err(|error| refused(&error))?;
-        Ok(rows
-            .iter()
-            .map(|row| Row { name: row.get(0), checksum: row.get(1), finished: row.get(2) })
-            .collect())
+        let row = |row: &tokio_postgres::Row| {
+            Ok(Row { name: row.try_get(0)?, checksum: row.try_get(1)?, finished: row.try_get(2)? })
+        };
+        let rows: Result<Vec<Row>, Error> = rows.iter().map(row).collect();
+        rows.map_err(|error| {
+            Fault::new(format!("the table `{TABLE}` is none that Lockstep made: {}", words(&error)))
+        })
     }
+}
+
+/// The line of a file in which the server found what it refuses; that of the statement where it does not say.
+fn line_of(part: &Part, error: &Error) -> u32 {
+    let place = match error.as_db_error().and_then(|said| said.position()) {
+        Some(ErrorPosition::Original(place)) => usize::try_from(*place).unwrap_or_default(),
+        _ => 0,
+    };
+    let before = part.text.chars().take(place.saturating_sub(1));
+    part.line + u32::try_from(before.filter(|letter| *letter == '\n').count()).unwrap_or_default()
 }
 
 impl Engine for Postgres {
@@ -119,7 +136,8 @@ impl Engine for Postgres {
         let client = self.connect()?;
         let locked = self.runtime.block_on(client.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")));
         locked.map_err(|error| {
-            Fault(format!("another step applies migrations to the database: {}", words(&error)))
+            Fault::new(format!("another step applies migrations to the database: {}", words(&error)))
+                .with_detail(detail(&error))
         })?;
         self.execute(
             &client,
@@ -159,7 +177,7 @@ impl Engine for Postgres {
         });
         match is_closed {
             true => Ok(()),
-            false => Err(Fault(format!("{}: it leaves a transaction open", migration.name))),
+            false => Err(Fault::new(format!("{}: it leaves a transaction open", migration.name))),
         }
     }
 
@@ -176,23 +194,27 @@ impl Engine for Postgres {
 }
 
 fn unreached(error: &Error) -> Fault {
-    Fault(format!("the database is not reached: {}", words(error)))
+    Fault::new(format!("the database is not reached: {}", words(error))).with_detail(detail(error))
 }
 
 fn refused(error: &Error) -> Fault {
-    Fault(format!("the database refuses: {}", words(error)))
+    Fault::new(format!("the database refuses: {}", words(error))).with_detail(detail(error))
 }
 
 /// What the server says, or why nothing could be asked; the library's own words have no address.
 fn words(error: &Error) -> String {
     match error.as_db_error() {
         Some(said) => {
-            let more = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
             let hint = said.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            format!("{}{more}{hint}", said.message())
+            format!("{}{hint}", said.message())
         }
         None => with_sources(error),
     }
+}
+
+/// What the server says beside it: values of rows, often.
+fn detail(error: &Error) -> Option<String> {
+    error.as_db_error()?.detail().map(str::to_owned)
 }
 
 fn with_sources(error: &Error) -> String {

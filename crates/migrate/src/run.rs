@@ -1,40 +1,41 @@
 //! What a step does, one migration after the other, whatever the database is.
 
-use lockstep_domain::database::{Act, Step, Told};
+use lockstep_domain::database::{Act, Lines, Step, Told};
 
 use crate::engine::{Engine, Fault, Ran, Row};
 use crate::folder::{Folder, Migration};
+use crate::notes::Notes;
 use crate::standing::{Standing, missing};
 
 /// What was found at the end, and whether what was asked for was done.
 pub(crate) type Outcome = (Told, Result<(), Fault>);
 
-/// Does a step; `say` writes a line to its log. What is returned was read after everything else.
+/// Where a step writes: what it leaves if it dies, and the lines of its log.
+type Log<'l> = (&'l mut Notes, &'l mut dyn FnMut(&str));
+
+/// Does a step. What is returned was read after everything else.
 pub(crate) fn run(
     step: &Step,
     folder: &Folder,
     engine: &mut dyn Engine,
-    say: &mut dyn FnMut(&str),
+    log: Log<'_>,
 ) -> Result<Outcome, Fault> {
-    let done = act(step, folder, engine, say);
+    let (notes, say) = log;
+    let before = engine.rows()?;
+    let done = act(step, folder, engine, (&mut *notes, &mut *say));
     let rows = match engine.rows() {
         Ok(rows) => rows,
         // Why it is not as it should be is told before that it cannot be looked at.
         Err(unread) => return Err(done.err().unwrap_or(unread)),
     };
-    let told = Standing::of(&rows, folder).told(&rows);
+    let told = Told { untouched: rows == before, ..Standing::of(&rows, folder).told(&rows) };
     told.drift.iter().for_each(|drift| say(&format!("drift: {drift}")));
     let level = told.recorded.last().map_or("none", |last| last.name.as_str());
     say(&format!("{} migrations are recorded, the last one is {level}", told.recorded.len()));
     Ok((told, done))
 }
 
-fn act(
-    step: &Step,
-    folder: &Folder,
-    engine: &mut dyn Engine,
-    say: &mut dyn FnMut(&str),
-) -> Result<(), Fault> {
+fn act(step: &Step, folder: &Folder, engine: &mut dyn Engine, (notes, say): Log<'_>) -> Result<(), Fault> {
     match &step.act {
         Act::Look => Ok(()),
         Act::Apply { through: None } => sound(engine, folder),
@@ -44,42 +45,65 @@ fn act(
             sound(engine, folder)?;
             let rows = engine.rows()?;
             let missing = missing(&rows, folder, through);
-            missing.into_iter().try_for_each(|migration| apply(step, migration, engine, say))
+            // Nothing runs where it is not clear what is to, also not what stands before it.
+            if let Some(why) = missing.iter().find_map(|migration| migration.unclear.clone()) {
+                return Err(Fault::new(why));
+            }
+            missing.into_iter().try_for_each(|it| apply(step, it, engine, (&mut *notes, &mut *say)))
         }
-        Act::Adopt { through } => adopt(step, folder, place(folder, through)?, engine),
-        Act::Settle { migration, done } => settle(step, folder, (migration, *done), engine),
+        Act::Adopt { through } => {
+            notes.begins()?;
+            adopt(step, folder, place(folder, through)?, engine)
+        }
+        Act::Settle { migration, done } => {
+            notes.begins()?;
+            settle(step, folder, (migration, *done), engine)
+        }
     }
 }
 
 fn place(folder: &Folder, name: &str) -> Result<usize, Fault> {
-    folder.place(name).ok_or_else(|| Fault(format!("there is no migration `{name}` in this version")))
+    folder.place(name).ok_or_else(|| Fault::new(format!("there is no migration `{name}` in this version")))
 }
 
 /// Refuses where the record and the folder disagree.
 fn sound(engine: &mut dyn Engine, folder: &Folder) -> Result<(), Fault> {
     let rows = engine.rows()?;
-    Standing::of(&rows, folder).fault().map_or(Ok(()), |why| Err(Fault(why)))
+    Standing::of(&rows, folder).fault().map_or(Ok(()), |why| Err(Fault::new(why)))
 }
 
 fn apply(
     step: &Step,
     migration: &Migration,
     engine: &mut dyn Engine,
-    say: &mut dyn FnMut(&str),
+    (notes, say): Log<'_>,
 ) -> Result<(), Fault> {
     say(&format!("{} begins", migration.name));
+    if !migration.left_out.is_empty() {
+        say(&format!("{} without {}, its way down", migration.name, Lines::all(&migration.left_out)));
+    }
     if migration.is_alone {
-        engine.record(&row(migration, false), &step.by)?;
-        engine.run_alone(migration).map_err(|Fault(why)| {
-            Fault(format!("{why}; it is no transaction, so what it did before that stays"))
-        })?;
-        engine.record(&row(migration, true), &step.by)?;
-    } else if engine.apply(migration, &step.by)? == Ran::Before {
-        say(&format!("{} was applied by somebody else meanwhile", migration.name));
-        return Ok(());
+        notes.leaves(&migration.name)?;
+        run_alone(step, migration, engine)?;
+        notes.is_recorded()?;
+    } else {
+        notes.begins()?;
+        if engine.apply(migration, &step.by)? == Ran::Before {
+            say(&format!("{} was applied by somebody else meanwhile", migration.name));
+            return Ok(());
+        }
     }
     say(&format!("{} is applied", migration.name));
     Ok(())
+}
+
+fn run_alone(step: &Step, migration: &Migration, engine: &mut dyn Engine) -> Result<(), Fault> {
+    engine.record(&row(migration, false), &step.by)?;
+    engine.run_alone(migration).map_err(|fault| Fault {
+        why: format!("{}; it is no transaction, so what it did before that stays", fault.why),
+        ..fault
+    })?;
+    engine.record(&row(migration, true), &step.by)
 }
 
 fn row(migration: &Migration, finished: bool) -> Row {
@@ -103,7 +127,7 @@ fn settle(
     engine.claim()?;
     let is_half = engine.rows()?.iter().any(|row| row.name == name && !row.finished);
     if !is_half {
-        return Err(Fault(format!("`{name}` is not one of which nobody knows how far it came")));
+        return Err(Fault::new(format!("`{name}` is not one of which nobody knows how far it came")));
     }
     if !done {
         return engine.forget(name);

@@ -29,7 +29,7 @@ impl Sqlite {
     }
 
     fn fault(&self, error: impl std::fmt::Display) -> Fault {
-        Fault(format!("the database `{}`: {error}", self.path.display()))
+        Fault::new(format!("the database `{}`: {error}", self.path.display()))
     }
 
     fn connect(&self, flags: OpenFlags) -> Result<Connection, Fault> {
@@ -54,7 +54,7 @@ impl Sqlite {
         let before = lost_references(connection).map_err(|error| self.fault(error))?;
         statements(connection, migration, |connection| !connection.is_autocommit())?;
         if lost_references(connection).map_err(|error| self.fault(error))? > before {
-            return Err(Fault(format!("{}: rows refer to others that are not there", migration.name)));
+            return Err(Fault::new(format!("{}: rows refer to others that are not there", migration.name)));
         }
         let row = Row { name: migration.name.clone(), checksum: migration.checksum(), finished: true };
         write(connection, &row, by).map_err(|error| self.fault(error))?;
@@ -107,7 +107,7 @@ impl Engine for Sqlite {
         if connection.is_autocommit() {
             return Ok(());
         }
-        Err(Fault(format!("{}: it leaves a transaction open", migration.name)))
+        Err(Fault::new(format!("{}: it leaves a transaction open", migration.name)))
     }
 
     fn record(&mut self, row: &Row, by: &str) -> Result<(), Fault> {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_contract::sql::natural;
+use lockstep_contract::sql::{is_repeatable, order};
 use lockstep_domain::database::{Recorded, Told};
 
 use crate::engine::Row;
-use crate::folder::{Folder, Migration};
+use crate::folder::{Folder, Migration, is_storable};
+
+/// Most rows that are no migrations and are told one by one.
+const MAX_STRANGE: usize = 20;
 
 /// What the record says of a folder.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(crate) struct Standing {
     pub(crate) gone: Vec<String>,
     /// The migration of which nobody knows how far it came.
     pub(crate) half: Option<String>,
+    /// Rows whose name is none of a migration, as they can be shown.
+    pub(crate) unknown: Vec<String>,
 }
 
 impl Standing {
@@ -25,17 +30,20 @@ impl Standing {
         let files: BTreeMap<_, _> = folder.migrations.iter().map(|it| (it.name.as_str(), it)).collect();
         let is_changed =
             |row: &&Row| files.get(row.name.as_str()).is_some_and(|it| it.checksum() != row.checksum);
-        let last = folder.migrations.last().map(|it| it.name.as_str());
+        let numbered = folder.migrations.iter().rfind(|it| !is_repeatable(&it.name));
+        let last = numbered.map(|it| it.name.as_str());
         // One that is later than all of the folder was applied by a newer version.
         let is_gone = |row: &&Row| {
-            !files.contains_key(row.name.as_str())
-                && last.is_some_and(|last| natural(&row.name, last).is_lt())
+            !files.contains_key(row.name.as_str()) && last.is_some_and(|last| order(&row.name, last).is_lt())
         };
         let name = |row: &Row| row.name.clone();
+        let (rows, strange): (Vec<_>, Vec<_>) = rows.iter().partition(|row| is_storable(&row.name));
+        let rows = || rows.iter().copied();
         Self {
-            changed: rows.iter().filter(is_changed).map(name).collect(),
-            gone: rows.iter().filter(is_gone).map(name).collect(),
-            half: rows.iter().find(|row| !row.finished).map(name),
+            unknown: strange.iter().take(MAX_STRANGE).map(|row| hidden(&row.name)).collect(),
+            changed: rows().filter(is_changed).map(name).collect(),
+            gone: rows().filter(is_gone).map(name).collect(),
+            half: rows().find(|row| !row.finished).map(name),
         }
     }
 
@@ -61,17 +69,31 @@ impl Standing {
             .gone
             .iter()
             .map(|name| format!("`{name}` ran, and is not in the folder any more, although later ones are"));
-        changed.chain(gone).collect()
+        let unknown = self.unknown.iter().map(|name| {
+            format!("the record has a row that is no migration: its name begins with {name}; remove it, or find out who wrote it")
+        });
+        changed.chain(gone).chain(unknown).collect()
     }
 
     /// Says what was found, for the server.
     pub(crate) fn told(&self, rows: &[Row]) -> Told {
-        let mut rows: Vec<_> = rows.iter().filter(|row| row.finished).collect();
-        rows.sort_by(|a, b| natural(&a.name, &b.name));
+        let mut rows: Vec<_> = rows.iter().filter(|row| row.finished && is_storable(&row.name)).collect();
+        rows.sort_by(|a, b| order(&a.name, &b.name));
         let recorded =
             |row: &&Row| Recorded { name: row.name.clone(), digest: row.checksum.parse().ok(), class: None };
-        Told { recorded: rows.iter().map(recorded).collect(), half: self.half.clone(), drift: self.drift() }
+        Told {
+            recorded: rows.iter().map(recorded).collect(),
+            half: self.half.clone(),
+            drift: self.drift(),
+            ..Told::default()
+        }
     }
+}
+
+/// What can be shown of a name that hides, or never ends.
+fn hidden(name: &str) -> String {
+    let begin: String = name.chars().take(40).collect();
+    format!("{begin:?} and has {} bytes", name.len())
 }
 
 /// Returns the migrations of a folder up to one and with it that are not recorded.
@@ -93,6 +115,8 @@ mod tests {
             digest: Digest::from_bytes([*text; 32]),
             parts: Vec::new(),
             is_alone: false,
+            left_out: Vec::new(),
+            unclear: None,
         };
         Folder { migrations: texts.iter().map(migration).collect() }
     }
@@ -108,6 +132,19 @@ mod tests {
         assert_eq!(Standing::of(&rows(&newer), &older), Standing::default());
         let hole = folder(&[(1, 1), (3, 3)]);
         assert_eq!(Standing::of(&rows(&newer), &hole).gone, ["002_a.sql"]);
+    }
+
+    #[test]
+    fn a_row_whose_name_hides_is_drift_and_never_told_as_a_migration() {
+        let all = folder(&[(1, 1)]);
+        let mut found = rows(&all);
+        for name in ["2_a\n.sql".to_owned(), "x".repeat(100_000)] {
+            found.push(Row { name, checksum: String::new(), finished: true });
+        }
+        let standing = Standing::of(&found, &all);
+        let told = standing.told(&found);
+        assert_eq!((told.recorded.len(), told.drift.len()), (1, 2));
+        assert!(told.is_sound() && standing.fault().is_some(), "{told:?}");
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! `lockstep check`: is the manifest right, and does the service run as it says?
 
+mod databases;
 mod findings;
 mod run;
 mod trial;
@@ -11,6 +12,8 @@ use lockstep_domain::run::RunUser;
 use lockstep_files::foreign;
 use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
 
+use databases::Migrations;
+
 use crate::commands::contract;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -20,7 +23,7 @@ use crate::output::style::Style;
 /// Checks a manifest without a server.
 ///
 /// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead; and the contracts
-/// that it names, unless a build makes them.
+/// and migrations that it names, unless a build makes them.
 ///
 /// With --run it also builds what the work tree holds now, committed or not, starts each process of the service once on this machine, and says what
 /// it saw: the port that it listens on, what it was kept from, variables that its log misses, files that it would lose, how it ends. Nothing is released,
@@ -51,7 +54,9 @@ impl Args {
         let shown = file.display().to_string();
         let manifest = parsed(&text, &shown)?;
         let folder = self.folder.as_deref().or(file.parent()).unwrap_or(Path::new(""));
-        let wrong = contract::check::problems(folder, &manifest);
+        let mut wrong = contract::check::problems(folder, &manifest);
+        let migrations = Migrations::of(folder, &manifest);
+        wrong.extend(migrations.problems);
         if !wrong.is_empty() {
             return Err(failure(&shown, wrong));
         }
@@ -59,7 +64,9 @@ impl Args {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             return run::run(ctx, folder, &manifest, self.world);
         }
-        ctx.out.show(&manifest, |manifest, style| good_text(&shown, manifest, style))
+        ctx.out.show(&manifest, |manifest, style| {
+            format!("{}{}", good_text(&shown, manifest, style), migrations.notes.concat())
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lockstep_domain::database::{Act, Contraction, list};
+use lockstep_domain::database::{Act, Contraction, Lines, list};
 use lockstep_domain::job::PlannedJob;
 
 use crate::output::style::printable;
@@ -10,7 +10,12 @@ use crate::output::style::printable;
 /// Writes what a step at a database will apply, a line.
 pub(super) fn step_text(planned: &PlannedJob) -> String {
     let Some(run) = planned.database.as_deref() else { return String::new() };
-    let expected = printable(&run.expected.join(", ")).into_owned();
+    let cut = |name: &String| match run.left_out.get(name) {
+        None => name.clone(),
+        Some(lines) => format!("{name} (without {}: its way down)", Lines::all(lines)),
+    };
+    let expected: Vec<_> = run.expected.iter().map(cut).collect();
+    let expected = printable(&expected.join(", ")).into_owned();
     match &run.act {
         Act::Apply { .. } if expected.is_empty() => {
             "  nothing is missing, as far as it is known\n".to_owned()

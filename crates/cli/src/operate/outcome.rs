@@ -165,14 +165,15 @@ fn why_taken_back(operation: &Operation) -> Failure {
         Phase::Reverted { cause, .. } | Phase::Reverting { cause, .. } => cause.as_str(),
         _ => "",
     };
-    let jobs: Vec<_> =
-        operation.job_runs().map(|(planned, run)| (planned.to_string(), &run.instance)).collect();
+    let jobs: Vec<_> = operation.job_runs().map(|(planned, run)| (planned.to_string(), run)).collect();
     if let (true, Some((_, run))) = (plan.moves_nothing(), jobs.last()) {
+        let run = &run.instance;
         let detail = format!("operation {id} ({intent}) failed: {cause}");
         return Failure::new(Exit::EndedBadly, detail)
             .hint(format!("lockstep logs {run} --env {environment}"));
     }
-    let names: Vec<_> = jobs.iter().map(|(job, _)| job.as_str()).collect();
+    let changed = |run: &JobRun| !run.end.as_ref().is_some_and(|end| end.untouched);
+    let names: Vec<_> = jobs.iter().filter(|(_, run)| changed(run)).map(|(job, _)| job.as_str()).collect();
     let stays = match names.is_empty() {
         true => String::new(),
         false => format!("; what was changed by {} is not undone", names.join(" and ")),

@@ -179,7 +179,8 @@ fn a_migration_that_fails_is_undone_and_one_that_is_no_transaction_waits_for_a_p
     let bad = shop
         .release("id", ("0002_bad.sql", "CREATE TABLE more (id INTEGER);\nINSERT INTO nowhere VALUES (1);"));
     let failed = place.fail(&["deploy", &bad, "--env", ENVIRONMENT], 1);
-    assert!(failed.contains("migration of database `main`") && failed.contains("failed"), "{failed}");
+    assert!(failed.contains("failed: 0002_bad.sql:2: ") && failed.contains("nowhere"), "{failed}");
+    assert!(!failed.contains("is not undone"), "nothing was done: {failed}");
     assert_eq!((shop.level().as_str(), place.ask("/shop").0), (MAKES.0, 200));
 
     let alone = "-- lockstep: alone\nCREATE TABLE more (id INTEGER);\nINSERT INTO nowhere VALUES (1);";
@@ -201,6 +202,82 @@ fn a_migration_that_fails_is_undone_and_one_that_is_no_transaction_waits_for_a_p
 }
 
 #[test]
+fn what_of_a_file_does_not_run_is_told_by_its_lines_and_what_may_be_a_way_down_is_refused() {
+    let place = Place::begin();
+    let shop = Shop::begin(&place, "shop");
+    let one = shop.release("id, note", MAKES);
+    shop.deploy(&one);
+    let both = "-- migrate:up\nALTER TABLE orders ADD COLUMN state TEXT;\n-- rollback is not possible here\nCREATE TABLE more (id INTEGER);\n-- migrate:down\nDROP TABLE orders;\n";
+    shop.repository.write("db/0002_state.sql", both);
+    shop.repository.commit("feat: state");
+    let told = "without line 6, which is its way down";
+    let checked = place.told(&["check", shop.repository.folder()]);
+    assert!(checked.contains(told), "{checked}");
+    let released = place.told(&["release", "shop"]);
+    assert!(released.contains(told), "{released}");
+    let plan = place.told(&["deploy", "shop@1.1.0", "--env", ENVIRONMENT, "--dry-run"]);
+    assert!(plan.contains("applies 0002_state.sql (without line 6: its way down)"), "{plan}");
+    shop.deploy("shop@1.1.0");
+    shop.by_hand("INSERT INTO more VALUES (1); UPDATE orders SET state = 'a';");
+
+    shop.repository.write("db/0003_rollback.sql", "SELECT 1;");
+    shop.repository.write("db/0004_more.sql", "CREATE TABLE a (id INTEGER);\n-- Rollback\nDROP TABLE a;");
+    shop.repository.commit("feat: wrong");
+    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 3)]
+    {
+        for words in [
+            "db/0004_more.sql:2",
+            "`-- Rollback` looks like the mark",
+            "`0003_rollback.sql` sounds like",
+            "lockstep: forward",
+        ] {
+            assert!(refused.contains(words), "{words}: {refused}");
+        }
+        assert!(!refused.contains("has to be among the files"), "{refused}");
+    }
+    shop.repository.write("db/0003_rollback.sql", "-- lockstep: forward\nSELECT 1;");
+    shop.repository.write(
+        "db/0004_more.sql",
+        "CREATE TABLE a (id INTEGER);\n-- until the rollback\nCREATE TABLE b (id INTEGER);",
+    );
+    shop.repository.write("db/0004_more.undo.sql", "DROP TABLE orders;");
+    shop.deploy(&shop.cut("good"));
+    assert_eq!(shop.level(), "0004_more.sql");
+    shop.by_hand("INSERT INTO b VALUES (1); SELECT id FROM orders;");
+}
+
+#[test]
+fn a_database_that_is_not_reached_or_would_not_stay_is_told_and_stops_nothing_else() {
+    let place = Place::begin();
+    let shop = Shop::begin(&place, "shop");
+    let at = |url: &str| {
+        let more = format!("env = {{ DATABASE_URL = \"{url}\" }}");
+        shop.repository
+            .write("lockstep.toml", &manifest("shop", &more, "[database.main]\nmigrations = \"db\"\n"));
+    };
+    shop.repository.write("service.py", &service("shop"));
+    shop.repository.write(&format!("db/{}", MAKES.0), MAKES.1);
+    at("postgresql://ann:s3cret@127.0.0.1:1/none");
+    let one = shop.cut("one");
+    for _ in 0..2 {
+        let failed = place.fail(&["deploy", &one, "--env", ENVIRONMENT], 1);
+        assert!(failed.contains("the database is not reached") && !failed.contains("s3cret"), "{failed}");
+        assert!(!failed.contains("is not undone"), "{failed}");
+    }
+    assert_eq!(place.told(&["database", "list", "--env", ENVIRONMENT]).matches("half-way").count(), 0);
+
+    at("sqlite:shop.db");
+    shop.repository.commit("feat: lost");
+    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 3)]
+    {
+        assert!(
+            refused.contains("`shop.db`, which is in no data folder") && refused.contains("data = [\"var\"]"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn drift_is_found_by_a_look_and_stops_what_would_be_applied() {
     let place = Place::begin();
     let shop = Shop::begin(&place, "shop");
@@ -212,7 +289,10 @@ fn drift_is_found_by_a_look_and_stops_what_would_be_applied() {
     assert!(shown.contains("drifted") && shown.contains("was changed after it ran"), "{shown}");
     let two = shop.release("id", ADDS);
     let failed = place.fail(&["deploy", &two, "--env", ENVIRONMENT], 1);
-    assert!(failed.contains("is not as it should be"), "{failed}");
+    assert!(
+        failed.contains("is not as it should be") && failed.contains("was changed after it ran"),
+        "{failed}"
+    );
     assert_eq!(shop.level(), MAKES.0);
 }
 
@@ -293,7 +373,7 @@ fn a_migration_goes_on_without_the_server_and_one_that_is_killed_is_told_truthfu
     rustix::process::kill_process(step, Signal::KILL).unwrap();
     let phase = place.settled(operation);
     assert_eq!(phase["phase"], "reverted", "{phase}");
-    assert!(recorded(&place).1.contains("said nothing of how it left it"), "{:?}", recorded(&place));
+    assert!(recorded(&place).1.contains("`2_alone.sql` began"), "{:?}", recorded(&place));
     assert_eq!(place.ask("/shop").0, 200);
     let refused = place.fail(&["deploy", &two, "--env", ENVIRONMENT], 3);
     assert!(refused.contains("lockstep database"), "{refused}");

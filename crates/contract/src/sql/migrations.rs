@@ -1,13 +1,13 @@
 //! A folder of migrations: which files run, in which order, and what each of them is.
 //!
-//! Files run in the order of their names, with numbers compared as numbers. The way back (`*.down.sql`, `down.sql`,
-//! `U2__undo.sql`) never runs here.
+//! The way back never runs here.
 
-use std::{cmp::Ordering, collections::HashSet, rc::Rc};
+use std::{collections::HashSet, rc::Rc};
 
 use super::{
     compare::{self, Purpose},
-    dialect::parser_dialect,
+    form::{self, Lines, Unclear},
+    names::{Role, is_numbered, is_part, is_sql, order, roles},
     replay::{Effect, Replay, Rows},
     rules,
     split::{self, Statement},
@@ -52,6 +52,10 @@ pub struct Migration {
     pub one_way: Vec<String>,
     /// It brings its own way back, in its file or in one beside it.
     pub has_way_back: bool,
+    /// The lines of its way back, which do not run.
+    pub left_out: Vec<Lines>,
+    /// Why nobody can tell what of it is to run.
+    pub unclear: Vec<Unclear>,
     /// Statements that were not understood, with where they stand and why.
     pub not_understood: Vec<(Location, String)>,
 }
@@ -68,6 +72,8 @@ pub(super) struct File {
     /// Why the file cannot be parted, and where.
     pub(super) broken: Option<(u32, String)>,
     pub(super) has_way_back: bool,
+    pub(super) left_out: Vec<Lines>,
+    pub(super) unclear: Vec<Unclear>,
 }
 
 /// Reads the migrations of a source, in the order in which they run.
@@ -76,9 +82,10 @@ pub(super) struct File {
 /// Files that are not text, and folders that hold no SQL.
 pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Vec<InputError>> {
     let (mut files, mut errors) = (Vec::new(), Vec::new());
-    for (path, content) in source.files().filter(|(path, _)| is_part(path) && !is_way_back(path)) {
+    for (path, role) in roles(source.files().map(|(path, _)| path).filter(|path| is_part(path))) {
+        let Some(content) = source.get(path).filter(|_| role != Role::WayBack) else { continue };
         match utf8(path, content) {
-            Ok(text) => files.push(part(source, path, text, dialect)),
+            Ok(text) => files.push(part(source, (path, role), text, dialect)),
             Err(_) if !is_sql(path) => files.push(unread(path, &String::from_utf8_lossy(content))),
             Err(error) => errors.push(error),
         }
@@ -86,7 +93,7 @@ pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Ve
     if !files.iter().any(|file| is_sql(&file.name)) && errors.is_empty() && source.files().next().is_some() {
         errors.push(InputError::new("", "there is no .sql file").with_hint("name the folder of migrations"));
     }
-    files.sort_by(|a, b| natural(&a.name, &b.name));
+    files.sort_by(|a, b| order(&a.name, &b.name));
     if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
@@ -101,20 +108,29 @@ fn unread(path: &str, text: &str) -> File {
         statements: Vec::new(),
         broken: Some((1, reason)),
         has_way_back: false,
+        left_out: Vec::new(),
+        unclear: Vec::new(),
     }
 }
 
-fn part(source: &Source, path: &str, text: &str, dialect: SqlDialect) -> File {
+fn part(source: &Source, (path, role): (&str, Role), text: &str, dialect: SqlDialect) -> File {
     if !is_sql(path) {
         return unread(path, text);
     }
-    let (statements, broken) = match split::split(text, parser_dialect(dialect)) {
+    let form::Forward { left_out, unclear, .. } = form::forward(text, dialect);
+    let (statements, broken) = match split::split(text, dialect) {
         Ok(statements) => (statements, None),
         Err(error) => {
             let reason = format!("the file cannot be parted into statements: {}", error.message);
             (Vec::new(), Some((error.line, reason)))
         }
     };
+    let by_name = match role {
+        Role::Unclear(why) if !form::says_forward(text) => Some((1, why)),
+        _ => None,
+    };
+    let by_text = || unclear.first().map(|it| (it.line, it.why.clone()));
+    let broken = by_name.or_else(by_text).or(broken);
     let beside = [path.replace("up.sql", "down.sql"), path.replace(".sql", ".down.sql")];
     let has_file = beside.iter().any(|back| back != path && source.get(back).is_some());
     File {
@@ -123,7 +139,9 @@ fn part(source: &Source, path: &str, text: &str, dialect: SqlDialect) -> File {
         text: text.to_owned(),
         statements,
         broken,
-        has_way_back: has_file || split::has_way_back(text),
+        has_way_back: has_file || !left_out.is_empty(),
+        left_out,
+        unclear,
     }
 }
 
@@ -150,79 +168,6 @@ fn common_folder(files: &[File]) -> &str {
         !is_numbered(folder) && files.iter().all(|file| file.name.starts_with(folder))
     };
     ends.take_while(common).last().map_or("", |end| &first.name[..end])
-}
-
-/// Says whether a path is SQL.
-pub(super) fn is_sql(path: &str) -> bool {
-    path.to_ascii_lowercase().ends_with(".sql")
-}
-
-/// Endings of what tools run between migrations that are SQL, in the order of their names.
-const OTHER_ENDINGS: [&str; 26] = [
-    "java", "kt", "groovy", "scala", "py", "rb", "xml", "yaml", "yml", "json", "js", "mjs", "cjs", "ts",
-    "php", "go", "cs", "fs", "ex", "exs", "pl", "sh", "rs", "clj", "edn", "lua",
-];
-/// Endings of SQL under other names: written for one client, or one object a file.
-const SQL_ENDINGS: [&str; 8] = ["psql", "pgsql", "ddl", "mysql", "plsql", "tsql", "prc", "pks"];
-
-/// Says whether a file is a migration, read or not: SQL by its ending, anything else by a name that has a number, or that
-/// tools give to migrations.
-#[must_use]
-pub fn is_part(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
-    let numbered = |stem: &str| {
-        let stem = stem.strip_prefix(['v', 'b']).unwrap_or(stem);
-        stem.starts_with(|letter: char| letter.is_ascii_digit())
-    };
-    let hashed = |stem: &str| {
-        let hash = stem.split('_').next().unwrap_or_default();
-        hash.len() >= 10 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    let named = numbered(stem) || hashed(stem) || stem.starts_with("r__") || stem.contains("changelog");
-    ending == "sql" || SQL_ENDINGS.contains(&ending) || OTHER_ENDINGS.contains(&ending) && named
-}
-
-/// Says whether a file is the way back of a migration.
-#[must_use]
-pub fn is_way_back(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    let undo =
-        name.strip_prefix('u').is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
-    name == "down.sql"
-        || name.ends_with(".down.sql")
-        || name.ends_with("_down.sql")
-        || undo && name.contains("__")
-}
-
-/// Says whether a file is a numbered migration, which never changes once released.
-pub(super) fn is_numbered(path: &str) -> bool {
-    path.split('/').any(|part| {
-        let part = part.strip_prefix(['v', 'V']).unwrap_or(part);
-        part.starts_with(|letter: char| letter.is_ascii_digit())
-    })
-}
-
-/// Orders names with the numbers in them as numbers.
-#[must_use]
-pub fn natural(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
-    loop {
-        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        let (left, right) = (digits(a), digits(b));
-        if left > 0 && right > 0 {
-            let (x, y) = (a[..left].trim_start_matches('0'), b[..right].trim_start_matches('0'));
-            match x.len().cmp(&y.len()).then_with(|| x.cmp(y)).then_with(|| left.cmp(&right)) {
-                Ordering::Equal => (a, b) = (&a[left..], &b[right..]),
-                other => return other,
-            }
-            continue;
-        }
-        match (a.chars().next(), b.chars().next()) {
-            (Some(x), Some(y)) if x == y => (a, b) = (&a[x.len_utf8()..], &b[y.len_utf8()..]),
-            (x, y) => return x.cmp(&y),
-        }
-    }
 }
 
 /// A folder that has been run.
@@ -361,18 +306,8 @@ fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migra
         reasons,
         one_way,
         has_way_back: file.has_way_back,
+        left_out: file.left_out.clone(),
+        unclear: file.unclear.clone(),
         not_understood: unknown.into_iter().map(|one| (one.location, one.reason)).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_in_names_are_ordered_as_numbers() {
-        let mut names = ["10_a.sql", "9_b.sql", "V1.10__c.sql", "V1.9__d.sql", "0009_e.sql"];
-        names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["9_b.sql", "0009_e.sql", "10_a.sql", "V1.9__d.sql", "V1.10__c.sql"]);
     }
 }

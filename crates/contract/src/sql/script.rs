@@ -4,7 +4,7 @@
 
 use sqlparser::tokenizer::{Location, TokenWithSpan};
 
-use super::{dialect::parser_dialect, split};
+use super::split;
 use crate::SqlDialect;
 
 /// One statement of a migration.
@@ -32,8 +32,8 @@ pub enum Turn {
 /// Parts a migration into its statements. A text that cannot be parted is one statement.
 #[must_use]
 pub fn parts(text: &str, dialect: SqlDialect) -> Vec<Part> {
-    let forward = split::forward_only(text);
-    let Ok(statements) = split::split(text, parser_dialect(dialect)) else {
+    let forward = split::runs(text, dialect);
+    let Ok(statements) = split::of_running(&forward, dialect) else {
         return vec![Part { text: forward, line: 1, turn: Turn::Inside }];
     };
     let lines = line_starts(&forward);

@@ -1,12 +1,16 @@
 //! A migration's text to statements, each with its line.
 //!
 //! Statements are parted by tokens, not by looking for semicolons: those in strings, comments, bodies of functions and
-//! bodies of triggers do not part anything. What only the way back runs (`-- +goose Down` and its like) is left out.
+//! bodies of triggers do not part anything. What only the way back runs is left out, as the form of the file says.
 
-use sqlparser::{
-    dialect::Dialect,
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::{
+    dialect::parser_dialect,
+    form,
+    scan::{self, Line},
 };
+use crate::SqlDialect;
 
 /// One statement: its tokens without white space and comments, and where it begins.
 #[derive(Debug, Clone)]
@@ -41,54 +45,42 @@ pub(super) struct SplitError {
     pub(super) message: String,
 }
 
-/// Marks that begin the way back inside a file, in lower case and without the comment sign.
-const DOWN_MARKS: [&str; 6] = ["+goose down", "migrate:down", "+migrate down", "rollback", "!downs", "@undo"];
-/// Marks that begin the way forward again.
-const UP_MARKS: [&str; 4] = ["+goose up", "migrate:up", "+migrate up", "!ups"];
-
-/// Says whether a migration's text brings its own way back.
-pub(super) fn has_way_back(text: &str) -> bool {
-    text.lines().any(|line| is_marked(line, &DOWN_MARKS))
+/// The text that runs: without the way back, and without the client's `DELIMITER`. Every line stays where it was.
+pub(super) fn runs(text: &str, dialect: SqlDialect) -> String {
+    let text = form::forward(text, dialect).text;
+    match dialect {
+        SqlDialect::MySql => without_delimiters(&text, dialect),
+        SqlDialect::PostgreSql | SqlDialect::Sqlite => text,
+    }
 }
 
-fn is_marked(line: &str, marks: &[&str]) -> bool {
-    let Some(comment) = line.trim_start().strip_prefix("--").or_else(|| line.trim_start().strip_prefix('#'))
-    else {
-        return false;
-    };
-    let comment = comment.trim_start().to_ascii_lowercase();
-    marks.iter().any(|mark| comment.starts_with(mark))
-}
-
-/// Blanks the way back and the client's `DELIMITER`, and keeps every line where it was.
-pub(super) fn forward_only(text: &str) -> String {
-    let mut forward = String::with_capacity(text.len());
-    let (mut back, mut delimiter) = (false, None);
-    for line in text.lines() {
-        if is_marked(line, &DOWN_MARKS) {
-            back = true;
-        } else if is_marked(line, &UP_MARKS) {
-            back = false;
-        }
-        let trimmed = line.trim_end();
-        let upper = line.trim_start().to_ascii_uppercase();
-        if let Some(chosen) = upper.strip_prefix("DELIMITER ") {
+/// Puts a semicolon where the client was told to look for another sign.
+fn without_delimiters(text: &str, dialect: SqlDialect) -> String {
+    let mut left = String::with_capacity(text.len());
+    let mut delimiter = None;
+    for Line { text, is_top, .. } in scan::lines(text, dialect) {
+        let upper = text.trim_start().to_ascii_uppercase();
+        if let Some(chosen) = upper.strip_prefix("DELIMITER ").filter(|_| is_top) {
             delimiter = Some(chosen.trim().to_owned()).filter(|chosen| chosen != ";" && !chosen.is_empty());
-        } else if !back {
-            match delimiter.as_deref().and_then(|chosen| trimmed.strip_suffix(chosen)) {
-                Some(before) => forward.extend([before, ";"]),
-                None => forward.push_str(line),
+        } else {
+            match delimiter.as_deref().and_then(|chosen| text.trim_end().strip_suffix(chosen)) {
+                Some(before) => left.extend([before, ";"]),
+                None => left.push_str(text),
             }
         }
-        forward.push('\n');
+        left.push('\n');
     }
-    forward
+    left
 }
 
 /// Parts a migration into statements.
-pub(super) fn split(text: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>, SplitError> {
-    let text = forward_only(text);
-    let tokens = Tokenizer::new(dialect, &text)
+pub(super) fn split(text: &str, dialect: SqlDialect) -> Result<Vec<Statement>, SplitError> {
+    of_running(&runs(text, dialect), dialect)
+}
+
+/// Parts the text that runs into statements.
+pub(super) fn of_running(text: &str, dialect: SqlDialect) -> Result<Vec<Statement>, SplitError> {
+    let tokens = Tokenizer::new(parser_dialect(dialect), text)
         .tokenize_with_location()
         .map_err(|error| SplitError { line: line(error.location.line), message: error.message })?;
     let mut statements = Vec::new();
@@ -154,11 +146,9 @@ fn declares_body(before: &[TokenWithSpan]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use sqlparser::dialect::{MySqlDialect, PostgreSqlDialect, SQLiteDialect};
-
     use super::*;
 
-    fn lines(text: &str, dialect: &dyn Dialect) -> Vec<(String, u32)> {
+    fn lines(text: &str, dialect: SqlDialect) -> Vec<(String, u32)> {
         let statements = split(text, dialect).expect("SQL");
         statements.iter().map(|one| (format!("{} {}", one.word(0), one.word(1)), one.line)).collect()
     }
@@ -166,10 +156,10 @@ mod tests {
     #[test]
     fn bodies_strings_and_comments_are_not_parted() {
         let text = "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n UPDATE a SET b = CASE WHEN 1 THEN ';' END;\n DELETE FROM a; END;\n\n-- x; y\nSELECT 1";
-        assert_eq!(lines(text, &SQLiteDialect {}), [("CREATE TRIGGER".into(), 1), ("SELECT ".into(), 6)]);
+        assert_eq!(lines(text, SqlDialect::Sqlite), [("CREATE TRIGGER".into(), 1), ("SELECT ".into(), 6)]);
         let text = "CREATE FUNCTION f() RETURNS int AS $$ BEGIN a; END; $$ LANGUAGE plpgsql;\nDROP TABLE a;";
         assert_eq!(
-            lines(text, &PostgreSqlDialect {}),
+            lines(text, SqlDialect::PostgreSql),
             [("CREATE FUNCTION".into(), 1), ("DROP TABLE".into(), 2)]
         );
     }
@@ -177,13 +167,23 @@ mod tests {
     #[test]
     fn delimiters_of_the_client_part_statements() {
         let text = "DELIMITER //\nCREATE PROCEDURE p() BEGIN IF 1 THEN SELECT 1; END IF; END //\nDELIMITER ;\nDROP TABLE a;";
-        assert_eq!(lines(text, &MySqlDialect {}), [("CREATE PROCEDURE".into(), 2), ("DROP TABLE".into(), 4)]);
+        assert_eq!(
+            lines(text, SqlDialect::MySql),
+            [("CREATE PROCEDURE".into(), 2), ("DROP TABLE".into(), 4)]
+        );
+    }
+
+    #[test]
+    fn a_word_of_a_client_that_the_database_does_not_have_is_no_line_of_its() {
+        let text = "COPY a FROM '/a'\nDELIMITER ',';\nSELECT 'b\nDELIMITER //\n';\nDROP TABLE a;";
+        let found = lines(text, SqlDialect::PostgreSql);
+        assert_eq!(found.iter().map(|(_, line)| *line).collect::<Vec<_>>(), [1, 3, 6]);
+        assert!(split(text, SqlDialect::PostgreSql).unwrap()[0].essence().contains("DELIMITER"));
     }
 
     #[test]
     fn the_way_back_is_left_out() {
         let text = "-- +goose Up\nCREATE TABLE a (b int);\n-- +goose Down\nDROP TABLE a;";
-        assert_eq!(lines(text, &PostgreSqlDialect {}), [("CREATE TABLE".into(), 2)]);
-        assert!(has_way_back(text));
+        assert_eq!(lines(text, SqlDialect::PostgreSql), [("CREATE TABLE".into(), 2)]);
     }
 }

@@ -19,7 +19,7 @@ fn each_migration_has_its_class_and_its_way_back() {
         ),
         ("01_make.down.sql", "DROP TABLE a;"),
         ("02_fill.sql", "INSERT INTO a VALUES (1);"),
-        ("03_move.sql", "UPDATE a SET b = 2;\n-- migrate:down\nUPDATE a SET b = 1;"),
+        ("03_move.sql", "-- migrate:up\nUPDATE a SET b = 2;\n-- migrate:down\nUPDATE a SET b = 1;"),
         ("04_demand.sql", "ALTER TABLE a ALTER COLUMN b SET NOT NULL;"),
         ("05_drop.sql", "ALTER TABLE a DROP COLUMN c;"),
         ("06_enum.sql", "ALTER TYPE e ADD VALUE 'y';"),
@@ -52,7 +52,7 @@ fn each_migration_has_its_class_and_its_way_back() {
     );
     assert_eq!(
         found[2].one_way,
-        ["going back does not bring back the values of `a.b`, overwritten by 03_move.sql:1"]
+        ["going back does not bring back the values of `a.b`, overwritten by 03_move.sql:2"]
     );
 }
 
@@ -61,4 +61,13 @@ fn what_is_not_understood_is_named() {
     let found = classified(&[("1.sql", "CREATE TABLE a (b int);\nDO $$ BEGIN END $$;")]);
     assert_eq!(found[0].not_understood.len(), 1);
     assert_eq!(found[0].not_understood[0].0.to_string(), "1.sql:2");
+    let found = classified(&[
+        ("1.sql", "CREATE TABLE a (b int); ALTER TABLE a OWNER TO c;"),
+        ("2.sql", "ALTER TABLE a OWNER TO d;"),
+        ("3.sql", "CREATE TABLE e (f int);\n-- rollback\nDROP TABLE e;"),
+        ("4_rollback.sql", "CREATE TABLE g (f int);"),
+        ("5_rollback.sql", "-- lockstep: forward\nCREATE TABLE h (f int);"),
+    ]);
+    let unread: Vec<_> = found.iter().map(|it| it.not_understood.len()).collect();
+    assert_eq!(unread, [0, 1, 1, 1, 0], "what changes hands, or may be a way down: {found:?}");
 }

@@ -2,8 +2,9 @@
 
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::Digest;
-use lockstep_domain::database::{Database, VersionDatabase};
+use lockstep_domain::database::{Database, Lines, MigrationFile, VersionDatabase};
 use lockstep_domain::run::RunSpec;
+use lockstep_migrate::Wrong;
 use tokio::runtime::Handle;
 
 use crate::instances::NotStarted;
@@ -31,9 +32,10 @@ impl Control {
             let release = self.driver.release_path(&artifact);
             let (mut read, mut problems) = (Vec::new(), Vec::new());
             for database in databases {
+                problems.extend(lockstep_migrate::lost(database, run).map(|wrong| part(database, wrong)));
                 match lockstep_migrate::files(&release, database) {
                     Ok(files) => read.push(VersionDatabase { database: database.clone(), files }),
-                    Err(why) => problems.push(part(database, &why)),
+                    Err(wrong) => problems.extend(wrong.into_iter().map(|wrong| part(database, wrong))),
                 }
             }
             match problems.is_empty() {
@@ -46,13 +48,30 @@ impl Control {
     }
 }
 
-fn part(database: &Database, why: &str) -> ProblemPart {
+fn part(database: &Database, wrong: Wrong) -> ProblemPart {
+    let Wrong { detail, file, line, hint } = wrong;
+    let file = file.map(|file| format!("{}/{file}", database.migrations.as_str()));
     ProblemPart {
-        detail: format!("database.{}: {why}", database.name),
-        hint: Some(format!(
-            "`{}` has to be among the files of the artifact: [package] include",
-            database.migrations.as_str()
-        )),
+        detail: format!("database.{}: {detail}", database.name),
+        file,
+        line,
+        hint,
         ..ProblemPart::default()
     }
+}
+
+/// Says which lines of migrations do not run, because they are a way down.
+pub(super) fn left_out(databases: &[VersionDatabase], before: &[&VersionDatabase]) -> Vec<String> {
+    let is_new = |of: &VersionDatabase, file: &MigrationFile| {
+        let same = before.iter().filter(|it| it.database.name == of.database.name);
+        !same.filter_map(|it| it.file(&file.name)).any(|it| it.left_out == file.left_out)
+    };
+    let by_lockstep = databases.iter().filter(|of| of.database.applied.is_by_lockstep());
+    let cut = by_lockstep.flat_map(|of| of.files.iter().map(move |file| (of, file)));
+    let cut = cut.filter(|(of, file)| !file.left_out.is_empty() && is_new(of, file));
+    let said = cut.map(|(of, file)| {
+        let (lines, database) = (Lines::all(&file.left_out), &of.database.name);
+        format!("`{}` of database `{database}` is applied without {lines}, which is its way down", file.name)
+    });
+    said.collect()
 }

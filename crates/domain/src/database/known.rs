@@ -23,6 +23,15 @@ pub struct Told {
     /// Where the database and the folder of migrations disagree, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<String>,
+    /// What the database has was not read, so nothing is said of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
+    /// Nothing was changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untouched: bool,
+    /// Why what was asked for was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl Told {
@@ -34,7 +43,7 @@ impl Told {
         self.recorded.len() <= 2 * MAX_MIGRATIONS
             && self.drift.len() <= 2 * MAX_MIGRATIONS
             && names.into_iter().all(|name| is_short(name, MAX_MIGRATION_NAME))
-            && self.drift.iter().all(|drift| is_short(drift, 1_000))
+            && self.drift.iter().chain(&self.failure).all(|words| is_short(words, 4_000))
     }
 }
 
@@ -88,6 +97,18 @@ impl KnownDatabase {
         let has: BTreeSet<_> = self.told.recorded.iter().map(|recorded| recorded.name.as_str()).collect();
         let missing = of.files.iter().filter(|file| !has.contains(file.name.as_str()));
         missing.map(|file| file.name.clone()).collect()
+    }
+
+    /// Returns the migrations of a version that it lacks although it has later ones, each with the first of these.
+    pub fn late<'a>(&'a self, of: &'a VersionDatabase) -> impl Iterator<Item = (&'a str, &'a str)> {
+        // What is repeated comes after all others, whenever they come.
+        let is_numbered = |name: &str| !name.rsplit('/').next().unwrap_or(name).starts_with("R__");
+        let after = move |at: usize| {
+            let later = of.files.iter().skip(at + 1).map(|file| file.name.as_str());
+            later.filter(|name| is_numbered(name)).find(|name| self.has(name))
+        };
+        let missing = of.files.iter().enumerate().filter(|(_, file)| !self.has(&file.name));
+        missing.filter_map(move |(at, file)| Some((file.name.as_str(), after(at)?)))
     }
 
     /// Goes through the contractions that it has, or may have by now.

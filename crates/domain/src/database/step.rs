@@ -1,12 +1,14 @@
 //! What a step at a database is asked to do, as it stands in a plan and on its command line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, Database, VersionDatabase};
+use super::{Applied, Database, Lines, VersionDatabase};
 use crate::name::{DatabaseName, JobName};
+use crate::work_path::WorkPath;
 
 /// The argument that makes the program of Lockstep a step at a database.
 pub const WORD: &str = "database-step";
@@ -61,9 +63,19 @@ pub struct DatabaseRun {
     /// The migrations that will run, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<String>,
+    /// The lines of them that do not run, because they are a way down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, Vec<Lines>>,
 }
 
 impl DatabaseRun {
+    /// Notes what of the migrations of a version does not run.
+    pub(crate) fn note_left_out(&mut self, of: &VersionDatabase) {
+        let files = self.expected.iter().filter_map(|name| of.file(name));
+        let cut = files.filter(|file| !file.left_out.is_empty());
+        self.left_out = cut.map(|file| (file.name.clone(), file.left_out.clone())).collect();
+    }
+
     /// Returns the name of the job that it is.
     #[must_use]
     pub fn job(&self) -> JobName {
@@ -90,14 +102,18 @@ pub struct Step {
     pub timeout_ms: u64,
     /// For which version, as it is noted with each migration.
     pub by: String,
+    /// The folders below the working folder that stay when the step has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<WorkPath>,
 }
 
 impl Step {
     /// Describes a step at a database of a version.
     #[must_use]
-    pub fn new(of: &VersionDatabase, act: Act, by: String) -> Self {
+    pub fn new(of: &VersionDatabase, act: Act, by: String, data: &[WorkPath]) -> Self {
         let Database { migrations, applied, variable, timeout_ms, lock_ms, .. } = of.database.clone();
-        Self { act, applied, folder: migrations.as_str().to_owned(), variable, lock_ms, timeout_ms, by }
+        let (folder, data) = (migrations.as_str().to_owned(), data.to_vec());
+        Self { act, applied, folder, variable, lock_ms, timeout_ms, by, data }
     }
 
     /// Returns the command of the step by a program of Lockstep.

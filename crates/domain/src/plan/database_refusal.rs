@@ -25,6 +25,23 @@ pub enum DatabaseRefusal {
         /// The newest baseline with the service that can be gone back to.
         stays: Option<u64>,
     },
+    /// The form that a version needs may be gone.
+    #[error(
+        "`{version}` may not work with database `{database}` of `{environment}` any more: `{migration}` was begun, which it does not know, and \
+         nobody has seen since whether it was applied"
+    )]
+    MayBeContracted {
+        /// Which version.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// Which database.
+        database: DatabaseName,
+        /// What may have taken the form away.
+        migration: String,
+        /// The version by which it can be looked at.
+        by: VersionRef,
+    },
     /// Nobody knows how far a run of migrations came.
     #[error("nothing is applied to database `{database}` of `{environment}`: {why}")]
     InDoubt {
@@ -34,6 +51,10 @@ pub enum DatabaseRefusal {
         environment: EnvironmentName,
         /// Why.
         why: String,
+        /// The version by which it can be looked at.
+        by: VersionRef,
+        /// The migration that a person settles.
+        half: Option<String>,
     },
     /// What a version needs stands behind a contraction.
     #[error(
@@ -145,9 +166,13 @@ impl DatabaseRefusal {
             Self::Contracted { database, environment, .. } => {
                 format!("lockstep database show {database} --env {environment}")
             }
-            Self::InDoubt { database, environment, .. } => format!(
-                "look at it: lockstep database look {database} --env {environment}; what is half-way is settled by a person: lockstep database \
-                 settle {database} MIGRATION --done or --not-done"
+            Self::MayBeContracted { database, environment, by, .. } => {
+                format!("look at it: lockstep database look {database} --env {environment} --version {by}")
+            }
+            Self::InDoubt { database, environment, by, half, .. } => format!(
+                "look at it: lockstep database look {database} --env {environment} --version {by}; what is half-way then is settled by a person: \
+                 lockstep database settle {database} {} --done (or --not-done) --env {environment} --version {by}",
+                half.as_deref().unwrap_or("MIGRATION")
             ),
             Self::StandsBehind { database, environment, is_known: true, .. } => format!(
                 "deploy a version without `{}` first, and contract then: lockstep database contract {database} --env {environment}",

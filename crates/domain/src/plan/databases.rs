@@ -3,7 +3,7 @@
 //! Invariant: a migration that contracts is part of a plan only where no version that runs, or ran here, does without it; or in a plan of
 //! its own, which says what it takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Entries, EntryChange};
 use crate::database::{
@@ -90,7 +90,12 @@ fn of_move(world: &World, environment: &Environment, part: &Move, target: &Entri
         // One that cannot stop before what is held back is not begun.
         let stays = due.held_back.is_some() && of.database.cannot_stop();
         let act = Act::Apply { through: due.through.filter(|_| !stays) };
-        let run = DatabaseRun { database: of.database.name.clone(), act, expected: due.applied };
+        let run = DatabaseRun {
+            database: of.database.name.clone(),
+            act,
+            expected: due.applied,
+            left_out: BTreeMap::new(),
+        };
         PlannedJob::at_database(&arm, of, run, When::BeforeSwitch)
     };
     moved(version).map(step).collect()
@@ -159,9 +164,11 @@ pub(super) fn lacks(
 }
 
 fn in_doubt(environment: &Environment, database: &DatabaseName) -> Option<DatabaseRefusal> {
-    let why = environment.databases.get(database)?.doubt.clone()?;
+    let known = environment.databases.get(database)?;
+    let (why, by) = (known.doubt.clone()?, known.by.clone());
+    let half = known.told.half.clone();
     let (database, environment) = (database.clone(), environment.name.clone());
-    Some(DatabaseRefusal::InDoubt { database, environment, why })
+    Some(DatabaseRefusal::InDoubt { database, environment, why, by, half })
 }
 
 /// Returns the contractions that a database has and that a version does not know, so that it cannot come.
@@ -184,6 +191,11 @@ pub fn contracted(
         let baselines = environment.baselines.newest_first();
         let mut stays = baselines.filter(|it| users.strangers_in(&it.entries, &migration).is_empty());
         let stays = stays.find(|it| it.entries.contains_key(&version.service)).map(|it| it.number);
+        if !known.has(&migration) {
+            let (version, environment) = (version.clone(), environment.name.clone());
+            let (database, by) = (database.clone(), known.by.clone());
+            return Some(DatabaseRefusal::MayBeContracted { version, environment, database, migration, by });
+        }
         Some(DatabaseRefusal::Contracted {
             version: version.clone(),
             environment: environment.name.clone(),
@@ -240,6 +252,11 @@ fn forward(
             unread.into_iter().chain(lost).collect::<Vec<_>>()
         })
         .collect();
+    let late = environment.databases.get(database).into_iter().flat_map(|known| known.late(of));
+    let late = late.filter(|(name, _)| due.applied.iter().any(|applied| applied == name));
+    said.extend(late.map(|(name, after)| {
+        format!("`{name}` of database `{database}` stands before `{after}`, which was applied without it: on a new database they run in another order")
+    }));
     said.extend(due.held_back.map(|held_back| {
         format!(
             "`{held_back}` of database `{database}` contracts and is not applied with {version}, which has to work without it: `lockstep \
@@ -340,7 +357,7 @@ pub(super) fn resolve(
             (Act::Apply { through: migrations.last().cloned() }, migrations)
         }
     };
-    let run = DatabaseRun { database: database.clone(), act, expected };
+    let run = DatabaseRun { database: database.clone(), act, expected, left_out: BTreeMap::new() };
     resolved.jobs.push(PlannedJob::at_database(&arm, of, run, When::ByHand));
     Ok(resolved)
 }

@@ -19,6 +19,7 @@ use crate::name::{EnvironmentName, LaneName, ServiceName};
 use crate::operation::Reason;
 use crate::plan::lane_refusal::LaneRefusal;
 use crate::plan::order::Direction;
+use crate::plan::reach::Reach;
 use crate::plan::refusal::{Refusal, unmet_words};
 use crate::plan::resolve::{Resolved, missing};
 use crate::plan::rule_refusal::RuleRefusal;
@@ -203,7 +204,7 @@ fn as_deployed(
         resolved.set(&arm.service, rules::entry(arm), Reason::Asked);
     }
     let changes = difference(environment.entries(), &resolved.target);
-    let refusals = check::check(relation, environment, &resolved, &changes, now);
+    let refusals = check::check(relation, environment, &resolved, (&changes, &Reach::Everything), now);
     refusals.into_iter().filter_map(|refusal| in_lanes(relation.world, environment, refusal)).collect()
 }
 

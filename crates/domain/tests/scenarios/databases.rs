@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     /// What the database has, in the order in which it came.
     pub(crate) has: Vec<String>,
     pub(crate) half: Option<String>,
+    /// What a step says beside it, in the place of what it should.
+    says: Option<Told>,
 }
 
 pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
@@ -34,6 +36,7 @@ pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
         class: *class,
         one_way: Vec::new(),
         not_understood: Vec::new(),
+        left_out: Vec::new(),
     };
     let database = Database {
         name: "main".parse().unwrap(),
@@ -54,7 +57,7 @@ const FILES: [(&str, MigrationClass); 4] =
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self { stage: Stage::new(), has: Vec::new(), half: None }
+        Self { stage: Stage::new(), has: Vec::new(), half: None, says: None }
     }
 
     /// Versions 1.0.0 to 1.3.0, each with one more migration.
@@ -118,7 +121,11 @@ impl Scene {
 
     fn told(&self) -> Told {
         let recorded = |name: &String| Recorded { name: name.clone(), digest: None, class: None };
-        Told { recorded: self.has.iter().map(recorded).collect(), half: self.half.clone(), drift: Vec::new() }
+        Told {
+            recorded: self.has.iter().map(recorded).collect(),
+            half: self.half.clone(),
+            ..self.says.clone().unwrap_or_default()
+        }
     }
 
     fn act(&mut self, version: &VersionRef, run: &DatabaseRun, fails: bool) {
@@ -135,6 +142,9 @@ impl Scene {
         let Some(through) = through else { return };
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let last = names.iter().position(|name| *name == through).unwrap();
+        if fails && self.says.is_some() {
+            return;
+        }
         if fails {
             self.half = names[..=last].iter().find(|name| !self.has.contains(*name)).cloned();
             return;
@@ -348,6 +358,92 @@ fn a_run_that_fails_or_is_lost_stops_others_until_it_is_settled_and_never_the_wa
     scene.run(&deploy(&["shop@1.1.0"]));
     assert_eq!(scene.has, ["1.sql", "2.sql"]);
     assert!(scene.stage.env(PLACE).databases.values().all(|known| known.doubt.is_none()));
+}
+
+#[test]
+fn what_is_known_to_have_done_nothing_stops_nobody_and_says_why() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let before = scene.stage.env(PLACE).databases.clone();
+    let why = "the database is not reached: password authentication failed";
+    for untouched in [true, false] {
+        // It was not reached, or died while a transaction was open, of which the record tells what became.
+        scene.says = Some(Told { unread: true, untouched, failure: Some(why.into()), ..Told::default() });
+        let id = scene.stage.begin(PLACE, &deploy(&["shop@1.1.0"]), None);
+        let Phase::Reverted { cause, .. } = scene.settle(id, true) else { panic!() };
+        assert!(cause.contains(why), "{cause}");
+        assert_eq!(scene.operation(id).jobs[0].end.as_ref().unwrap().untouched, untouched);
+        assert_eq!(scene.stage.env(PLACE).databases, before);
+    }
+    scene.says = None;
+    scene.run(&deploy(&["shop@1.1.0"]));
+    assert_eq!(scene.has, ["1.sql", "2.sql"]);
+}
+
+#[test]
+fn one_that_died_in_what_is_no_transaction_is_half_way_for_the_version_that_brought_it() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    scene.half = Some("2.sql".into());
+    scene.says = Some(Told { unread: true, ..Told::default() });
+    let id = scene.stage.begin(PLACE, &deploy(&["shop@1.1.0"]), None);
+    scene.settle(id, true);
+    let refusal = scene.refused(&deploy(&["shop@1.1.0"]));
+    assert!(refusal.to_string().contains("`2.sql` began"), "{refusal}");
+    let hint = refusal.hint();
+    assert!(
+        hint.contains("look main --env development --version shop@1.1.0")
+            && hint.contains("settle main 2.sql"),
+        "{hint}"
+    );
+    assert!(
+        scene.stage.env(PLACE).databases.values().all(|known| known.has("1.sql")),
+        "what was seen stays known"
+    );
+}
+
+#[test]
+fn a_contraction_of_which_nobody_knows_is_told_as_such_and_one_that_did_nothing_is_none() {
+    let mut scene = Scene::with_four();
+    for version in ["shop@1.0.0", "shop@1.1.0", "shop@1.2.0"] {
+        scene.run(&deploy(&[version]));
+    }
+    let approved = scene.plan(&contract()).unwrap().contraction.unwrap().code();
+    let contract = at(DatabaseWish::Contract { approved: Some(approved) });
+    for (untouched, may_be_there) in [(true, false), (false, true), (true, true)] {
+        scene.says = Some(Told { unread: true, untouched, ..Told::default() });
+        let id = scene.stage.begin(PLACE, &contract, None);
+        scene.settle(id, true);
+        if !may_be_there {
+            assert!(scene.plan(&back("1.1.0")).is_ok());
+            continue;
+        }
+        let refusal = scene.refused(&back("1.1.0"));
+        assert!(matches!(&refusal, DatabaseRefusal::MayBeContracted { .. }), "{refusal}");
+        assert!(refusal.hint().contains("lockstep database look main"), "{}", refusal.hint());
+    }
+    scene.says = None;
+    scene.run(&at(DatabaseWish::Look));
+    assert!(scene.plan(&back("1.1.0")).is_ok());
+}
+
+#[test]
+fn what_comes_before_migrations_that_ran_is_told_and_runs() {
+    let mut scene = Scene::new();
+    scene.release("shop@1.0.0", &[("1.sql", Expand), ("9.sql", Expand), ("R__v.sql", Expand)]);
+    scene.release(
+        "shop@1.1.0",
+        &[("1.sql", Expand), ("5.sql", Expand), ("9.sql", Expand), ("10.sql", Expand), ("R__v.sql", Expand)],
+    );
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let plan = scene.plan(&deploy(&["shop@1.1.0"])).unwrap();
+    let late: Vec<_> = plan.warnings.iter().filter(|it| it.contains("in another order")).collect();
+    assert!(
+        late.len() == 1 && late[0].contains("`5.sql` of database `main` stands before `9.sql`"),
+        "{late:?}"
+    );
+    scene.run(&deploy(&["shop@1.1.0"]));
+    assert_eq!(scene.has.len(), 5);
 }
 
 #[test]

@@ -336,6 +336,8 @@ fn a_lane_never_migrates() {
             digest: Digest::from_bytes([3; 32]),
             class: MigrationClass::Expand,
             one_way: Vec::new(),
+            left_out: Vec::new(),
+            not_understood: Vec::new(),
         };
         let database = Database {
             name: "main".parse().unwrap(),

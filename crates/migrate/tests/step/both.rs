@@ -46,6 +46,14 @@ fn a_migration_that_fails_leaves_nothing_of_itself_and_all_before_it() {
         place.write("2_text.sql", "CREATE TABLE half (id integer);\n\nCREATE TABLE notes (id integer);");
         let ended = place.apply("10_tags.sql").bad("2_text.sql:3:");
         assert_eq!(ended.has(), ALL[..1]);
+        let told = ended.told.unwrap();
+        assert!(!told.untouched && told.half.is_none(), "the first was applied: {told:?}");
+        let told = place.apply("10_tags.sql").bad("2_text.sql:3:").told.unwrap();
+        let failure = told.failure.clone().unwrap();
+        assert!(
+            told.untouched && failure.contains("2_text.sql:3:") && failure.contains("already exists"),
+            "{told:?}"
+        );
         assert!(place.ask("SELECT count(*) FROM half").contains("half"), "it was undone");
         place.write("2_text.sql", "ALTER TABLE notes ADD COLUMN text text");
         assert_eq!(place.apply("10_tags.sql").good().has(), ALL);
@@ -147,6 +155,16 @@ fn a_file_with_its_own_transaction_runs_as_it_stands() {
         let place = Place::with_three(kind);
         place.write("2_text.sql", "BEGIN;\nALTER TABLE notes ADD COLUMN text text;\nCOMMIT;");
         assert_eq!(place.apply("10_tags.sql").good().has(), ALL);
+        place.write(
+            "11_own.sql",
+            "START TRANSACTION;\nCREATE TABLE lost (id integer);\nCREATE TABLE notes (id integer);\nCOMMIT;",
+        );
+        if kind == Kind::Postgres {
+            let ended = place.apply("11_own.sql").bad("11_own.sql:3:");
+            assert!(ended.told.unwrap().half.is_none(), "nothing of it is there");
+            assert!(place.ask("SELECT count(*) FROM lost").contains("lost"));
+        }
+        place.remove("11_own.sql");
         place.write("11_open.sql", "BEGIN;\nCREATE TABLE lost (id integer);");
         let ended = place.apply("11_open.sql").bad("it leaves a transaction open");
         assert_eq!(ended.told.unwrap().half.as_deref(), Some("11_open.sql"));
@@ -178,7 +196,45 @@ fn the_way_back_in_a_file_never_runs() {
             "-- migrate:up\nCREATE TABLE more (id integer);\n-- migrate:down\nDROP TABLE notes;",
         );
         place.write("2_text.down.sql", "DROP TABLE notes;");
-        assert_eq!(place.apply("10_tags.sql").good().has(), ALL);
-        assert_eq!(place.ask("SELECT count(*) FROM notes"), "0");
+        place.write("3_more.sql", "\u{feff}CREATE TABLE bom (id integer);");
+        place.write("3_more.undo.sql", "DROP TABLE notes;");
+        place.write(
+            "4_w.sql",
+            "CREATE TABLE w1 (id integer);\n-- rollback is not possible here\nCREATE TABLE w2 (id integer);",
+        );
+        place.write(
+            "5_liquibase.sql",
+            "--liquibase formatted sql\n--changeset a:1\nCREATE TABLE l1 (id integer);\n--rollback DROP TABLE l1;\n--changeset a:2\nCREATE TABLE l2 (id integer);",
+        );
+        let ended = place.apply("10_tags.sql").good();
+        assert_eq!(
+            ended.has(),
+            ["1_notes.sql", "2_text.sql", "3_more.sql", "4_w.sql", "5_liquibase.sql", "10_tags.sql"]
+        );
+        assert!(ended.said.contains("2_text.sql without line 4, its way down"), "{}", ended.said);
+        for table in ["notes", "bom", "w1", "w2", "l1", "l2"] {
+            assert_eq!(place.ask(&format!("SELECT count(*) FROM {table}")), "0", "{table}");
+        }
+    }
+}
+
+#[test]
+fn what_may_be_a_way_down_runs_nothing_until_somebody_says_what_it_is() {
+    for kind in KINDS {
+        let place = Place::with_three(kind);
+        place.write("2_text.sql", "CREATE TABLE w1 (id integer);\n-- Rollback:\nDROP TABLE notes;");
+        assert_eq!(place.apply("10_tags.sql").bad("2_text.sql:2: `-- Rollback:`").has(), [""; 0]);
+        place.write("2_text.sql", "CREATE TABLE w1 (id integer);\n-- until the rollback:\n");
+        place.write("3_rollback.sql", "CREATE TABLE w2 (id integer);");
+        assert_eq!(place.apply("10_tags.sql").bad("`3_rollback.sql` sounds like a way back").has(), [""; 0]);
+        place.write("3_rollback.sql", "-- lockstep: forward\nCREATE TABLE w2 (id integer);");
+        let all = ["1_notes.sql", "2_text.sql", "3_rollback.sql", "10_tags.sql"];
+        assert_eq!(place.apply("10_tags.sql").good().has(), all);
+        place.write("1_notes.sql", "-- lockstep: forward\nCREATE TABLE notes (id integer PRIMARY KEY);");
+        assert_eq!(
+            place.apply("10_tags.sql").good().has(),
+            all,
+            "what it says of its form is none of its text"
+        );
     }
 }

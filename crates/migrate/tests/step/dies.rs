@@ -21,7 +21,8 @@ fn what_was_killed_in_a_transaction_never_was_and_runs_again() {
     let mut child = place.begin(Act::Apply { through: Some("10_tags.sql".to_owned()) });
     wait_for("the migration", || sleeps(&place));
     child.kill().unwrap();
-    place.end(child);
+    let told = place.end(child).told.unwrap();
+    assert!(told.unread && !told.untouched && told.half.is_none(), "{told:?}");
     // The server notices within a second that nobody is there any more.
     wait_for("the end of the statement", || !sleeps(&place));
     assert_eq!(place.run(Act::Look).good().has(), ["1_notes.sql"]);
@@ -35,7 +36,7 @@ fn what_was_killed_in_a_transaction_of_sqlite_never_was_and_runs_again() {
     place.apply("1_notes.sql").good();
     place.write("2_text.sql", &format!("CREATE TABLE half (id integer);\n{COUNTS};"));
     let mut child = place.begin(Act::Apply { through: Some("10_tags.sql".to_owned()) });
-    wait_for("the migration", || place.folder.path().join("notes.db-journal").exists());
+    wait_for("the migration", || place.folder.path().join("var/notes.db-journal").exists());
     child.kill().unwrap();
     place.end(child);
     assert_eq!(place.run(Act::Look).good().has(), ["1_notes.sql"]);
@@ -50,7 +51,7 @@ fn what_was_killed_without_a_transaction_is_half_and_waits_for_a_person() {
     let mut child = place.begin(Act::Apply { through: Some("10_tags.sql".to_owned()) });
     wait_for("the migration", || sleeps(&place));
     child.kill().unwrap();
-    place.end(child);
+    assert_eq!(place.end(child).told.unwrap().half.as_deref(), Some("2_text.sql"));
     assert_eq!(place.ask("SELECT count(*) FROM half"), "0", "it stays");
     let found = place.run(Act::Look).good();
     assert_eq!(found.has(), ["1_notes.sql"]);

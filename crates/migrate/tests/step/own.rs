@@ -48,6 +48,22 @@ fn a_program_that_fails_leaves_a_half_state_and_what_is_there_is_asked_all_the_s
 }
 
 #[test]
+fn a_program_that_is_not_there_has_done_nothing_and_one_whose_level_fails_has_done_what_nobody_knows() {
+    let mut place = place();
+    if let Applied::ByProgram { apply, .. } = &mut place.applied {
+        *apply = vec!["./none".to_owned()];
+    }
+    let told = place.apply("1_notes.sql").bad("cannot be started").told.unwrap();
+    assert!(told.untouched && told.half.is_none(), "{told:?}");
+    let mut place = self::place();
+    if let Applied::ByProgram { level, .. } = &mut place.applied {
+        *level = vec!["false".to_owned()];
+    }
+    let told = place.apply("1_notes.sql").bad("`false` failed").told.unwrap();
+    assert!(told.unread && told.half.as_deref() == Some("1_notes.sql"), "{told:?}");
+}
+
+#[test]
 fn a_program_that_ends_well_and_did_nothing_is_not_believed() {
     let mut place = place();
     if let Applied::ByProgram { apply, .. } = &mut place.applied {

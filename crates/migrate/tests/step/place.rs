@@ -36,8 +36,9 @@ impl Place {
     pub(crate) fn new(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("db")).unwrap();
+        fs::create_dir(folder.path().join("var")).unwrap();
         let (database, url) = match kind {
-            Kind::Sqlite => ("notes.db".to_owned(), "sqlite:notes.db".to_owned()),
+            Kind::Sqlite => ("var/notes.db".to_owned(), "sqlite:var/notes.db".to_owned()),
             Kind::Postgres => {
                 let database = server().make();
                 let url = server().url(&database, PASSWORD);
@@ -94,6 +95,7 @@ impl Place {
             lock_ms: self.lock_ms,
             timeout_ms: 60_000,
             by: "notes@1.0.0".to_owned(),
+            data: vec!["var".parse().unwrap()],
         };
         let line = step.command(env!("CARGO_BIN_EXE_database_step"));
         let mut command = Command::new(&line[0]);

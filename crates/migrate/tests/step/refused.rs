@@ -14,7 +14,48 @@ fn a_wrong_password_is_told_without_it() {
     place.url = server().url(&place.database, "wrong-s3cret");
     let ended = place.apply("10_tags.sql").bad("password authentication failed");
     assert!(!ended.said.contains("s3cret"), "{}", ended.said);
-    assert!(ended.told.is_none());
+    let told = ended.told.unwrap();
+    assert!(told.unread && told.untouched && told.half.is_none(), "{told:?}");
+    assert!(told.failure.unwrap().contains("password authentication failed"));
+}
+
+#[test]
+fn a_database_that_would_be_gone_with_the_step_is_refused() {
+    let mut place = Place::with_three(Kind::Sqlite);
+    let here = place.folder.path().join("x.db").display().to_string();
+    for url in [
+        "sqlite:x.db",
+        "sqlite:../x.db",
+        "sqlite::memory:",
+        "file:var/x.db?mode=memory",
+        &format!("sqlite:{here}"),
+    ] {
+        place.url = url.to_owned();
+        let ended = place
+            .apply("10_tags.sql")
+            .bad("keep it in a data folder of the service: write sqlite:var/NAME.db");
+        assert!(ended.told.unwrap().untouched, "{url}");
+    }
+    assert!(!place.folder.path().join("x.db").exists());
+}
+
+#[test]
+fn a_record_that_is_none_of_ours_is_told_and_judged() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let place = Place::with_three(kind);
+        place.apply("1_notes.sql").good();
+        place.ask("INSERT INTO lockstep_migrations (name, checksum, applied_by, finished) SELECT '2' || x || '.sql', 'a', 'b', finished \
+            FROM (SELECT 'a\nb' AS x, finished FROM lockstep_migrations) AS y RETURNING 1");
+        let seen = place.run(Act::Look).good();
+        assert!(seen.said.contains("no migration") && seen.has() == ["1_notes.sql"], "{}", seen.said);
+        let told = seen.told.unwrap();
+        assert!(told.drift.len() == 1 && told.is_sound(), "{told:?}");
+        place.apply("10_tags.sql").bad("no migration");
+    }
+    let place = Place::with_three(Kind::Postgres);
+    place.apply("1_notes.sql").good();
+    place.ask("ALTER TABLE lockstep_migrations ALTER checksum DROP NOT NULL; UPDATE lockstep_migrations SET checksum = NULL");
+    place.run(Act::Look).bad("none that Lockstep made");
 }
 
 #[test]
@@ -49,7 +90,7 @@ fn a_database_that_only_reads_takes_nothing_and_says_so() {
     place.apply("10_tags.sql").bad("read-only");
     let place = Place::with_three(Kind::Sqlite);
     place.apply("1_notes.sql").good();
-    let file = place.folder.path().join("notes.db");
+    let file = place.folder.path().join("var/notes.db");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
     if fs::OpenOptions::new().write(true).open(&file).is_err() {
         place.apply("10_tags.sql").bad("readonly");
@@ -59,10 +100,13 @@ fn a_database_that_only_reads_takes_nothing_and_says_so() {
 #[test]
 fn a_file_that_is_no_database_and_a_folder_that_is_not_there_are_told() {
     let mut place = Place::with_three(Kind::Sqlite);
-    fs::write(place.folder.path().join("notes.db"), "this is a text and no database at all, and long enough")
-        .unwrap();
+    fs::write(
+        place.folder.path().join("var/notes.db"),
+        "this is a text and no database at all, and long enough",
+    )
+    .unwrap();
     place.apply("10_tags.sql").bad("not a database");
-    place.url = "sqlite:none/notes.db".to_owned();
+    place.url = "sqlite:var/none/notes.db".to_owned();
     place.apply("10_tags.sql").bad("unable to open");
 }
 

@@ -91,6 +91,9 @@ fn state(view: &DatabaseView) -> &'static str {
     match &view.known {
         _ if view.applied == Applied::Elsewhere => "applied outside of Lockstep",
         None => "nobody has looked",
+        Some(known) if known.doubt.is_none() && view.brought_by.is_empty() => {
+            "nothing that runs here brings it"
+        }
         Some(known) if known.doubt.is_some() => "half-way: waits for a person",
         Some(known) if !known.told.drift.is_empty() => "drifted",
         Some(_) if !view.contractions.is_empty() => "waits to be contracted",
@@ -101,7 +104,8 @@ fn state(view: &DatabaseView) -> &'static str {
 
 fn text(view: &DatabaseView, style: &Style) -> String {
     let mut text = format!("database {}: {}\n", view.name, state(view));
-    let _ = writeln!(text, "  brought by: {}", by(view));
+    let by = if view.brought_by.is_empty() { "nothing that runs here".to_owned() } else { by(view) };
+    let _ = writeln!(text, "  brought by: {by}");
     let Some(known) = &view.known else { return text };
     let level = printable(known.level().unwrap_or("none")).into_owned();
     let (count, seen) = (known.told.recorded.len(), times::ago(times::now(), known.seen));
@@ -109,6 +113,12 @@ fn text(view: &DatabaseView, style: &Style) -> String {
         writeln!(text, "  it has {count} migrations, the last one is {level} (seen {seen}, by {})", known.by);
     if let Some(doubt) = &known.doubt {
         let _ = writeln!(text, "  {} {}", style.warn("half-way:"), printable(doubt));
+    }
+    if !known.crossing.is_empty() {
+        let begun = printable(&known.crossing.join(", ")).into_owned();
+        let look = "`lockstep database look` finds out";
+        let _ =
+            writeln!(text, "  {} {begun}: begun, and not seen since; {look}", style.warn("may be there:"));
     }
     for drift in &known.told.drift {
         let _ = writeln!(text, "  {} {}", style.warn("drift:"), printable(drift));

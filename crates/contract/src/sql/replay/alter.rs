@@ -104,6 +104,9 @@ impl Replay {
             Operation::AlterColumn { column_name, op } => {
                 self.alter_column(table, position, &folded(&column_name), op)
             }
+            Operation::OwnerTo { .. } if table.position.file != position.file => {
+                Err("whoever owned the table may be kept from it afterwards".to_owned())
+            }
             Operation::OwnerTo { .. }
             | Operation::SetTblProperties { .. }
             | Operation::SetLogged

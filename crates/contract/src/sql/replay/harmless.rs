@@ -1,4 +1,4 @@
-//! Parts of `ALTER TABLE` that no reader or writer of rows meets: storage, owners, when a constraint is checked.
+//! Parts of `ALTER TABLE` that no reader or writer of rows meets: storage, when a constraint is checked.
 //!
 //! They are taken out before the statement is parsed: the parser does not know most of them.
 
@@ -17,7 +17,6 @@ const BEGINNINGS: &[&[&str]] = &[
     &["SET", "LOGGED"],
     &["SET", "UNLOGGED"],
     &["CLUSTER", "ON"],
-    &["OWNER", "TO"],
     &["REPLICA", "IDENTITY"],
     &["VALIDATE", "CONSTRAINT"],
     &["ATTACH", "PARTITION"],

@@ -123,6 +123,7 @@ fn blame(refusal: &Refusal, here: &EnvironmentName) -> Blame {
         | Refusal::Rule(RuleRefusal::Keeps { version, .. }) => of(&[version]),
         Refusal::Database(
             DatabaseRefusal::Contracted { version, .. }
+            | DatabaseRefusal::MayBeContracted { version, .. }
             | DatabaseRefusal::StandsBehind { version, .. }
             | DatabaseRefusal::CannotStop { version, .. },
         ) => of(&[version]),
