@@ -336,6 +336,7 @@ fn a_migration_of_a_chain_that_is_killed_half_way_leaves_the_old_side_and_is_tol
         let deploy = ["deploy", "web@2.0.0", "--env", ENVIRONMENT, "--with-what-it-needs"];
         let refused = chain.place.fail(&deploy, 3);
         assert!(refused.contains("nothing is applied to database `main`"), "{point}: {refused}");
+        assert!(refused.contains("lockstep database look main"), "{point}: {refused}");
         chain.place.run(&["database", "look", "main", "--env", ENVIRONMENT]);
         assert_eq!(chain.known(), (vec![FIRST.0.to_owned()], None), "{point}");
         chain.stands_at(0, &point);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::simulation::{Stage, deploy, environment, service};
+use crate::smallest::search;
 use lockstep_domain::database::{
     Act, Applied, Database, DatabaseRun, MigrationClass, MigrationFile, Recorded, Told, VersionDatabase,
     unapproved,
@@ -11,7 +12,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::{ConfigChoice, DatabaseWish};
 use lockstep_domain::name::DatabaseName;
 use lockstep_domain::operation::{Operation, Phase};
-use lockstep_domain::plan::{DatabaseRefusal, Refusal};
+use lockstep_domain::plan::{DatabaseRefusal, Found, Refusal, smallest};
 use lockstep_domain::{Digest, InstanceState, Intent, OperationId, Plan, VersionRef};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy;
@@ -444,6 +445,22 @@ fn what_comes_before_migrations_that_ran_is_told_and_runs() {
     );
     scene.run(&deploy(&["shop@1.1.0"]));
     assert_eq!(scene.has.len(), 5);
+}
+
+#[test]
+fn what_ends_the_doubt_about_a_database_is_told_also_where_more_would_have_to_come_along() {
+    let mut scene = Scene::with_four();
+    scene.stage.release("desk@1.0.0", &[("shop", "^1.0")]);
+    scene.stage.release("desk@1.1.0", &[("shop", "^1.1")]);
+    scene.run(&deploy(&["shop@1.0.0", "desk@1.0.0"]));
+    let id = scene.stage.begin(PLACE, &deploy(&["shop@1.1.0"]), None);
+    assert!(matches!(scene.settle(id, true), Phase::Reverted { .. }));
+    let (place, intent) = (environment(PLACE), deploy(&["desk@1.1.0"]));
+    let Found::NoWay(answer) = smallest(&search(&scene.stage, &place, &intent)).unwrap() else {
+        panic!("nothing is applied to a database that is half-way")
+    };
+    let told = serde_json::to_string(&answer).unwrap();
+    assert!(told.contains("lockstep database look main --env development"), "{told}");
 }
 
 #[test]

@@ -35,7 +35,11 @@ fn found_with(
     smallest(&Search { wishes, strategy, in_the_way, ..search(stage, &place, intent) }).unwrap()
 }
 
-fn search<'a>(stage: &'a Stage, environment: &'a EnvironmentName, intent: &'a Intent) -> Search<'a> {
+pub(crate) fn search<'a>(
+    stage: &'a Stage,
+    environment: &'a EnvironmentName,
+    intent: &'a Intent,
+) -> Search<'a> {
     Search {
         relation: stage.relation(),
         environment,

@@ -59,7 +59,7 @@ impl Fleet<'_> {
             |service: &ServiceName| self.find(service).map_or(Place::Stays, |it| Place::At(target[it]));
         let at = about.iter().map(|service| (service.clone(), place(service))).collect();
         let unknown = about.into_iter().filter(|service| self.find(service).is_none()).collect();
-        (Learned { at, text: refusal.to_string() }, unknown)
+        (Learned { at, text: words(refusal) }, unknown)
     }
 
     /// What was learned never comes together again.
@@ -101,6 +101,14 @@ impl Fleet<'_> {
         };
         let is_let_in = |bar: &Bar| bar.service == service && bar.versions.contains(&target[service]);
         self.question.problem.bars().any(|(cause, bar)| ended.contains(&cause) && is_let_in(bar))
+    }
+}
+
+/// A refusal in words. Where a database is in the way no other version may help, so what does is said as well.
+fn words(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Database(of_database) => format!("{refusal} ({})", of_database.hint()),
+        _ => refusal.to_string(),
     }
 }
 
