@@ -7,7 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 /// All that lines can have, of requests and of connections to services that speak TCP.
-pub(super) const ALL: [&str; 39] = [
+pub(super) const ALL: [&str; 41] = [
     "time",
     "environment",
     "request_id",
@@ -34,6 +34,8 @@ pub(super) const ALL: [&str; 39] = [
     "shielded",
     "degraded",
     "mirrored",
+    "lane",
+    "lane_not_served",
     "delayed",
     "delay_ms",
     "fault",
