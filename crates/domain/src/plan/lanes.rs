@@ -86,7 +86,7 @@ pub fn add_lane(
     refusals.extend(meets_others(environment, &versions, &when));
     refusals.extend(arms.iter().flat_map(|arm| kinds(world, environment, arm)));
     refusals.extend(as_deployed(relation, environment, &arms, now));
-    refusals.extend(rules::meetings(relation, environment, &arms));
+    refusals.extend(rules::meetings(relation, environment, (rules::Beside::Lane, &arms)));
     refusals.extend(migrates(world, environment, &arms));
     let mut found = Vec::new();
     refusals.retain(|refusal| {

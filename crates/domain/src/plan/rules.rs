@@ -75,7 +75,7 @@ pub fn add_rule(
         refusals.push(RuleRefusal::NoRequests(reference).into());
     }
     refusals.extend(as_deployed(relation, environment, &arm, now));
-    refusals.extend(meetings(relation, environment, std::slice::from_ref(&arm)));
+    refusals.extend(meetings(relation, environment, (Beside::Rule, std::slice::from_ref(&arm))));
     refusals.dedup();
     let takes = match takes {
         Ok(takes) if refusals.is_empty() => takes,
@@ -161,14 +161,28 @@ fn as_deployed(relation: Relation<'_>, environment: &Environment, arm: &Arm, now
     check::check(relation, environment, &resolved, (&changes, &Reach::Everything), now)
 }
 
+/// What comes beside what is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// What a rule gives.
+    Rule,
+    /// All that a lane gives.
+    Lane,
+}
+
 /// Checks what comes together against everything else that it can meet: what is on its way, and what other rules keep running. A request is in one lane
 /// only, so the versions of two lanes do not meet.
-pub(super) fn meetings(relation: Relation<'_>, environment: &Environment, arms: &[Arm]) -> Vec<Refusal> {
-    let is_lane = arms.len() > 1;
+pub(super) fn meetings(
+    relation: Relation<'_>,
+    environment: &Environment,
+    (what, arms): (Beside, &[Arm]),
+) -> Vec<Refusal> {
     let is_of = |rule: &VersionRule| arms.iter().any(|arm| arm.service == rule.service);
-    let others = overlays(environment)
-        .into_iter()
-        .filter(|rules| !rules.iter().any(|rule| is_of(rule)) && !(is_lane && rules[0].lane().is_some()));
+    let meets = |rules: &Vec<&VersionRule>| match (what, rules[0].lane()) {
+        (Beside::Lane, Some(_)) => false,
+        _ => !rules.iter().any(|rule| is_of(rule)),
+    };
+    let others = overlays(environment).into_iter().filter(meets);
     let with_rules = others.map(|rules| over(environment.entries(), &rules));
     let on_the_way = environment.moving().map(|operation| operation.plan.target.clone());
     let mut found: Vec<Unmet> = Vec::new();
