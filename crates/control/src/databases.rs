@@ -14,7 +14,7 @@ use lockstep_domain::run::RunSpec;
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, Environment, EnvironmentName, InstanceId, Intent, Plan, VersionRef, World};
 
-use crate::Control;
+use crate::{Control, lock};
 
 impl Control {
     /// Reads what steps at databases have said that are over and whose end is not recorded yet.
@@ -31,9 +31,18 @@ impl Control {
     }
 
     fn told_by_step(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Told> {
-        let text = tokio::task::block_in_place(|| self.driver.said_of_database(environment, id))?;
+        let said = tokio::task::block_in_place(|| self.driver.said_of_database(environment, id));
+        let Some(text) = said else { return self.never_started(id) };
         let told: Told = serde_json::from_slice(&text).ok()?;
         told.is_sound().then_some(told)
+    }
+
+    /// What is told of a step that could not even be started: it has done nothing.
+    fn never_started(&self, id: &InstanceId) -> Option<Told> {
+        let launch = lock(&self.launches).get(id).cloned();
+        let is_over = launch.is_some_and(|launch| launch.state.is_over());
+        let is_unknown = is_over && self.driver.instance(id).is_none();
+        is_unknown.then(|| Told { unread: true, untouched: true, ..Told::default() })
     }
 }
 

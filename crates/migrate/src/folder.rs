@@ -52,8 +52,7 @@ impl Migration {
         let parts = if says_so { parts } else { without_own_transaction(parts) };
         let is_alone = says_so || parts.iter().any(|part| part.turn != Turn::Inside);
         let Forward { left_out, unclear, .. } = form::forward(text, dialect);
-        let by_text =
-            || Some(unclear.first()?).map(|it| format!("{name}:{}: {}; {}", it.line, it.why, it.hint));
+        let by_text = || unclear.first().map(|it| format!("{name}:{}: {}; {}", it.line, it.why, it.hint));
         let unclear = unclear_name(role, text).or_else(by_text);
         Self { name, digest: digest_of(text.as_bytes()), parts, is_alone, left_out, unclear }
     }

@@ -2,9 +2,9 @@
 
 use std::path::{Component, Path};
 
-use lockstep_domain::WorkPath;
 use lockstep_domain::database::{Applied, Database};
 use lockstep_domain::run::RunSpec;
+use lockstep_domain::work_path::WorkPath;
 
 use crate::address::{Address, sqlite_path};
 use crate::engine::Fault;

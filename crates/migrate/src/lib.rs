@@ -78,7 +78,7 @@ fn by_lockstep(step: &Step, notes: &mut Notes) -> Result<Outcome, Fault> {
     lasting::check(&step.variable, &address, &step.data)?;
     let mut engine = open(&address, step)?;
     let folder = Folder::read(Path::new(&step.folder), engine.dialect())?;
-    run::run(step, &folder, engine.as_mut(), (notes, &mut |line| println!("{line}")))
+    run::run(step, &folder, engine.as_mut(), (notes, &mut |line: &str| println!("{line}")))
 }
 
 fn open(address: &Address, step: &Step) -> Result<Box<dyn Engine>, Fault> {

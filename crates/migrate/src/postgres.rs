@@ -53,7 +53,7 @@ impl Postgres {
                     client
                 }
                 Encryption::Checked => {
-                    let tls = Tls::new().map_err(Fault)?;
+                    let tls = Tls::new().map_err(Fault::new)?;
                     let (client, connection) =
                         self.config.connect(tls).await.map_err(|error| unreached(&error))?;
                     tokio::spawn(connection);
@@ -102,7 +102,7 @@ impl Postgres {
         }
         let all = format!("SELECT name, checksum, finished FROM {TABLE}");
         let rows = self.runtime.block_on(client.query(&all, &[])).map_err(|error| refused(&error))?;
-        let row = |row: &tokio_postgres::Row| {
+        let row = |row: &tokio_postgres::Row| -> Result<Row, Error> {
             Ok(Row { name: row.try_get(0)?, checksum: row.try_get(1)?, finished: row.try_get(2)? })
         };
         let rows: Result<Vec<Row>, Error> = rows.iter().map(row).collect();
