@@ -319,6 +319,10 @@ fn after_a_death_the_chain_goes_forward_and_back_again_once_what_is_not_known_wa
 fn mend(scene: &mut Scene) {
     scene.stage.broken.clear();
     scene.half = None;
+    let held: Vec<_> = scene.stage.env(PLACE).holds.keys().cloned().collect();
+    for version in held {
+        scene.stage.record(Event::HoldReleased { environment: environment(PLACE), version });
+    }
     let known = scene.stage.env(PLACE).databases.values().next().unwrap();
     if known.doubt.is_some() {
         let done = scene.has.len() == FILES.len();
@@ -327,9 +331,5 @@ fn mend(scene: &mut Scene) {
         let settle = Intent::Database { database: "main".parse().unwrap(), wish, version };
         scene.stage.begin(PLACE, &settle, None);
         goes_on(scene, "settling");
-    }
-    let held: Vec<_> = scene.stage.env(PLACE).holds.keys().cloned().collect();
-    for version in held {
-        scene.stage.record(Event::HoldReleased { environment: environment(PLACE), version });
     }
 }
