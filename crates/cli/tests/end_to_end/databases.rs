@@ -223,7 +223,7 @@ fn what_of_a_file_does_not_run_is_told_by_its_lines_and_what_may_be_a_way_down_i
     shop.repository.write("db/0003_rollback.sql", "SELECT 1;");
     shop.repository.write("db/0004_more.sql", "CREATE TABLE a (id INTEGER);\n-- Rollback\nDROP TABLE a;");
     shop.repository.commit("feat: wrong");
-    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 3)]
+    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 1)]
     {
         for words in [
             "db/0004_more.sql:2",
@@ -268,7 +268,7 @@ fn a_database_that_is_not_reached_or_would_not_stay_is_told_and_stops_nothing_el
 
     at("sqlite:shop.db");
     shop.repository.commit("feat: lost");
-    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 3)]
+    for refused in [place.fail(&["check", shop.repository.folder()], 2), place.fail(&["release", "shop"], 1)]
     {
         assert!(
             refused.contains("`shop.db`, which is in no data folder") && refused.contains("data = [\"var\"]"),

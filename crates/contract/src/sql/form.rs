@@ -14,9 +14,20 @@ pub const FORWARD: &str = "-- lockstep: forward";
 /// How many lines of a file are looked at for what it says to Lockstep.
 pub const HEAD: usize = 5;
 
-/// Why nobody can tell what of a file is to run.
+/// What keeps a file from being run as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nobody can tell what of it is to run.
+    Form,
+    /// Only a client of the database can run it.
+    Client,
+}
+
+/// Why a file must not be run as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unclear {
+    /// What it is about.
+    pub kind: Kind,
     /// Where that shows.
     pub line: u32,
     /// What stands there.
@@ -226,7 +237,12 @@ fn sections(lines: &[Line<'_>], comments: &[Comment<'_>]) -> Result<Vec<bool>, U
     };
     let Some(first) = downs().next() else { return Ok(is_left_out) };
     let of = |comment: &Comment<'_>| comment.mark.map(|(tool, _)| tool);
-    let wrong = |at: &Comment<'_>, why: String| Unclear { line: number(at.line), why, hint: ON_MARKS };
+    let wrong = |at: &Comment<'_>, why: String| Unclear {
+        kind: Kind::Form,
+        line: number(at.line),
+        why,
+        hint: ON_MARKS,
+    };
     if let Some(other) = downs().find(|it| of(it) != of(first)) {
         return Err(wrong(other, format!("`{}` and `{}` are marks of two tools", first.text, other.text)));
     }
@@ -253,13 +269,18 @@ fn unclear(comment: &Comment<'_>, is_liquibase: bool) -> Option<Unclear> {
     let Comment { text, bare, .. } = comment;
     let line = number(comment.line);
     if is_liquibase && let Some(why) = of_liquibase(bare) {
-        return Some(Unclear { line, why: format!("`{text}`: {why}"), hint: ON_LIQUIBASE });
+        return Some(Unclear { kind: Kind::Form, line, why: format!("`{text}`: {why}"), hint: ON_LIQUIBASE });
     }
     if comment.mark.is_some() || is_liquibase && bare.starts_with("rollback") {
         return None;
     }
     let why = format!("`{text}` looks like the mark of a way down, and is none that is known here");
-    (begins_like_a_mark(bare) || reads_like_a_mark(bare)).then_some(Unclear { line, why, hint: ON_MARKS })
+    (begins_like_a_mark(bare) || reads_like_a_mark(bare)).then_some(Unclear {
+        kind: Kind::Form,
+        line,
+        why,
+        hint: ON_MARKS,
+    })
 }
 
 fn begins_like_a_mark(bare: &str) -> bool {
@@ -310,7 +331,7 @@ fn of_clients(lines: &[Line<'_>]) -> Vec<Unclear> {
     });
     // What follows the first of them need not be SQL at all.
     let first = copy.into_iter().chain(command).min_by_key(|(line, _)| *line);
-    first.map(|(line, why)| Unclear { line, why, hint: ON_CLIENTS }).into_iter().collect()
+    first.map(|(line, why)| Unclear { kind: Kind::Client, line, why, hint: ON_CLIENTS }).into_iter().collect()
 }
 
 fn copy_from_client(lines: &[Line<'_>]) -> Option<u32> {

@@ -129,7 +129,8 @@ fn part(source: &Source, (path, role): (&str, Role), text: &str, dialect: SqlDia
         Role::Unclear(why) if !form::says_forward(text) => Some((1, why)),
         _ => None,
     };
-    let by_text = || unclear.first().map(|it| (it.line, it.why.clone()));
+    let by_text =
+        || unclear.iter().find(|it| it.kind == form::Kind::Form).map(|it| (it.line, it.why.clone()));
     let broken = by_name.or_else(by_text).or(broken);
     let beside = [path.replace("up.sql", "down.sql"), path.replace(".sql", ".down.sql")];
     let has_file = beside.iter().any(|back| back != path && source.get(back).is_some());
