@@ -106,7 +106,7 @@ pub(crate) fn digest_of(text: &[u8]) -> Digest {
 impl Folder {
     /// Reads a folder. Each file is read and parted only once.
     pub(crate) fn read(folder: &Path, dialect: SqlDialect) -> Result<Self, Fault> {
-        let mut names = forward(names(folder)?);
+        let mut names = forward(&names(folder)?);
         names.retain(|(name, _)| is_sql(name));
         let read = |(name, role): (String, Role)| {
             let file = foreign::open(&folder.join(&name));
@@ -125,7 +125,7 @@ impl Folder {
 }
 
 /// Leaves out of names what takes others back.
-pub(crate) fn forward(names: Vec<String>) -> Vec<(String, Role)> {
+pub(crate) fn forward(names: &[String]) -> Vec<(String, Role)> {
     let roles = roles(names.iter().map(String::as_str)).into_iter();
     let forward = roles.filter(|(_, role)| *role != Role::WayBack);
     forward.map(|(name, role)| (name.to_owned(), role)).collect()

@@ -25,7 +25,7 @@ pub(crate) fn work(
     (apply, level): (&[String], &[String]),
     notes: &mut Notes,
 ) -> Result<Outcome, Fault> {
-    let names = folder::forward(folder::names(Path::new(&step.folder))?);
+    let names = folder::forward(&folder::names(Path::new(&step.folder))?);
     let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
     let done = match &step.act {
         Act::Apply { through: Some(through) } => run(apply, through, notes),

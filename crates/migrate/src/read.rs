@@ -68,7 +68,7 @@ fn read(release: &Path, database: &Database) -> Result<Vec<Read>, Vec<Wrong>> {
     if !folder.is_dir() {
         return Err(missing(format!("there is no folder of migrations `{shown}`")));
     }
-    let names = forward(names(&folder).map_err(|fault| Wrong::new(fault.why))?);
+    let names = forward(&names(&folder).map_err(|fault| Wrong::new(fault.why))?);
     if names.is_empty() {
         return Err(missing(format!("there is no migration in the folder `{shown}`")));
     }

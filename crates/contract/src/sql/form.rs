@@ -284,13 +284,13 @@ fn unclear(comment: &Comment<'_>, is_liquibase: bool) -> Option<Unclear> {
 }
 
 fn begins_like_a_mark(bare: &str) -> bool {
-    let downs = TOOLS.iter().filter(|tool| tool.name != "node-sqlite").flat_map(|tool| tool.down);
+    let mut downs = TOOLS.iter().filter(|tool| tool.name != "node-sqlite").flat_map(|tool| tool.down);
     let is_cut = |rest: &str| !rest.starts_with(char::is_alphanumeric);
     let is_longer = |mark: &&str| bare.strip_prefix(mark).is_some_and(is_cut);
     let tools = ["+goose ", "+migrate ", "+micrate "];
     let of_tool = tools.iter().find_map(|tool| bare.strip_prefix(tool));
     let is_back = |text: &str| text.split(|it: char| !it.is_alphanumeric()).any(|word| BACK.contains(&word));
-    downs.into_iter().any(|mark| is_longer(&mark))
+    downs.any(|mark| is_longer(&mark))
         || of_tool.is_some_and(|rest| !OTHER_MARKS.contains(&rest))
         || bare.starts_with(['+', '@', '!']) && is_back(bare)
 }
@@ -308,9 +308,9 @@ fn of_liquibase(bare: &str) -> Option<String> {
     if beginnings.iter().any(|beginning| bare.starts_with(beginning)) {
         return Some("only Liquibase does what it says".to_owned());
     }
-    let said = bare.strip_prefix("changeset ")?.split_whitespace().skip(1);
+    let mut said = bare.strip_prefix("changeset ")?.split_whitespace().skip(1);
     let counts = |word: &&str| word.contains(':') && !HARMLESS.iter().any(|it| word.starts_with(it));
-    let word = said.into_iter().find(counts)?;
+    let word = said.find(counts)?;
     Some(format!("only Liquibase does what `{word}` says"))
 }
 
