@@ -290,7 +290,7 @@ fn begins_like_a_mark(bare: &str) -> bool {
     let tools = ["+goose ", "+migrate ", "+micrate "];
     let of_tool = tools.iter().find_map(|tool| bare.strip_prefix(tool));
     let is_back = |text: &str| text.split(|it: char| !it.is_alphanumeric()).any(|word| BACK.contains(&word));
-    downs.any(|mark| is_longer(&mark))
+    downs.any(is_longer)
         || of_tool.is_some_and(|rest| !OTHER_MARKS.contains(&rest))
         || bare.starts_with(['+', '@', '!']) && is_back(bare)
 }
