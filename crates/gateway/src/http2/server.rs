@@ -156,7 +156,7 @@ fn stream(
                 }
             }
             Err((problem, asked)) => {
-                refuse(&mut client, &problem, (asked, notes.request_id()), &desk, &mut report).await
+                refuse(&mut client, &problem, (asked, notes.request_id()), &desk, &mut report).await;
             }
         }
         desk.account(&mut notes, &mut report);
