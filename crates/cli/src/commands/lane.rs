@@ -149,7 +149,7 @@ impl Args {
             LaneCommand::Show(args) => {
                 let environment = args.environment.resolve(ctx)?;
                 let view = ctx.client.lane(&environment, &args.name)?;
-                ctx.out.show(&view, |view, style| shown(view, style))
+                ctx.out.show(&view, shown)
             }
             LaneCommand::End(args) => args.run(ctx),
         }

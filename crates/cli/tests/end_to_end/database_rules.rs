@@ -1,7 +1,7 @@
 //! What is let into a database and back: what comes first, what was approved, and which versions may.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::databases::{ADDS, DROPS, MAKES, Shop, number};
 use super::support::place::{ENVIRONMENT, Place};
@@ -13,7 +13,7 @@ fn word(shown: &str) -> String {
 }
 
 /// Writes a version that notes that it was started.
-fn write_noting(shop: &Shop<'_>, notes: &PathBuf, text: &str, after: &str) {
+fn write_noting(shop: &Shop<'_>, notes: &Path, text: &str, after: &str) {
     let more = "data = [\"var\"]\nenv = { DATABASE_URL = \"sqlite:var/shop.db\" }";
     shop.repository.write("lockstep.toml", &manifest(shop.name, more, after));
     let starts = format!("open('{}/{text}', 'w').close()", notes.display());
