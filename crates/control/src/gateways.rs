@@ -122,7 +122,11 @@ impl Control {
                 find(world, name)?;
                 Ok((vec![Event::GatewayRemoved { gateway: name.clone() }], ()))
             })
-        })
+        })?;
+        for environment in self.ledger.world().environments.keys() {
+            self.registry.forget_gateway(environment, name);
+        }
+        Ok(())
     }
 
     /// Returns whose key it is. It takes the same time for each that is known, whatever is given.

@@ -106,6 +106,11 @@ impl Registry {
         self.with(environment, |live| live.called.take())
     }
 
+    /// Waits no more for a gateway whose key was taken away: it cannot say any more what it serves.
+    pub fn forget_gateway(&self, environment: &EnvironmentName, gateway: &GatewayName) {
+        self.with(environment, |live| live.forget_reporter(gateway));
+    }
+
     /// Notes that instances were told to end. From now on they are stopping wherever they are looked at.
     pub fn tell(&self, environment: &EnvironmentName, instances: &[InstanceId]) {
         self.with(environment, |live| instances.iter().for_each(|id| live.told.tell(id)));

@@ -347,6 +347,13 @@ impl Live {
     }
 
     /// What it counted stays: it may only have been silent for a while, and go on with the same counters.
+    /// Waits no more for a gateway whose key was taken away.
+    pub(crate) fn forget_reporter(&mut self, gateway: &GatewayName) {
+        let its = format!("{gateway}/");
+        let runs: Vec<_> = self.gateways.keys().filter(|id| id.starts_with(&its)).cloned().collect();
+        runs.iter().for_each(|run| self.forget(run));
+    }
+
     fn forget(&mut self, gateway: &str) {
         self.gateways.remove(gateway);
         self.in_flight.remove(gateway);
