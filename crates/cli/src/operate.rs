@@ -20,6 +20,7 @@ use lockstep_domain::plan::ServiceWish;
 use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy, VersionRef};
 
 use crate::confirm;
+use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -141,6 +142,19 @@ impl Change {
     pub(crate) fn rehearse(&self, ctx: &Context) -> Result<OperationAnswer, Failure> {
         let request = OperationRequest { mode: Mode::DryRun, ..self.request.clone() };
         Ok(ctx.client.operate(&self.environment, &request)?)
+    }
+
+    /// Asks first where an environment would run nothing afterwards: it is not emptied by a typing error.
+    pub(crate) fn confirm_emptying(&mut self, ctx: &Context, confirm: ConfirmOption) -> Result<(), Failure> {
+        let Some(plan) = self.rehearse(ctx)?.plan else { return Ok(()) };
+        if !plan.target.is_empty() || plan.waves.is_empty() {
+            return Ok(());
+        }
+        let taken = plan.moves().filter_map(|part| Some(part.from_arm()?.version_ref().to_string()));
+        let taken: Vec<_> = taken.collect();
+        confirm.ask(&format!("this takes everything out of the environment: {}", taken.join(", ")))?;
+        self.looked_at(plan.parent);
+        Ok(())
     }
 
     /// Sets the baseline that was looked at, unless somebody said one.

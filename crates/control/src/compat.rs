@@ -6,7 +6,7 @@ use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelatio
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
 use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
-use lockstep_domain::plan::{contracted, unknown_outside};
+use lockstep_domain::plan::{no_way_back, on_databases, steps_back};
 use lockstep_domain::resource::needs;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::variables::of_way_back;
@@ -110,12 +110,20 @@ impl Control {
         let version = match version {
             Some(version) => version.clone(),
             None => before(environment, service).ok_or_else(|| {
-                let detail = format!("`{}` never ran another version of `{service}`", environment.name);
+                let detail =
+                    format!("`{}` ran no version of `{service}` before the one that runs", environment.name);
                 not_found(detail, &format!("lockstep history {}", environment.name))
             })?,
         };
         let version = VersionRef { service: service.clone(), version };
-        let answer = self.can(&world, environment, &version)?;
+        let mut answer = self.can(&world, environment, &version)?;
+        if let Some(why) = no_way_back(&world, environment, &version) {
+            let reasons = vec![why];
+            let pair = Pair { verdict: Verdict::Breaking, basis: Basis::Range, reasons, promised: false };
+            let live = answer.live.clone();
+            answer.checks.insert(0, check(CompatRelation::WayBack, service, live, pair));
+            answer.verdict = Verdict::Breaking;
+        }
         let (variables, mut warnings) = of_way_back(environment, &version);
         warnings.extend(answer.warnings.iter().cloned());
         Ok(CompatAnswer { variables, warnings, ..answer })
@@ -159,29 +167,21 @@ impl Control {
         }
         let live = running(&reference.service).filter(|live| live.number != version.number);
         let (mut after, mut one_way) = (None, Vec::new());
-        let entries = environment.entries();
         let live_number = live.map(|live| live.number.clone());
-        let gone =
-            contracted(world, environment, reference, entries).into_iter().map(|refusal| refusal.to_string());
-        let outside = live.filter(|live| live.number > version.number);
-        let outside =
-            outside.into_iter().flat_map(|live| unknown_outside(live, version)).map(|(database, name)| {
-                format!("`{name}` of database `{database}` contracts and is applied outside of Lockstep")
-            });
-        for reason in gone.chain(outside) {
-            let reasons = vec![reason];
-            let pair = Pair { verdict: Verdict::Breaking, basis: Basis::Contract, reasons, promised: false };
+        for found in
+            on_databases(relation, environment, (&reference.service, live.map(|it| &**it), &**version))
+        {
+            one_way.extend(found.one_way);
+            let (verdict, reasons) = (found.verdict, found.reasons);
+            let pair = Pair { verdict, basis: Basis::Contract, reasons, promised: false };
             checks.push(check(CompatRelation::Database, &reference.service, live_number.clone(), pair));
         }
         if let Some(live) = live {
-            let database = relation.database(live, version).map(|found| (found.way, found.answer));
-            one_way.extend(database.iter().flat_map(|(_, answer)| answer.one_way.clone()));
             let about_database = |answer: Answer| {
                 let Answer { verdict, reasons, one_way: _ } = answer;
                 let pair = Pair { verdict, basis: Basis::Contract, reasons, promised: false };
                 check(CompatRelation::Database, &reference.service, Some(live.number.clone()), pair)
             };
-            checks.extend(database.map(|(_, answer)| about_database(answer)));
             // An older version leaves the schema as it is, so the one that runs now can always come back to it.
             let back = relation.database(version, live).filter(|found| found.way == DatabaseWay::After);
             after = back.map(|found| about_database(found.answer));
@@ -232,12 +232,9 @@ impl Control {
     }
 }
 
-/// The version of a service that ran before the one that runs, and is another.
+/// The version of a service that ran before the one that runs, and is a way back.
 fn before(environment: &Environment, service: &ServiceName) -> Option<VersionNumber> {
-    let live = environment.entries().get(service).map(|entry| &entry.version);
-    let mut earlier =
-        environment.baselines.newest_first().filter_map(|baseline| baseline.entries.get(service));
-    earlier.find(|entry| Some(&entry.version) != live).map(|entry| entry.version.clone())
+    steps_back(environment, service).next().map(|entry| entry.version.clone())
 }
 
 fn check(

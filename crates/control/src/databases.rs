@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_api::types::DatabaseView;
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::database::{
-    Applied, Contraction, MigrationClass, Step, Told, VersionDatabase, brought, unapproved,
+    Applied, Contraction, MigrationClass, Step, Told, VersionDatabase, brought, place_of, unapproved,
 };
 use lockstep_domain::job::{Job, PlannedJob};
 use lockstep_domain::name::DatabaseName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::service::Version;
-use lockstep_domain::{Arm, Environment, EnvironmentName, InstanceId, Intent, Plan, VersionRef, World};
+use lockstep_domain::{
+    Arm, Digest, Environment, EnvironmentName, InstanceId, Intent, Plan, VersionRef, World,
+};
 
 use crate::{Control, lock};
 
@@ -26,8 +28,32 @@ impl Control {
         let begun = environment.under_way().filter_map(|operation| operation.job_runs().last());
         let steps = begun.filter(|(planned, run)| planned.database.is_some() && run.end.is_none());
         let is_over = |id: &InstanceId| observed.jobs.iter().any(|it| it.id == *id && it.state.is_over());
-        let over = steps.map(|(_, run)| &run.instance).filter(|id| is_over(id));
-        over.filter_map(|id| Some((id.clone(), self.told_by_step(&environment.name, id)?))).collect()
+        let over = steps.filter(|(_, run)| is_over(&run.instance));
+        over.filter_map(|(planned, run)| {
+            let mut told = self.told_by_step(&environment.name, &run.instance)?;
+            // What it says of that itself counts for nothing.
+            told.place = self.place_of_database(environment, planned, &run.instance);
+            Some((run.instance.clone(), told))
+        })
+        .collect()
+    }
+
+    /// Where the database of a step is, by the address that its version gets.
+    fn place_of_database(
+        &self,
+        environment: &Environment,
+        planned: &PlannedJob,
+        id: &InstanceId,
+    ) -> Option<Digest> {
+        let world = self.ledger.world();
+        let version = world.version(&planned.arm.version_ref())?;
+        let run = planned.database.as_deref()?;
+        let of = version.databases.iter().find(|it| it.database.name == run.database)?;
+        let step = run_of_step(version, planned, "")?;
+        let spec = self.spec(&world, environment, (version, &planned.arm), (id.clone(), step));
+        let address = spec.ok()?.value_of(&of.database.variable)?;
+        let data_of = world.known_service(&planned.arm.service)?.data_name();
+        place_of(&address, &format!("{}/{data_of}", environment.name))
     }
 
     fn told_by_step(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Told> {

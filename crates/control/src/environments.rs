@@ -383,10 +383,16 @@ impl Control {
         if let Some(service) = service {
             services::find(&world, service)?;
         }
-        let ways = self.with_host_of(&world, environment, now, |host| match service {
+        let mut ways = self.with_host_of(&world, environment, now, |host| match service {
             Some(service) => ways_back::of_service(&world, environment, service, host),
             None => ways_back::of_environment(&world, environment, host),
         });
+        if service.is_none() {
+            let closed = self.closed_baselines(&world, environment, now);
+            ways.iter_mut().filter(|way| way.refused.is_none()).for_each(|way| {
+                way.refused = closed.get(&way.baseline).cloned();
+            });
+        }
         Ok(WaysBack {
             environment: name.clone(),
             baseline: environment.baselines.current().number,

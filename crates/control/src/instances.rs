@@ -130,26 +130,10 @@ impl Control {
         if planned.is_none() {
             self.starts.begin(&id);
         }
-        let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
-        let (mut variables, filled) = configuration;
-        let urls = self.urls(&world, environment, (version, arm));
-        variables.extend(self.facts(environment, (version, arm), &urls, &id));
-        let mut spec = InstanceSpec {
-            id,
-            environment: environment.name.clone(),
-            arm: arm.clone(),
-            run: self.run(version, arm, planned.as_ref())?,
-            job: planned.map(|planned| planned.job),
-            variables,
-            filled,
-            urls,
-            calls: None,
-            ports: environment.settings.instance_ports,
-            release: version.artifact.digest,
-            resources: self.resources().addresses(environment, version).map_err(NotStarted::of_host)?,
-            resource: None,
-            data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
-        };
+        let run = self.run(version, arm, planned.as_ref())?;
+        let spec = self.spec(&world, environment, (version, arm), (id, run));
+        let mut spec = spec.map_err(NotStarted::of_host)?;
+        spec.job = planned.map(|planned| planned.job);
         spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err(NotStarted::of_host("it was told to end before it was started"));
@@ -160,6 +144,35 @@ impl Control {
             fault: of_place(&error),
         })?;
         self.driver.start(spec).await.map_err(NotStarted::from)
+    }
+
+    /// Describes an instance, apart from where it calls others by host and port.
+    pub(crate) fn spec(
+        &self,
+        world: &World,
+        environment: &Environment,
+        (version, arm): (&Version, &Arm),
+        (id, run): (InstanceId, RunSpec),
+    ) -> Result<InstanceSpec, String> {
+        let (mut variables, filled) = self.values(environment, arm)?;
+        let urls = self.urls(world, environment, (version, arm));
+        variables.extend(self.facts(environment, (version, arm), &urls, &id));
+        Ok(InstanceSpec {
+            id,
+            environment: environment.name.clone(),
+            arm: arm.clone(),
+            run,
+            job: None,
+            variables,
+            filled,
+            urls,
+            calls: None,
+            ports: environment.settings.instance_ports,
+            release: version.artifact.digest,
+            resources: self.resources().addresses(environment, version)?,
+            resource: None,
+            data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
+        })
     }
 
     /// How the process of an arm is run, or a job of it, or a step at a database.

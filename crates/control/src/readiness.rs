@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lockstep_api::Problem;
-use lockstep_api::types::{LostReadiness, ReadinessView};
+use lockstep_api::types::{LostReadiness, ReadinessView, RegainedReadiness};
 use lockstep_domain::compat::Relation;
-use lockstep_domain::readiness::{EnvironmentReadiness, Planned, losses, planned, with_host};
+use lockstep_domain::readiness::{EnvironmentReadiness, Planned, Standing, losses, planned, with_host};
 use lockstep_domain::ways_back::Host;
 use lockstep_domain::{Arm, Environment, EnvironmentName, ServiceName, Timestamp, VersionRef, World};
 use tokio::sync::watch;
@@ -112,16 +112,28 @@ fn next(
     readiness: EnvironmentReadiness,
     now: Timestamp,
 ) -> ReadinessView {
+    let environment = environment.clone();
     let Some(before) = before else {
-        return ReadinessView { environment: environment.clone(), revision: 1, readiness, lost: Vec::new() };
+        let (lost, regained) = (Vec::new(), Vec::new());
+        return ReadinessView { environment, revision: 1, readiness, lost, regained };
     };
-    let mut lost = before.lost;
-    for what in losses(&before.readiness, &readiness) {
-        tracing::warn!(%environment, what, "readiness is lost");
-        lost.push(LostReadiness { at: now, what });
+    let (mut lost, mut regained) = (Vec::new(), before.regained);
+    for was in before.lost {
+        match was.loss.regained(&readiness) {
+            Some(what) => {
+                tracing::info!(%environment, what, "readiness is there again");
+                regained.push(RegainedReadiness { at: now, what });
+            }
+            None => lost.push(was),
+        }
+    }
+    for loss in losses(&before.readiness, &readiness) {
+        tracing::warn!(%environment, what = loss.what, "readiness is lost");
+        lost.push(LostReadiness { at: now, loss });
     }
     lost.drain(..lost.len().saturating_sub(MAX_LOST));
-    ReadinessView { environment: environment.clone(), revision: before.revision + 1, readiness, lost }
+    regained.drain(..regained.len().saturating_sub(MAX_LOST));
+    ReadinessView { environment, revision: before.revision + 1, readiness, lost, regained }
 }
 
 impl Control {
@@ -146,6 +158,18 @@ impl Control {
             }
         }
         Ok(view)
+    }
+
+    /// Says why baselines cannot be gone back to, as readiness says it: one place decides.
+    pub(crate) fn closed_baselines(
+        &self,
+        world: &World,
+        environment: &Arc<Environment>,
+        now: Timestamp,
+    ) -> BTreeMap<u64, String> {
+        let view = self.look_at_readiness(world, environment, now);
+        let closed = view.readiness.baselines.into_iter().filter(|it| it.standing == Standing::Closed);
+        closed.filter_map(|it| Some((it.baseline, it.reasons.first()?.what.clone()))).collect()
     }
 
     /// Follows where an environment can go back to.

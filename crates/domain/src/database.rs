@@ -9,6 +9,7 @@ mod known;
 mod lines;
 mod need;
 mod seen;
+mod shared;
 mod step;
 mod steps_down;
 
@@ -27,8 +28,10 @@ pub use contraction::{Contraction, unapproved};
 pub use known::{KnownDatabase, Recorded, Told};
 pub use lines::Lines;
 pub use need::brought;
-pub(crate) use need::{Users, contraction, in_force, is_used_by, moved};
-pub(crate) use seen::seen;
+pub(crate) use need::{Users, contraction, contracts, in_force, is_used_by, moved};
+pub(crate) use seen::{begun, seen};
+pub(crate) use shared::others;
+pub use shared::place_of;
 pub use step::{Act, DatabaseRun, Step, TOLD_FILE, WORD};
 pub(crate) use steps_down::steps_down;
 

@@ -6,6 +6,9 @@ mod along;
 mod beside;
 mod calls;
 mod check;
+mod database_back;
+mod database_begin;
+mod database_hints;
 mod database_refusal;
 mod databases;
 mod decide;
@@ -44,9 +47,11 @@ use crate::time::Timestamp;
 use crate::variables::{self, KeptSecret};
 use crate::world::World;
 
-pub(crate) use check::database_words;
-pub use database_refusal::DatabaseRefusal;
-pub use databases::{contracted, unknown_outside};
+pub(crate) use database_back::is_moved_folder;
+pub use database_back::{DatabaseFinding, on_databases};
+pub(crate) use database_begin::in_the_way as in_the_way_at_databases;
+pub use database_refusal::{Behind, DatabaseRefusal, Stays};
+pub use databases::contracted;
 pub use decide::decide;
 pub use lane_refusal::LaneRefusal;
 pub use lanes::{LaneDecision, WantedLane, add_lane, lane_event};
@@ -58,6 +63,7 @@ use reach::Reach;
 pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
+pub use resolve::{no_way_back, steps_back};
 pub use rule_refusal::RuleRefusal;
 pub use rules::{WantedRule, add_rule};
 pub use smallest::{Found, Search, ServiceWish, Wanted, Way, export, smallest};
@@ -81,6 +87,7 @@ pub fn plan(
     plan_alone(relation, environment, intent, strategy, now)
         .map_err(|refusals| along::with_command(relation, environment, intent, refusals, now))
         .map_err(|refusals| remedy::with_remedies(relation, environment, intent, refusals, now))
+        .map_err(|refusals| database_hints::with_hints(relation, environment, refusals, now))
 }
 
 /// Plans going back all at once, without looking for what would help where it is refused: whoever asks for hundreds of ways back wants to

@@ -17,10 +17,10 @@ use crate::instance::Arm;
 use crate::intent::{ConfigChoice, Intent};
 use crate::name::ServiceName;
 use crate::operation::{Operation, Phase, Plan, Readiness};
-use crate::plan::{Ground, Refusal, can_plan, database_words, is_forward};
+use crate::plan::{DatabaseRefusal, Ground, Refusal, can_plan, is_forward, on_databases};
 use crate::proven::last_good;
 use crate::time::Timestamp;
-use crate::version::VersionRef;
+use crate::version::{VersionNumber, VersionRef};
 use crate::ways_back::{Host, lost};
 
 /// Baselines that are planned: each costs a plan of the whole environment, and who goes back further looks for it by name.
@@ -34,6 +34,8 @@ const MAX_REASONS: usize = 3;
 pub enum Standing {
     /// There is nothing before what runs.
     First,
+    /// What ran besides came later, so all of it is a way forward.
+    Oldest,
     /// It can be gone at once.
     Open,
     /// An operation under way is in it: `--interrupt` takes that back first.
@@ -69,6 +71,9 @@ pub struct Reason {
     pub kind: InTheWay,
     /// Whether it forbids to go there.
     pub forbids: bool,
+    /// Whether it is not known yet: something goes on that may take the way, and may not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passing: bool,
     /// What it is, for people.
     pub what: String,
     /// The command that helps, where one does.
@@ -144,6 +149,12 @@ impl Standing {
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Open | Self::UnderWay)
     }
+
+    /// Tells whether there is no way that could be closed.
+    #[must_use]
+    pub const fn is_beginning(self) -> bool {
+        matches!(self, Self::First | Self::Oldest)
+    }
 }
 
 impl EnvironmentReadiness {
@@ -169,7 +180,7 @@ impl EnvironmentReadiness {
     /// Tells whether every service that ran in another version before can go back, proved.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.services.iter().all(|it| it.standing.is_open() || it.standing == Standing::First)
+        self.services.iter().all(|it| it.standing.is_open() || it.standing.is_beginning())
     }
 }
 
@@ -260,7 +271,7 @@ impl Known<'_> {
 
 impl Reason {
     const fn forbids(kind: InTheWay, what: String) -> Self {
-        Self { kind, forbids: true, what, hint: None }
+        Self { kind, forbids: true, passing: false, what, hint: None }
     }
 
     fn of(refusal: &Refusal) -> Self {
@@ -270,7 +281,14 @@ impl Reason {
             Refusal::Busy { .. } | Refusal::GoesThere { .. } => InTheWay::Operation,
             _ => InTheWay::Other,
         };
-        Self { hint: refusal.hint(), ..Self::forbids(kind, refusal.to_string()) }
+        let is_unseen = |it: &DatabaseRefusal| matches!(it, DatabaseRefusal::MayBeContracted { .. });
+        let passing = matches!(refusal, Refusal::Database(refusal) if is_unseen(refusal));
+        Self { hint: refusal.hint(), passing, ..Self::forbids(kind, refusal.to_string()) }
+    }
+
+    /// Tells whether it closes a way for good, as far as is known.
+    fn closes(&self) -> bool {
+        self.forbids && !self.passing && self.kind != InTheWay::Operation
     }
 }
 
@@ -283,7 +301,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn service(self, service: &ServiceName, runs: &BaselineEntry) -> (ServiceReadiness, Option<Arm>) {
+    fn service(self, service: &'a ServiceName, runs: &BaselineEntry) -> (ServiceReadiness, Option<Arm>) {
         let mut found = ServiceReadiness {
             service: service.clone(),
             runs: runs.clone(),
@@ -294,7 +312,12 @@ impl<'a> Case<'a> {
             reasons: Vec::new(),
             warnings: Vec::new(),
         };
-        let Some(before) = self.before(service, runs) else { return (found, None) };
+        let Some(before) = self.before(service, runs) else {
+            if let Some(newer) = self.newer(service, runs) {
+                (found.standing, found.reasons) = (Standing::Oldest, vec![newer]);
+            }
+            return (found, None);
+        };
         let intent = Intent::RollBackService {
             service: service.clone(),
             to: before.version.clone(),
@@ -323,6 +346,17 @@ impl<'a> Case<'a> {
         });
         let newest = back.max_by_key(|(_, baseline)| baseline.number);
         newest.and_then(|(_, baseline)| baseline.entries.get(service))
+    }
+
+    /// What ran here beside what runs, and is none of its ways back.
+    fn newer(self, service: &ServiceName, runs: &BaselineEntry) -> Option<Reason> {
+        let mut entries = self.environment.baselines.newest_first().filter_map(|it| it.entries.get(service));
+        let newer = entries.find(|entry| entry.version != runs.version)?;
+        let (newer, name) = (newer.arm(service).version_ref(), &self.environment.name);
+        let what =
+            format!("`{newer}` ran here and came after {}, which runs: that is a way forward", runs.version);
+        let hint = Some(format!("lockstep deploy {newer} --env {name}"));
+        Some(Reason { forbids: false, hint, ..Reason::forbids(InTheWay::Other, what) })
     }
 
     fn baselines(self) -> impl Iterator<Item = (BaselineReadiness, Vec<Arm>)> {
@@ -358,25 +392,33 @@ impl<'a> Case<'a> {
         let nothing = |it: &Refusal| matches!(it, Refusal::NothingToDo { .. } | Refusal::OnlySecrets { .. });
         let is_nothing = !refusals.is_empty() && refusals.iter().all(nothing);
         let mut reasons: Vec<_> = refusals.iter().map(Reason::of).collect();
-        reasons.extend(changes.iter().flat_map(|change| self.migration(change)));
+        for found in changes.iter().flat_map(|change| self.migrations(change)) {
+            // What the plan is refused for is told once.
+            if reasons.iter().all(|reason| reason.what != found.what) {
+                reasons.push(found);
+            }
+        }
         reasons.extend(changes.iter().filter_map(|change| self.hold(change)));
         let standing = standing(&reasons);
-        // What forbids is told first.
-        reasons.sort_by_key(|reason| !reason.forbids);
+        // What closes it is told first, and what forbids it for now after that.
+        reasons.sort_by_key(|reason| (!reason.closes(), !reason.forbids));
         reasons.truncate(MAX_REASONS);
         Way { plan, standing, reasons, is_nothing }
     }
 
-    /// Says what the older version does not work with, or where that is not known.
-    fn migration(self, change: &EntryChange) -> Option<Reason> {
+    /// Says what a version does not work with, or where that is not known.
+    fn migrations(self, change: &EntryChange) -> Vec<Reason> {
         let version = |entry: &Option<BaselineEntry>| {
             self.relation.world.find_version(&change.service, &entry.as_ref()?.version)
         };
-        let (from, to) = (version(&change.from)?, version(&change.to)?);
-        let answer = self.relation.database(from, to)?;
-        let what = database_words(&change.service, &answer)?;
-        let forbids = answer.answer.verdict == Verdict::Breaking;
-        Some(Reason { forbids, ..Reason::forbids(InTheWay::Migration, what) })
+        let (Some(from), Some(to)) = (version(&change.from), version(&change.to)) else { return Vec::new() };
+        let found = on_databases(self.relation, self.environment, (&change.service, Some(&**from), &**to));
+        let told = found.into_iter().filter(|found| found.verdict != Verdict::Compatible);
+        told.map(|found| {
+            let forbids = found.verdict == Verdict::Breaking;
+            Reason { forbids, ..Reason::forbids(InTheWay::Migration, found.what) }
+        })
+        .collect()
     }
 
     fn hold(self, change: &EntryChange) -> Option<Reason> {
@@ -419,41 +461,90 @@ fn took(environment: &Environment) -> BTreeMap<ServiceName, Took> {
     all
 }
 
-/// Says what is lost between two looks: ways that were open and are not any more, and were not left on purpose.
+/// A way back that was there and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loss {
+    /// The service, where it is a way of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// What it could go back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<VersionNumber>,
+    /// The baseline, where it is a way of the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<u64>,
+    /// What was lost and why, for people.
+    pub what: String,
+}
+
+impl Loss {
+    /// Says that a way is there again.
+    #[must_use]
+    pub fn regained(&self, after: &EnvironmentReadiness) -> Option<String> {
+        if let Some(number) = self.baseline {
+            let found = after.baselines.iter().find(|it| it.baseline == number)?;
+            return (found.standing != Standing::Closed)
+                .then(|| format!("baseline {number} can be reached again"));
+        }
+        let (service, to) = (self.service.as_ref()?, self.to.as_ref()?);
+        let now = after.services.iter().find(|it| it.service == *service)?;
+        if now.runs.version == *to {
+            return Some(format!("{service} {to} runs again"));
+        }
+        let is_it = now.to.as_ref().is_some_and(|entry| entry.version == *to);
+        (is_it && now.standing != Standing::Closed)
+            .then(|| format!("{service} {} can go back to {to} again", now.runs))
+    }
+}
+
+/// Tells whether a way is closed by what is so, and not by what goes on.
+fn is_lost(standing: Standing, reasons: &[Reason]) -> bool {
+    standing == Standing::Closed && reasons.iter().any(Reason::closes)
+}
+
+/// Says what is lost between two looks: ways that were there and are not any more, and were not left on purpose.
 #[must_use]
-pub fn losses(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Vec<String> {
+pub fn losses(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Vec<Loss> {
     let services = after.services.iter().filter_map(|now| {
         let then = before.services.iter().find(|it| it.service == now.service)?;
-        let (was, is) = (then.standing, now.standing);
-        if was == Standing::Closed || is != Standing::Closed {
+        if is_lost(then.standing, &then.reasons) || !is_lost(now.standing, &now.reasons) {
             return None;
         }
         let to = now.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
-        Some(format!("{} {} can no longer go back{to}{}", now.service, now.runs, because(&now.reasons)))
+        Some(Loss {
+            service: Some(now.service.clone()),
+            to: now.to.as_ref().map(|to| to.version.clone()),
+            baseline: None,
+            what: format!("{} {} can no longer go back{to}{}", now.service, now.runs, because(&now.reasons)),
+        })
     });
     services.chain(crossed(before, after)).collect()
 }
 
 /// Says that baselines cannot be reached any more.
-fn crossed(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Option<String> {
+fn crossed(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Option<Loss> {
     let now = |number: u64| after.baselines.iter().find(|it| it.baseline == number);
+    let could_be = |it: &&BaselineReadiness| {
+        it.standing.is_open() || it.standing == Standing::Closed && !is_lost(it.standing, &it.reasons)
+    };
     // The one that was current could be reached, since it was there.
-    let was_open = before.baselines.iter().filter(|it| it.standing.is_open()).map(|it| it.baseline);
+    let was_open = before.baselines.iter().filter(could_be).map(|it| it.baseline);
     let was_open = was_open.chain((before.baseline != after.baseline).then_some(before.baseline));
-    let gone = was_open.filter_map(now).filter(|it| it.standing == Standing::Closed);
+    let gone = was_open.filter_map(now).filter(|it| is_lost(it.standing, &it.reasons));
     let newest = gone.max_by_key(|it| it.baseline)?;
     let rest = match after.last() {
         Some(last) => format!("the last one you can reach is {}", last.baseline),
         None => format!("none before {} can be reached", after.baseline),
     };
     let because = because(&newest.reasons);
-    Some(format!(
-        "a point of no return was crossed: baseline {} cannot be reached any more, {rest}{because}",
-        newest.baseline
-    ))
+    let number = newest.baseline;
+    let what = format!(
+        "a point of no return was crossed: baseline {number} cannot be reached any more, {rest}{because}"
+    );
+    Some(Loss { service: None, to: None, baseline: Some(number), what })
 }
 
 fn because(reasons: &[Reason]) -> String {
-    let first = reasons.iter().find(|reason| reason.forbids);
+    let first = reasons.iter().find(|reason| reason.closes());
     first.map(|reason| format!(": {}", reason.what)).unwrap_or_default()
 }

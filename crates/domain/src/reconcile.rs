@@ -26,6 +26,7 @@ use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
 use crate::over::forgotten;
 pub use crate::over::{KEEP_OVER_MS, MAX_OVER};
+use crate::plan::in_the_way_at_databases;
 use crate::process;
 use crate::replicas::replicas;
 use crate::resource::{keep, needs};
@@ -148,7 +149,9 @@ fn sizes_in<'a>(
     environment: &'a Environment,
     operation: &'a Operation,
 ) -> impl Iterator<Item = Sized> + 'a {
-    sizes(operation, |arm| replicas(world, environment, arm))
+    // What was found since it was planned is a reason to start nothing before it is the reason to take it back.
+    let is_kept_back = in_the_way_at_databases(world, environment, operation).is_some();
+    sizes(operation, is_kept_back, |arm| replicas(world, environment, arm))
 }
 
 fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -244,6 +247,9 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let Look { environment, observed, now, .. } = look;
     if let Some(events) = needs::due(look, operation, wave, since) {
         return events;
+    }
+    if let Some(cause) = in_the_way_at_databases(look.world, environment, operation) {
+        return vec![revert(operation, cause)];
     }
     match job_runs::due(environment, operation, (observed, now), false) {
         Due::Record(event) => return vec![*event],

@@ -40,16 +40,18 @@ enum Progress {
     Behind,
 }
 
-/// Goes through the processes that an operation moves. `replicas` says how many instances of an arm there are otherwise.
+/// Goes through the processes that an operation moves. `replicas` says how many instances of an arm there are otherwise; one that is kept back
+/// has not begun.
 pub(crate) fn sizes<'a>(
     operation: &'a Operation,
+    is_kept_back: bool,
     replicas: impl Fn(&Arm) -> u32 + 'a,
 ) -> impl Iterator<Item = Sized> + 'a {
     let waves = operation.plan.waves.iter().enumerate();
     let moves = waves.flat_map(|(wave, moves)| moves.iter().map(move |part| (wave, part)));
     moves.flat_map(move |(wave, part)| {
         let of = |arm: Option<&Arm>| arm.map_or(0, &replicas);
-        let reached = progress(operation, wave, part);
+        let reached = if is_kept_back { Progress::Ahead } else { progress(operation, wave, part) };
         let (from, to) = (part.from_arm(), part.to_arm());
         let (old, new) = size(part, reached, (of(from.as_ref()), of(to.as_ref())));
         let comes_step_by_step = part.takeover == Takeover::SideBySide;

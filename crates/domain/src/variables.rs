@@ -66,14 +66,20 @@ pub struct KeptSecret {
     /// Whether instances with that value are kept warm, so that new ones are started because of this.
     #[serde(default)]
     pub is_warm: bool,
+    /// Whether the value that it ran with was revoked, so that nothing brings it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_revoked: bool,
 }
 
 impl fmt::Display for KeptSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, key, ran_with, is_warm, .. } = self;
+        let Self { service, key, ran_with, is_warm, is_revoked, .. } = self;
         write!(f, "secret {key} of {service}: the newer value stays")?;
         if let Some(until) = ran_with.until {
             write!(f, ", set on {}", until.day())?;
+        }
+        if *is_revoked {
+            return f.write_str("; the one it ran with was revoked, and nothing brings it back");
         }
         match ran_with.since {
             Some(since) => write!(f, "; --old-secrets brings back the one of {}", since.day())?,
@@ -227,8 +233,9 @@ pub(crate) fn with_newer_secrets(
     for (key, value) in values {
         let Some(other) = history.newer(key, value) else { continue };
         let (service, ran_with) = (service.clone(), history.age(key, value));
-        kept.push(KeptSecret { service, key: key.clone(), ran_with, revision, is_warm: false });
-        newer.insert(key.clone(), other);
+        let (key, is_revoked) = (key.clone(), history.revoked(value).is_some());
+        kept.push(KeptSecret { service, key: key.clone(), ran_with, revision, is_warm: false, is_revoked });
+        newer.insert(key, other);
     }
     (newer, kept)
 }

@@ -15,7 +15,7 @@ use crate::branch::BranchPolicy;
 use crate::certificate::{Certificate, CertificateFacts};
 use crate::certificate_secrets::{self, Spent};
 use crate::clock_skip;
-use crate::database::seen;
+use crate::database::{begun, seen};
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
@@ -283,11 +283,6 @@ impl World {
             let ends = |rule: &VersionRule| operation.plan.rules_ended.contains(&rule.number);
             let because = format!("operation {} ({})", operation.id, operation.intent);
             environment.version_rules.end(ends, (&operation.actor, operation.begun), &because);
-            if let Some(taken) = &operation.plan.contraction
-                && let Some(known) = environment.databases.get_mut(&taken.database)
-            {
-                known.crossing.extend(taken.contracts.iter().cloned());
-            }
             environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
         })?;
@@ -336,7 +331,14 @@ impl World {
                 environment.accept(*operation, Acceptance { step, by, at, despite, known, reason })
             }
             Event::JobBegun { operation, instance, .. } => {
-                environment.begin_job(*operation, JobRun { instance: instance.clone(), begun: at, end: None })
+                let run = JobRun { instance: instance.clone(), begun: at, end: None };
+                environment.begin_job(*operation, run)?;
+                if let Some((database, crossing)) = begun(&services, environment, *operation)
+                    && let Some(known) = environment.databases.get_mut(&database)
+                {
+                    known.crossing.extend(crossing);
+                }
+                Ok(())
             }
             Event::JobEnded { operation, instance, failure, told, .. } => {
                 let seen =

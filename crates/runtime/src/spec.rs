@@ -116,6 +116,20 @@ impl InstanceSpec {
         Ok(self)
     }
 
+    /// Returns the value of a variable as the instance will get it; `None` where it has none, or what it refers to is not known yet.
+    #[must_use]
+    pub fn value_of(&self, variable: &str) -> Option<String> {
+        if let Some(text) = self.filled.get(variable) {
+            return self.fill(text, None).ok();
+        }
+        let written = || self.run.variables.get(variable);
+        match (self.variables.get(variable), self.run.values) {
+            (Some(value), _) => Some(value.clone()),
+            (None, Values::Filled) => self.fill(written()?, None).ok(),
+            (None, Values::Verbatim) => written().cloned(),
+        }
+    }
+
     fn fill(&self, text: &str, port: Option<u16>) -> Result<String, ReferenceError> {
         reference::fill(text, |reference| match reference {
             Reference::Own(own) => self.own(*own, port),

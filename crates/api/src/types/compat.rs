@@ -81,4 +81,6 @@ pub enum CompatRelation {
     Database,
     /// It has run there, and messages of its time are kept.
     Messages,
+    /// It is the same service, and it is about whether that is a way back at all.
+    WayBack,
 }

@@ -1,6 +1,6 @@
 //! Where an environment and its services can go back to.
 
-use lockstep_domain::readiness::EnvironmentReadiness;
+use lockstep_domain::readiness::{EnvironmentReadiness, Loss};
 use lockstep_domain::{EnvironmentName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,12 @@ pub struct ReadinessView {
     /// What can be gone back to.
     #[serde(flatten)]
     pub readiness: EnvironmentReadiness,
-    /// What was lost since the server began, the last 20, the newest last.
+    /// What was lost since the server began and is not there again, the last 20, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<LostReadiness>,
+    /// What was lost and is there again, the last 20, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regained: Vec<RegainedReadiness>,
 }
 
 /// A way back that was there and is not any more.
@@ -25,6 +28,16 @@ pub struct ReadinessView {
 pub struct LostReadiness {
     /// When that was seen.
     pub at: Timestamp,
-    /// What was lost and why, for people.
+    /// What was lost and why.
+    #[serde(flatten)]
+    pub loss: Loss,
+}
+
+/// A way back that was lost and is there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegainedReadiness {
+    /// When that was seen.
+    pub at: Timestamp,
+    /// What it is, for people.
     pub what: String,
 }

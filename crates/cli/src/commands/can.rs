@@ -150,6 +150,7 @@ fn relation(check: &CompatCheck) -> String {
         CompatRelation::Consumer => format!("is called by {service}{version}"),
         CompatRelation::Messages => format!("reads what is kept of {service}{version}"),
         CompatRelation::Database => format!("shares its database with {service}{version}"),
+        CompatRelation::WayBack => format!("goes back from {service}{version}"),
     }
 }
 

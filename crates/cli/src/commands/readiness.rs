@@ -30,12 +30,13 @@ const MAX_LOST: usize = 3;
 /// environment it is the nearest baseline that can be gone back to, the last one, and why it ends there.
 ///
 /// Ends with code 0 when every service can go back that ran in another version before, and 3 when one cannot or it is not proved.
-/// With --watch it goes on and writes what changes, and what is lost, until it is interrupted.
+/// With --watch it goes on and writes what changes, what is lost and what is there again, until it is interrupted.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep readiness production
   lockstep readiness production orders
   lockstep readiness production --watch
+  lockstep readiness production orders --watch
   lockstep readiness production --watch --json")]
 pub(crate) struct Args {
     /// The environment.
@@ -45,14 +46,14 @@ pub(crate) struct Args {
     #[arg(value_name = "SERVICE")]
     service: Option<ServiceName>,
     /// Go on, and write every change; with --json each is one line.
-    #[arg(long, conflicts_with = "service")]
+    #[arg(long)]
     watch: bool,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         if self.watch {
-            return watch(ctx, &self.environment);
+            return watch(ctx, &self.environment, self.service.as_ref());
         }
         let view = ctx.client.readiness(&self.environment, self.service.as_ref())?;
         ctx.out.show(&view, render)?;
@@ -68,12 +69,19 @@ impl Args {
 }
 
 fn is_kept(service: &ServiceReadiness) -> bool {
-    !service.standing.is_open() && service.standing != Standing::First
+    !service.standing.is_open() && !service.standing.is_beginning()
 }
 
-fn watch(ctx: &Context, environment: &EnvironmentName) -> Result<(), Failure> {
+fn watch(ctx: &Context, environment: &EnvironmentName, service: Option<&ServiceName>) -> Result<(), Failure> {
+    // A service that does not run there would be waited for in vain, and one that was renamed is asked for by its name of now.
+    let asked = service.map(|service| ctx.client.readiness(environment, Some(service))).transpose()?;
+    let only = asked.and_then(|view| Some(view.readiness.services.first()?.service.clone()));
     let mut before: Option<ReadinessView> = None;
     on_and_on(ctx, environment, |view| {
+        let view = &of_service(view, only.as_ref());
+        if only.is_some() && before.as_ref().is_some_and(|before| is_same(before, view)) {
+            return Ok(());
+        }
         match (&before, ctx.out.format) {
             (_, Format::Json) => ctx.out.show_in_stream(view, |_, _| String::new())?,
             (None, Format::Text) => ctx.out.text(&render(view, &ctx.out.style))?,
@@ -84,6 +92,22 @@ fn watch(ctx: &Context, environment: &EnvironmentName) -> Result<(), Failure> {
     })
 }
 
+/// Leaves of a view what is about one service.
+fn of_service(view: &ReadinessView, only: Option<&ServiceName>) -> ReadinessView {
+    let mut view = view.clone();
+    if let Some(only) = only {
+        view.readiness.services.retain(|it| it.service == *only);
+        view.lost.retain(|it| it.loss.service.as_ref() == Some(only));
+    }
+    view
+}
+
+fn is_same(one: &ReadinessView, other: &ReadinessView) -> bool {
+    one.readiness.services == other.readiness.services
+        && one.readiness.baseline == other.readiness.baseline
+        && one.lost == other.lost
+}
+
 /// What is new in a view, a line each.
 fn news(before: &ReadinessView, view: &ReadinessView, style: &Style) -> String {
     let mut text = String::new();
@@ -91,7 +115,10 @@ fn news(before: &ReadinessView, view: &ReadinessView, style: &Style) -> String {
         let _ = writeln!(text, "{} is at baseline {}", view.environment, view.readiness.baseline);
     }
     for lost in view.lost.iter().filter(|lost| !before.lost.contains(lost)) {
-        let _ = writeln!(text, "{} {}", style.bad("lost:"), printable(&lost.what));
+        let _ = writeln!(text, "{} {}", style.bad("lost:"), printable(&lost.loss.what));
+    }
+    for back in view.regained.iter().filter(|back| !before.regained.contains(back)) {
+        let _ = writeln!(text, "{} {}", style.good("again:"), printable(&back.what));
     }
     for now in &view.readiness.services {
         let then = before.readiness.services.iter().find(|it| it.service == now.service);
@@ -113,7 +140,8 @@ fn render(view: &ReadinessView, style: &Style) -> String {
     }
     text.push_str(&good(view));
     for lost in view.lost.iter().rev().take(MAX_LOST).rev() {
-        let _ = writeln!(text, "{} {} ({})", style.bad("lost:"), printable(&lost.what), style.ago(lost.at));
+        let _ =
+            writeln!(text, "{} {} ({})", style.bad("lost:"), printable(&lost.loss.what), style.ago(lost.at));
     }
     let mut table =
         Table::new(["SERVICE", "RUNS", "BACK TO", "READY", "LAST TIME", "IN THE WAY"]).wrapped(LONGEST_CELL);
@@ -167,7 +195,7 @@ const fn warmth(readiness: Readiness) -> &'static str {
 /// How a service stands, in a word.
 const fn word(service: &ServiceReadiness) -> &'static str {
     match service.standing {
-        Standing::First => "-",
+        Standing::First | Standing::Oldest => "-",
         Standing::Open => warmth(service.readiness),
         Standing::UnderWay => "with --interrupt",
         Standing::NotProved => "not proved",

@@ -11,7 +11,7 @@ use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::strategy::StrategyOptions;
-use crate::operate::{Change, ChangeOptions, LeavingOptions};
+use crate::operate::{ChangeOptions, LeavingOptions};
 use crate::parse::target::Target;
 use crate::select::EnvironmentOption;
 
@@ -119,7 +119,7 @@ impl Args {
         let is_whole =
             matches!(intent, Intent::RollBackEnvironment { .. } | Intent::RollBackToLastGood { .. });
         if is_whole && !change.is_dry_run() {
-            confirm_emptying(ctx, &mut change, self.confirm)?;
+            change.confirm_emptying(ctx, self.confirm)?;
         }
         change.run(ctx)
     }
@@ -151,19 +151,6 @@ impl Args {
             _ => Ok(named),
         }
     }
-}
-
-/// An environment that would run nothing afterwards is not emptied by a typing error.
-fn confirm_emptying(ctx: &Context, change: &mut Change, confirm: ConfirmOption) -> Result<(), Failure> {
-    let Some(plan) = change.rehearse(ctx)?.plan else { return Ok(()) };
-    if !plan.target.is_empty() || plan.waves.is_empty() {
-        return Ok(());
-    }
-    let taken = plan.moves().filter_map(|part| Some(part.from_arm()?.version_ref().to_string()));
-    let taken: Vec<_> = taken.collect();
-    confirm.ask(&format!("this takes everything out of the environment: {}", taken.join(", ")))?;
-    change.looked_at(plan.parent);
-    Ok(())
 }
 
 /// Reads `orders=1.3.2`, and `orders@1.3.2` as well; nothing when no version is named.

@@ -65,6 +65,9 @@ pub(crate) fn contraction_text(contraction: &Contraction) -> String {
     if !lost.is_empty() {
         let _ = writeln!(text, "  these cannot come back afterwards: {}", list(lost));
     }
+    for (place, versions) in &contraction.lost_elsewhere {
+        let _ = writeln!(text, "  nor these in {place}, which has the same database: {}", list(versions));
+    }
     let _ = match lost_up_to {
         Some(lost) => writeln!(
             text,

@@ -40,9 +40,11 @@ fn a_version_whose_migration_or_job_failed_is_never_started() {
     let three = shop.cut("three");
     assert!(notes.join("one").exists());
     for _ in 0..6 {
-        for version in [&two, &three] {
+        for (version, why) in
+            [(&two, "failed: 0002_bad.sql:1: no such table"), (&three, "failed: ended with exit code 1")]
+        {
             let failed = place.fail(&["deploy", version, "--env", ENVIRONMENT], 1);
-            assert!(failed.contains("failed: ended with exit code 1"), "{failed}");
+            assert!(failed.contains(why), "{failed}");
         }
     }
     let started: Vec<_> = ["two", "three"].into_iter().filter(|it| notes.join(it).exists()).collect();
@@ -106,4 +108,82 @@ fn a_version_that_an_environment_does_not_take_runs_nothing_at_its_database() {
     let held = place.fail(&[&look[..], &["--version", &two]].concat(), 3);
     assert!(held.contains("is held"), "{held}");
     place.run(&look);
+}
+
+#[test]
+fn what_ran_and_was_not_understood_is_not_proved_wherever_it_is_asked() {
+    let place = Place::begin();
+    let shop = Shop::begin(&place, "shop");
+    let one = shop.release("id", MAKES);
+    let trigger = "CREATE TRIGGER noted AFTER INSERT ON orders BEGIN UPDATE orders SET note = 'b' WHERE id = new.id; END;";
+    let two = shop.release("id, note", ("0002_noted.sql", trigger));
+    shop.deploy(&one);
+    shop.deploy(&two);
+    let can = place.json_ending(&["can-i-roll-back", "shop", "--env", ENVIRONMENT], 3);
+    assert!(can["verdict"] == "not_checked" && can.to_string().contains("0002_noted.sql"), "{can}");
+    let readiness = place.json_ending(&["readiness", ENVIRONMENT], 3);
+    assert_eq!(readiness["services"][0]["standing"], "not_proved", "{readiness}");
+    let plan = place.told(&["rollback", "shop", "--to", number(&one), "--env", ENVIRONMENT, "--dry-run"]);
+    assert!(plan.contains("`0002_noted.sql` of database `main` was applied and not understood"), "{plan}");
+}
+
+/// A version whose database is a file outside of its environment.
+fn release_at(shop: &Shop<'_>, file: &str, (name, text): (&str, &str), what: &str) -> String {
+    let more = format!("env = {{ DATABASE_URL = \"sqlite:{file}\" }}");
+    shop.repository
+        .write("lockstep.toml", &manifest(shop.name, &more, "[database.main]\nmigrations = \"db\"\n"));
+    shop.repository.write(&format!("db/{name}"), text);
+    shop.repository.write("service.py", &misbehaving(what, "pass", "pass"));
+    shop.cut(what)
+}
+
+#[test]
+fn two_environments_with_one_database_ask_each_other() {
+    let place = Place::begin();
+    let shop = Shop::begin(&place, "shop");
+    let folder = place.path("shared");
+    fs::create_dir(&folder).unwrap();
+    let file = format!("{folder}/shop.db");
+    let one = release_at(&shop, &file, MAKES, "one");
+    let two = release_at(&shop, &file, DROPS, "two");
+    for name in ["other", "third"] {
+        place.run(&["environment", "create", name, "--accepts-from", "created"]);
+    }
+    place.run(&["deploy", &one, "--env", "other"]);
+    // The first deployment elsewhere would apply everything, and is the first to look.
+    let back = place.fail(&["deploy", &two, "--env", ENVIRONMENT], 1);
+    assert!(back.contains(&format!("{one} needs the old form in `other`")), "{back}");
+    place.run(&["deploy", &one, "--env", ENVIRONMENT]);
+    place.run(&["deploy", &two, "--env", ENVIRONMENT]);
+    assert_eq!(shop.level(), MAKES.0);
+    let contract = ["database", "contract", "main", "--env", ENVIRONMENT];
+    let refused = place.fail(&contract, 3);
+    assert!(refused.contains(&format!("{one} of `other`, which has the same database")), "{refused}");
+    assert!(refused.contains("lockstep status other"), "{refused}");
+    place.run(&["deploy", &two, "--env", "other"]);
+    let shown = place.fail(&contract, 3);
+    assert!(shown.contains("nor these in other, which has the same database: shop@1.0.0"), "{shown}");
+    place.run(&[&contract[..], &["--approve", &word(&shown)]].concat());
+    assert_eq!(shop.level(), DROPS.0);
+    let closed = place.fail(&["rollback", "shop", "--to", number(&one), "--env", "other"], 3);
+    assert!(closed.contains("0003_no_note.sql"), "{closed}");
+    // And where nobody has looked yet, what was written for the form that is gone is taken back before anything of it starts.
+    let gone = place.fail(&["deploy", &one, "--env", "third"], 1);
+    assert!(gone.contains("`0003_no_note.sql` was applied, which it does not know"), "{gone}");
+}
+
+#[test]
+fn undoing_the_first_baseline_asks_before_it_empties_the_environment() {
+    let place = Place::begin();
+    let shop = Shop::begin(&place, "shop");
+    let one = shop.release("id", MAKES);
+    shop.deploy(&one);
+    let asked = place.fail(&["undo", ENVIRONMENT], 3);
+    assert!(
+        asked.contains("this takes everything out of the environment") && asked.contains(&one),
+        "{asked}"
+    );
+    assert_eq!(place.ask("/shop").0, 200);
+    place.run(&["undo", ENVIRONMENT, "--yes"]);
+    assert_ne!(place.ask("/shop").0, 200);
 }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 use crate::intent::{DatabaseWish, Intent};
-use crate::name::DatabaseName;
+use crate::name::{DatabaseName, EnvironmentName};
 use crate::operation::Plan;
 use crate::version::VersionRef;
 
@@ -41,6 +41,9 @@ pub struct Contraction {
     pub not_understood: BTreeMap<String, Vec<String>>,
     /// Versions that ran here and cannot come back afterwards.
     pub lost: Vec<VersionRef>,
+    /// Versions that ran in other environments with the same database, or under another name of it, and cannot come back there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost_elsewhere: BTreeMap<EnvironmentName, Vec<VersionRef>>,
     /// The newest baseline that cannot be gone back to afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_up_to: Option<u64>,
@@ -85,6 +88,7 @@ mod tests {
             one_way: BTreeMap::new(),
             not_understood: BTreeMap::new(),
             lost: lost.iter().map(|version| version.parse().unwrap()).collect(),
+            lost_elsewhere: BTreeMap::new(),
             lost_up_to: None,
             stays_from,
         };

@@ -32,6 +32,9 @@ pub struct Told {
     /// Why what was asked for was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// A digest of where the database is, as its address says it, without who asks there; the server adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Digest>,
 }
 
 impl Told {

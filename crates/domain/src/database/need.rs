@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Contraction, MigrationClass, MigrationFile, VersionDatabase};
+use super::{Contraction, MigrationClass, MigrationFile, VersionDatabase, others};
 use crate::baseline::{Baseline, Entries};
 use crate::environment::Environment;
 use crate::name::{DatabaseName, ServiceName};
@@ -112,6 +112,13 @@ pub(crate) fn contraction(
     };
     let lost: BTreeSet<_> = contracts.iter().flat_map(|name| users.strangers(environment, name)).collect();
     let last_lost = baselines(environment).filter(|it| is_lost(it)).map(|it| it.number).max();
+    let mut lost_elsewhere: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for other in others(world, environment, &of.database.name) {
+        let lost: BTreeSet<_> = contracts.iter().flat_map(|name| other.ran(name)).collect();
+        if !lost.is_empty() {
+            lost_elsewhere.entry(other.environment.name.clone()).or_default().extend(lost);
+        }
+    }
     let files: Vec<_> = migrations.iter().filter_map(|name| of.file(name)).collect();
     let said = |words: fn(&MigrationFile) -> Vec<String>| -> BTreeMap<_, _> {
         let all = files.iter().map(|file| (file.name.clone(), words(file)));
@@ -127,6 +134,7 @@ pub(crate) fn contraction(
         one_way: said(|file| file.one_way.clone()),
         not_understood: said(MigrationFile::unread),
         lost: lost.into_iter().collect(),
+        lost_elsewhere,
         lost_up_to: last_lost,
         stays_from: last_lost.map_or(0, |number| number + 1).min(environment.baselines.current().number),
     }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Act, KnownDatabase, Recorded, Told, VersionDatabase};
+use super::{Act, DatabaseRun, KnownDatabase, MigrationClass, Recorded, Told, VersionDatabase, contracts};
 use crate::baseline::OperationId;
 use crate::environment::Environment;
 use crate::name::{DatabaseName, ServiceName};
-use crate::operation::Operation;
 use crate::service::Service;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
@@ -29,8 +28,8 @@ pub(crate) fn seen(
     let found = services.get(&version.service).and_then(|it| it.versions.get(&version.version));
     let of = found.and_then(|it| it.databases.iter().find(|it| it.database.name == run.database));
     let known = match (told, failure) {
-        (Some(told), _) if told.unread => unread(before, version, told, (operation.as_ref(), now))?,
-        (Some(told), _) => see(before, (version, of), &run.act, (told, now)),
+        (Some(told), _) if told.unread => unread(before, (version, run), told, now)?,
+        (Some(told), _) => see(services, before, (version, of), &run.act, (told, now)),
         // One that could not look has changed nothing that anybody knows of.
         (None, _) if run.act == Act::Look => return None,
         (None, failure) => {
@@ -42,16 +41,49 @@ pub(crate) fn seen(
     Some((run.database.clone(), known))
 }
 
+/// The contractions that a step may apply from now on, which is the one that an operation began last.
+pub(crate) fn begun(
+    services: &OrdMap<ServiceName, Arc<Service>>,
+    environment: &Environment,
+    operation: OperationId,
+) -> Option<(DatabaseName, Vec<String>)> {
+    let operation = environment.under_way().find(|it| it.id == operation)?;
+    let (planned, _) = operation.job_runs().last()?;
+    let run = planned.database.as_deref().filter(|run| matches!(run.act, Act::Apply { .. }))?;
+    let version = planned.arm.version_ref();
+    let found = services.get(&version.service)?.versions.get(&version.version)?;
+    let of = found.databases.iter().find(|it| it.database.name == run.database)?;
+    let known = environment.databases.get(&run.database)?;
+    let crosses = |name: &&String| contracts(of, name) && !known.has(name);
+    let crossing: Vec<_> = run.expected.iter().filter(crosses).cloned().collect();
+    (!crossing.is_empty()).then(|| (run.database.clone(), crossing))
+}
+
+/// What a migration is that no version here brings, by another version that brings the very same.
+fn class_elsewhere(
+    services: &OrdMap<ServiceName, Arc<Service>>,
+    recorded: &Recorded,
+) -> Option<MigrationClass> {
+    let digest = recorded.digest?;
+    let versions = services.values().flat_map(|it| it.versions.values());
+    let mut files = versions.flat_map(|it| &it.databases).filter_map(|of| of.file(&recorded.name));
+    files.find(|file| file.digest == digest).map(|file| file.class)
+}
+
 /// Takes in what a step found. What each migration does is known of the versions that bring it: of this one, or of one before.
 fn see(
+    services: &OrdMap<ServiceName, Arc<Service>>,
     before: Option<&KnownDatabase>,
     (version, of): (VersionRef, Option<&VersionDatabase>),
     act: &Act,
     (told, seen): (&Told, Timestamp),
 ) -> KnownDatabase {
     let former = |name: &str| before?.told.recorded.iter().find(|recorded| recorded.name == name)?.class;
-    let class = |name: &str| of.and_then(|of| of.file(name)).map(|file| file.class).or_else(|| former(name));
-    let recorded = told.recorded.iter().map(|it| Recorded { class: class(&it.name), ..it.clone() }).collect();
+    let brought = |name: &str| of.and_then(|of| of.file(name)).map(|file| file.class);
+    let class = |it: &Recorded| {
+        brought(&it.name).or_else(|| former(&it.name)).or_else(|| class_elsewhere(services, it))
+    };
+    let recorded = told.recorded.iter().map(|it| Recorded { class: class(it), ..it.clone() }).collect();
     let half = told.half.as_deref().map(began);
     // A look sees what is recorded, and not how far a program came that died: that is for a person to say.
     let is_told_by_record = of.is_none_or(|of| of.database.applied.is_by_lockstep());
@@ -62,15 +94,18 @@ fn see(
     };
     // Why it failed is kept with the run.
     let told = Told { recorded, failure: None, untouched: false, ..told.clone() };
-    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing: Vec::new() }
+    // What is half of a contraction may have taken what older versions need.
+    let halves = told.half.iter().filter(|name| brought(name) == Some(MigrationClass::Contract));
+    let crossing = halves.cloned().collect();
+    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing }
 }
 
 /// Takes in that a step could not read what the database has, or died before it did.
 fn unread(
     before: Option<&KnownDatabase>,
-    version: VersionRef,
+    (version, run): (VersionRef, &DatabaseRun),
     told: &Told,
-    (operation, now): (&Operation, Timestamp),
+    now: Timestamp,
 ) -> Option<KnownDatabase> {
     if let Some(half) = &told.half {
         let known = doubt(before, version, began(half), now);
@@ -79,8 +114,8 @@ fn unread(
     }
     let mut known = before.cloned()?;
     // Where a transaction was open, the record tells what became of it: to the next step, or to whoever looks.
-    let contracts = operation.plan.contraction.iter().flat_map(|it| &it.contracts);
-    for name in contracts.filter(|_| told.untouched) {
+    let has_begun = told.untouched && matches!(run.act, Act::Apply { .. });
+    for name in run.expected.iter().filter(|_| has_begun) {
         let begun = known.crossing.iter().position(|crossing| crossing == name);
         begun.map(|begun| known.crossing.remove(begun));
     }

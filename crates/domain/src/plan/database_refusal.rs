@@ -6,6 +6,32 @@ use crate::database::list;
 use crate::name::{DatabaseName, EnvironmentName};
 use crate::version::VersionRef;
 
+/// What can still be gone back to, where the form of a database is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// Nobody has planned it.
+    NotLooked,
+    /// Nothing that was planned.
+    Nothing,
+    /// This baseline, which a plan leads to.
+    Baseline(u64),
+}
+
+/// What helps where something stands behind a contraction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behind {
+    /// Nobody has planned it.
+    NotLooked,
+    /// Nobody has looked at the database.
+    Unseen,
+    /// Contracting it now, which can be planned.
+    Contract,
+    /// Deploying this version, which can be planned, and contracting then.
+    Deploy(VersionRef),
+    /// No version that there is.
+    Release,
+}
+
 /// What is in the way at a database.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DatabaseRefusal {
@@ -22,8 +48,8 @@ pub enum DatabaseRefusal {
         database: DatabaseName,
         /// What took the form away.
         migration: String,
-        /// The newest baseline with the service that can be gone back to.
-        stays: Option<u64>,
+        /// What can still be gone back to.
+        stays: Stays,
     },
     /// The form that a version needs may be gone.
     #[error(
@@ -72,8 +98,8 @@ pub enum DatabaseRefusal {
         behind: String,
         /// What is before it.
         held_back: String,
-        /// Whether it was ever looked at.
-        is_known: bool,
+        /// What helps.
+        way: Behind,
     },
     /// The program of a version applies everything at once.
     #[error(
@@ -116,6 +142,8 @@ pub enum DatabaseRefusal {
         database: DatabaseName,
         /// Where.
         environment: EnvironmentName,
+        /// The version by which it is reached, where one was named.
+        by: Option<VersionRef>,
     },
     /// It has every contraction already.
     #[error(
@@ -130,7 +158,7 @@ pub enum DatabaseRefusal {
     /// What runs needs the old form.
     #[error(
         "`{migration}` cannot be applied to database `{database}` of `{environment}`: {} needs the old form",
-        list(by)
+        who(by, elsewhere)
     )]
     StillNeeded {
         /// Which database.
@@ -141,7 +169,18 @@ pub enum DatabaseRefusal {
         migration: String,
         /// Who needs the old form.
         by: Vec<VersionRef>,
+        /// Who needs it in other environments with the same database, or under another name of it.
+        elsewhere: Vec<(EnvironmentName, VersionRef)>,
     },
+}
+
+fn who(by: &[VersionRef], elsewhere: &[(EnvironmentName, VersionRef)]) -> String {
+    let there = elsewhere
+        .iter()
+        .take(5)
+        .map(|(environment, version)| format!("{version} of `{environment}`, which has the same database,"));
+    let here = (!by.is_empty()).then(|| list(by));
+    here.into_iter().chain(there).collect::<Vec<_>>().join(" and ")
 }
 
 fn none(database: &DatabaseName, environment: &EnvironmentName, version: Option<&VersionRef>) -> String {
@@ -160,9 +199,12 @@ impl DatabaseRefusal {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Contracted { environment, stays: Some(stays), .. } => {
+            Self::Contracted { environment, stays: Stays::Baseline(stays), .. } => {
                 format!("baseline {stays} can still be gone back to: lockstep rollback {environment} --to {stays}")
             }
+            Self::Contracted { database, environment, stays: Stays::Nothing, .. } => format!(
+                "no baseline before what runs can be gone back to; what the database has: lockstep database show {database} --env {environment}"
+            ),
             Self::Contracted { database, environment, .. } => {
                 format!("lockstep database show {database} --env {environment}")
             }
@@ -174,34 +216,42 @@ impl DatabaseRefusal {
                  lockstep database settle {database} {} --done (or --not-done) --env {environment} --version {by}",
                 half.as_deref().unwrap_or("MIGRATION")
             ),
-            Self::StandsBehind { database, environment, is_known: true, .. } => format!(
-                "deploy a version without `{}` first, and contract then: lockstep database contract {database} --env {environment}",
-                self.behind()
-            ),
-            Self::StandsBehind { version, database, environment, .. } => format!(
-                "nobody has looked at it: lockstep database look {database} --env {environment} --version {version}; where it has migrations by \
-                 other means, lockstep database adopt"
-            ),
+            Self::StandsBehind { version, database, environment, behind, held_back, way } => {
+                let contract = format!("lockstep database contract {database} --env {environment}");
+                match way {
+                    Behind::Contract => format!("contract first: {contract}"),
+                    Behind::Deploy(first) => {
+                        format!("lockstep deploy {first} --env {environment}, and once nothing needs the old form: {contract}")
+                    }
+                    Behind::Unseen => format!(
+                        "nobody has looked at it: lockstep database look {database} --env {environment} --version {version}; where it has \
+                         migrations by other means, lockstep database adopt"
+                    ),
+                    Behind::NotLooked | Behind::Release => format!(
+                        "release a version that brings `{held_back}` and not `{behind}`, deploy it, and contract then; what there is: \
+                         lockstep show {}",
+                        version.service
+                    ),
+                }
+            }
             Self::CannotStop { .. } => {
                 "let it stop: apply = [\"./migrate\", \"up\", \"{to}\"] is given the last migration that may run".to_owned()
             }
             Self::None { environment, .. } => format!("lockstep database list --env {environment}"),
             Self::NoMigration { last: Some(last), .. } => format!("the last one is `{last}`"),
             Self::NoMigration { version, .. } => format!("lockstep show {version}"),
-            Self::NeverSeen { database, environment } => {
-                format!("lockstep database look {database} --env {environment}")
+            Self::NeverSeen { database, environment, by } => {
+                let by = by.as_ref().map(|by| format!(" --version {by}")).unwrap_or_default();
+                format!("lockstep database look {database} --env {environment}{by}")
             }
             Self::NothingToContract { database, environment } => {
                 format!("lockstep database show {database} --env {environment}")
             }
+            Self::StillNeeded { by, elsewhere, .. } if by.is_empty() && !elsewhere.is_empty() => {
+                let place = elsewhere.first().map(|(place, _)| place.as_str()).unwrap_or_default();
+                format!("deploy versions that know it there first: lockstep status {place}")
+            }
             Self::StillNeeded { environment, .. } => format!("deploy versions that know it first: lockstep status {environment}"),
-        }
-    }
-
-    fn behind(&self) -> &str {
-        match self {
-            Self::StandsBehind { behind, .. } => behind,
-            _ => "",
         }
     }
 }

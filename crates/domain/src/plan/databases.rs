@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Entries, EntryChange};
 use crate::database::{
-    Act, DatabaseRun, KnownDatabase, MigrationClass, Users, VersionDatabase, brought, in_force, is_used_by,
-    moved,
+    Act, DatabaseRun, KnownDatabase, MigrationClass, Users, VersionDatabase, brought, contracts, in_force,
+    is_used_by, moved, others,
 };
 use crate::environment::Environment;
 use crate::instance::Arm;
@@ -16,7 +16,8 @@ use crate::intent::DatabaseWish;
 use crate::job::{PlannedJob, When};
 use crate::name::DatabaseName;
 use crate::operation::Move;
-use crate::plan::database_refusal::DatabaseRefusal;
+use crate::plan::database_back;
+use crate::plan::database_refusal::{Behind, DatabaseRefusal, Stays};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
@@ -40,9 +41,11 @@ fn due(world: &World, environment: &Environment, of: &VersionDatabase, target: &
     let known = environment.databases.get(&of.database.name);
     let users = Users::of(world, environment, &of.database.name, target);
     let has = |name: &str| known.is_some_and(|known| known.has(name));
+    let others = others(world, environment, &of.database.name);
     let is_needed = |name: &str| {
         let now = users.strangers_in(target, name);
-        !now.is_empty() || !users.strangers(environment, name).is_empty()
+        let elsewhere = || others.iter().any(|it| !it.needs(name).is_empty() || !it.ran(name).is_empty());
+        !now.is_empty() || !users.strangers(environment, name).is_empty() || elsewhere()
     };
     let mut due = Due { applied: Vec::new(), through: None, held_back: None, behind: None };
     for file in &of.files {
@@ -85,20 +88,35 @@ fn of_move(world: &World, environment: &Environment, part: &Move, target: &Entri
         return Vec::new();
     };
     let Some(version) = world.version(&arm.version_ref()) else { return Vec::new() };
-    let step = |of: &VersionDatabase| {
+    let steps = |of: &VersionDatabase| {
         let due = due(world, environment, of, target);
         // One that cannot stop before what is held back is not begun.
         let stays = due.held_back.is_some() && of.database.cannot_stop();
         let act = Act::Apply { through: due.through.filter(|_| !stays) };
+        let looks = due.applied.iter().any(|name| contracts(of, name));
         let run = DatabaseRun {
             database: of.database.name.clone(),
             act,
             expected: due.applied,
             left_out: BTreeMap::new(),
         };
-        PlannedJob::at_database(&arm, of, run, When::BeforeSwitch)
+        let look = looks.then(|| look(&arm, of, When::BeforeSwitch));
+        look.into_iter()
+            .chain([PlannedJob::at_database(&arm, of, run, When::BeforeSwitch)])
+            .collect::<Vec<_>>()
     };
-    moved(version).map(step).collect()
+    moved(version).flat_map(steps).collect()
+}
+
+/// Before anything is taken away it is looked once more what is there, and so who else works with it.
+fn look(arm: &Arm, of: &VersionDatabase, when: When) -> PlannedJob {
+    let run = DatabaseRun {
+        database: of.database.name.clone(),
+        act: Act::Look,
+        expected: Vec::new(),
+        left_out: BTreeMap::new(),
+    };
+    PlannedJob::at_database(arm, of, run, when)
 }
 
 /// Returns what keeps the versions that come, or go back, from the databases as they are.
@@ -132,7 +150,7 @@ fn stopped(
     target: &Entries,
 ) -> Option<DatabaseRefusal> {
     let database = of.database.name.clone();
-    if let Some(refusal) = in_doubt(environment, &database) {
+    if let Some(refusal) = in_doubt(environment, (version, of)) {
         return Some(refusal);
     }
     let due = due(world, environment, of, target);
@@ -146,7 +164,7 @@ fn stopped(
             database,
             behind,
             held_back,
-            is_known,
+            way: if is_known { Behind::NotLooked } else { Behind::Unseen },
         });
     }
     let cannot_stop = !due.applied.is_empty() && of.database.cannot_stop();
@@ -163,12 +181,18 @@ pub(super) fn lacks(
     due(world, environment, of, target).applied.into_iter().next()
 }
 
-fn in_doubt(environment: &Environment, database: &DatabaseName) -> Option<DatabaseRefusal> {
-    let known = environment.databases.get(database)?;
-    let (why, by) = (known.doubt.clone()?, known.by.clone());
+fn in_doubt(
+    environment: &Environment,
+    (version, of): (&VersionRef, &VersionDatabase),
+) -> Option<DatabaseRefusal> {
+    let known = environment.databases.get(&of.database.name)?;
+    let why = known.doubt.clone()?;
     let half = known.told.half.clone();
-    let (database, environment) = (database.clone(), environment.name.clone());
-    Some(DatabaseRefusal::InDoubt { database, environment, why, by, half })
+    // Who helps is a version that brings what is half-way: the one that is asked for, or the one that began it.
+    let brings = half.as_ref().is_none_or(|half| of.file(half).is_some());
+    let by = if brings { version } else { &known.by }.clone();
+    let (database, environment) = (of.database.name.clone(), environment.name.clone());
+    Some(DatabaseRefusal::InDoubt { database, environment, why, half, by })
 }
 
 /// Returns the contractions that a database has and that a version does not know, so that it cannot come.
@@ -179,30 +203,24 @@ pub fn contracted(
     target: &Entries,
 ) -> Vec<DatabaseRefusal> {
     let refusal = |(database, known): (&DatabaseName, &KnownDatabase)| {
-        let mut contractions = known.contractions().peekable();
+        let others = others(world, environment, database);
+        let all = std::iter::once(known).chain(others.iter().map(|other| other.known));
+        let mut contractions = all.flat_map(|it| it.contractions().map(move |name| (name, it))).peekable();
         contractions.peek()?;
         let of = brought(world, version, database);
-        let is_unknown = |name: &&str| of.is_none_or(|of| of.file(name).is_none());
-        let migration = contractions.find(is_unknown)?.to_owned();
+        let is_unknown = |(name, _): &(&str, &KnownDatabase)| of.is_none_or(|of| of.file(name).is_none());
+        let (migration, seen) = contractions.find(is_unknown)?;
         if !is_used_by(world, environment, (database, target), &version.service) {
             return None;
         }
-        let users = Users::of(world, environment, database, target);
-        let baselines = environment.baselines.newest_first();
-        let mut stays = baselines.filter(|it| users.strangers_in(&it.entries, &migration).is_empty());
-        let stays = stays.find(|it| it.entries.contains_key(&version.service)).map(|it| it.number);
-        if !known.has(&migration) {
-            let (version, environment) = (version.clone(), environment.name.clone());
-            let (database, by) = (database.clone(), known.by.clone());
+        let (version, environment) = (version.clone(), environment.name.clone());
+        let (database, migration) = (database.clone(), migration.to_owned());
+        if !seen.has(&migration) {
+            let by = seen.by.clone();
             return Some(DatabaseRefusal::MayBeContracted { version, environment, database, migration, by });
         }
-        Some(DatabaseRefusal::Contracted {
-            version: version.clone(),
-            environment: environment.name.clone(),
-            database: database.clone(),
-            migration,
-            stays,
-        })
+        let stays = Stays::NotLooked;
+        Some(DatabaseRefusal::Contracted { version, environment, database, migration, stays })
     };
     environment.databases.iter().filter_map(refusal).collect()
 }
@@ -228,7 +246,7 @@ pub(super) fn warnings(
                     .flat_map(|of| forward(world, environment, (&reference, of), target)),
             );
         }
-        all.extend(outside(world, change));
+        all.extend(database_back::warnings(world, environment, change));
         all.extend(stays_as_it_is(world, environment, change));
     }
     all
@@ -269,31 +287,8 @@ fn forward(
     said
 }
 
-/// A migration that is applied outside of Lockstep may have run or not.
-fn outside(world: &World, change: &EntryChange) -> Vec<String> {
-    let version = |entry: &Option<crate::baseline::BaselineEntry>| {
-        let reference = entry.as_ref()?.arm(&change.service).version_ref();
-        Some((world.version(&reference)?, reference))
-    };
-    let (Some((from, newer)), Some((to, older))) = (version(&change.from), version(&change.to)) else {
-        return Vec::new();
-    };
-    if newer.version <= older.version {
-        return Vec::new();
-    }
-    let missing = unknown_outside(from, to);
-    missing
-        .into_iter()
-        .map(|(database, name)| {
-            format!(
-                "`{name}` of database `{database}` contracts and is applied outside of Lockstep: where it ran, {older} does not work with it"
-            )
-        })
-        .collect()
-}
-
 /// The contractions outside of Lockstep that a newer version knows and an older one does not.
-pub fn unknown_outside(
+pub(super) fn unknown_outside(
     newer: &crate::service::Version,
     older: &crate::service::Version,
 ) -> Vec<(DatabaseName, String)> {
@@ -342,7 +337,7 @@ pub(super) fn resolve(
         DatabaseWish::Look => (Act::Look, Vec::new()),
         DatabaseWish::Adopt { through } => {
             let through = file(&arm, of, through)?;
-            let doubt = in_doubt(environment, database);
+            let doubt = in_doubt(environment, (&arm.version_ref(), of));
             doubt.map_or(Ok(()), |refusal| Err(vec![refusal.into()]))?;
             (Act::Adopt { through }, Vec::new())
         }
@@ -351,12 +346,15 @@ pub(super) fn resolve(
             (Act::Settle { migration, done: *done }, Vec::new())
         }
         DatabaseWish::Contract { .. } => {
-            let migrations = to_contract(world, environment, of)?;
+            let migrations = to_contract(world, environment, (&arm.version_ref(), of), version.is_some())?;
             let by = (&arm.version_ref(), of);
             resolved.contraction = Some(crate::database::contraction(world, environment, by, &migrations));
             (Act::Apply { through: migrations.last().cloned() }, migrations)
         }
     };
+    if resolved.contraction.is_some() {
+        resolved.jobs.push(look(&arm, of, When::ByHand));
+    }
     let run = DatabaseRun { database: database.clone(), act, expected, left_out: BTreeMap::new() };
     resolved.jobs.push(PlannedJob::at_database(&arm, of, run, When::ByHand));
     Ok(resolved)
@@ -405,16 +403,18 @@ fn brings<'a>(
 fn to_contract(
     world: &World,
     environment: &Environment,
-    of: &VersionDatabase,
+    (version, of): (&VersionRef, &VersionDatabase),
+    is_named: bool,
 ) -> Result<Vec<String>, Vec<Refusal>> {
     let database = of.database.name.clone();
     let refuse = |refusal: DatabaseRefusal| Err(vec![refusal.into()]);
-    if let Some(refusal) = in_doubt(environment, &database) {
+    if let Some(refusal) = in_doubt(environment, (version, of)) {
         return refuse(refusal);
     }
     let name = environment.name.clone();
     let Some(known) = environment.databases.get(&database) else {
-        return refuse(DatabaseRefusal::NeverSeen { database, environment: name });
+        let by = is_named.then(|| version.clone());
+        return refuse(DatabaseRefusal::NeverSeen { database, environment: name, by });
     };
     let mut missing = known.missing(of);
     let is_contraction = |name: &String| of.file(name).is_some_and(|it| it.class == MigrationClass::Contract);
@@ -428,12 +428,17 @@ fn to_contract(
         .into_iter()
         .filter(|version| contractions.iter().any(|name| users.is_stranger(version, name)))
         .collect();
-    if needs.is_empty() {
+    let mut elsewhere = BTreeSet::new();
+    for other in others(world, environment, &of.database.name) {
+        let of_other = contractions.iter().flat_map(|name| other.needs(name));
+        elsewhere.extend(of_other.map(|version| (other.environment.name.clone(), version)));
+    }
+    if needs.is_empty() && elsewhere.is_empty() {
         return Ok(missing);
     }
     let migration = contractions.first().map(|name| (*name).clone()).unwrap_or_default();
-    let by = needs.into_iter().collect();
-    refuse(DatabaseRefusal::StillNeeded { database, environment: name, migration, by })
+    let (by, elsewhere) = (needs.into_iter().collect(), elsewhere.into_iter().collect());
+    refuse(DatabaseRefusal::StillNeeded { database, environment: name, migration, by, elsewhere })
 }
 
 /// The databases that a plan has to do with.

@@ -381,6 +381,32 @@ pub(super) fn way_back(
     }
 }
 
+/// Goes through the entries that a service ran with and that are ways back of it, the newest first, each version once.
+pub fn steps_back<'a>(
+    environment: &'a Environment,
+    service: &'a ServiceName,
+) -> impl Iterator<Item = &'a BaselineEntry> {
+    let runs = environment.entries().get(service).map(|entry| entry.version.clone());
+    let ran = environment.baselines.newest_first().filter_map(move |baseline| baseline.entries.get(service));
+    let mut seen: BTreeSet<VersionNumber> = runs.iter().cloned().collect();
+    let others = ran.filter(move |entry| seen.insert(entry.version.clone()));
+    others.filter(move |entry| {
+        let is_ahead = |runs| is_forward(environment, &entry.arm(service).version_ref(), runs);
+        !runs.as_ref().is_some_and(is_ahead)
+    })
+}
+
+/// Says why a version is no way back of what an environment runs; nothing where it is one, or what runs.
+#[must_use]
+pub fn no_way_back(world: &World, environment: &Environment, version: &VersionRef) -> Option<String> {
+    let runs = environment.entries().get(&version.service);
+    if runs.is_some_and(|entry| entry.version == version.version) {
+        return None;
+    }
+    let refusals = way_back(world, environment, version).err()?;
+    refusals.first().map(ToString::to_string)
+}
+
 /// Tells whether a version that ran here is nevertheless newer than what runs now: it came later, or it was gone back from.
 pub(crate) fn is_forward(environment: &Environment, to: &VersionRef, runs: &VersionNumber) -> bool {
     let came_later = environment.baselines.came_before(&to.service, runs, &to.version);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::simulation::{Stage, deploy, environment, service};
 use crate::smallest::search;
+use lockstep_domain::contract::Verdict;
 use lockstep_domain::database::{
     Act, Applied, Database, DatabaseRun, MigrationClass, MigrationFile, Recorded, Told, VersionDatabase,
     unapproved,
@@ -12,7 +13,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::{ConfigChoice, DatabaseWish};
 use lockstep_domain::name::DatabaseName;
 use lockstep_domain::operation::{Operation, Phase};
-use lockstep_domain::plan::{DatabaseRefusal, Found, Refusal, smallest};
+use lockstep_domain::plan::{Behind, DatabaseRefusal, Found, Refusal, Stays, on_databases, smallest};
 use lockstep_domain::{Digest, InstanceState, Intent, OperationId, Plan, VersionRef};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy;
@@ -28,6 +29,8 @@ pub(crate) struct Scene {
     pub(crate) half: Option<String>,
     /// What a step says beside it, in the place of what it should.
     says: Option<Told>,
+    /// Where it says that it is.
+    at: Option<Digest>,
 }
 
 pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
@@ -58,7 +61,7 @@ const FILES: [(&str, MigrationClass); 4] =
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self { stage: Stage::new(), has: Vec::new(), half: None, says: None }
+        Self { stage: Stage::new(), has: Vec::new(), half: None, says: None, at: None }
     }
 
     /// Versions 1.0.0 to 1.3.0, each with one more migration.
@@ -84,9 +87,19 @@ impl Scene {
         self.settle(id, false)
     }
 
+    /// Carries out an intent in an environment.
+    fn run_in(&mut self, place: &str, intent: &Intent) -> Phase {
+        let id = self.stage.begin(place, intent, None);
+        self.settle_in(place, id, false)
+    }
+
     fn settle(&mut self, id: OperationId, fails: bool) -> Phase {
+        self.settle_in(PLACE, id, fails)
+    }
+
+    fn settle_in(&mut self, place: &str, id: OperationId, fails: bool) -> Phase {
         for _ in 0..1_000 {
-            self.stage.step(PLACE);
+            self.stage.step(place);
             self.stage.end_stopping();
             self.steps(id, fails);
             if self.operation(id).phase.is_settled() {
@@ -110,8 +123,16 @@ impl Scene {
                 continue;
             }
             let run = planned.database.as_deref().unwrap();
+            // Who only looks before finds what is there.
+            let fails = fails && run.act != Act::Look;
             self.act(&planned.arm.version_ref(), run, fails);
-            self.stage.databases.insert(instance.clone(), self.told());
+            let told = match run.act {
+                Act::Look => {
+                    Told { drift: Vec::new(), unread: false, untouched: false, failure: None, ..self.told() }
+                }
+                _ => self.told(),
+            };
+            self.stage.databases.insert(instance.clone(), told);
             let run = self.stage.jobs.iter_mut().find(|it| it.id == instance).unwrap();
             run.state = match fails {
                 true => InstanceState::failed("ended with exit code 1", Fault::Crash),
@@ -121,10 +142,12 @@ impl Scene {
     }
 
     fn told(&self) -> Told {
-        let recorded = |name: &String| Recorded { name: name.clone(), digest: None, class: None };
+        let digest = Some(Digest::from_bytes([3; 32]));
+        let recorded = |name: &String| Recorded { name: name.clone(), digest, class: None };
         Told {
             recorded: self.has.iter().map(recorded).collect(),
             half: self.half.clone(),
+            place: self.at,
             ..self.says.clone().unwrap_or_default()
         }
     }
@@ -221,7 +244,12 @@ fn contracting_shows_what_it_takes_and_closes_the_way_back() {
     scene.run(&right);
     assert_eq!(scene.has, ["1.sql", "2.sql", "3.sql"]);
     let refusal = scene.refused(&back("1.1.0"));
-    assert!(matches!(&refusal, DatabaseRefusal::Contracted { stays: Some(3), .. }), "{refusal:?}");
+    assert!(matches!(&refusal, DatabaseRefusal::Contracted { stays: Stays::Nothing, .. }), "{refusal:?}");
+    assert!(
+        !refusal.hint().contains("rollback"),
+        "what runs is nothing that can be gone back to: {}",
+        refusal.hint()
+    );
     assert!(scene.refused(&Intent::Undo).to_string().contains("3.sql"));
     assert!(matches!(scene.refused(&contract()), DatabaseRefusal::NothingToContract { .. }));
     scene.run(&deploy(&["shop@1.3.0"]));
@@ -310,6 +338,13 @@ fn a_contraction_that_is_interrupted_may_have_happened() {
     }
     let id = scene.stage.begin(PLACE, &contract(), None);
     scene.stage.step(PLACE);
+    // Until now it is only being looked at, so nothing can have happened.
+    scene.stage.interrupt(PLACE, &back("1.1.0")).unwrap();
+    while scene.operation(id).jobs.len() < 2 {
+        scene.steps(id, false);
+        scene.stage.step(PLACE);
+    }
+    assert_eq!(scene.has, ["1.sql", "2.sql"]);
     let refusals = scene.stage.interrupt(PLACE, &back("1.1.0")).unwrap_err();
     assert!(refusals.iter().any(|refusal| refusal.to_string().contains("3.sql")), "{refusals:?}");
     scene.settle(id, false);
@@ -411,7 +446,7 @@ fn a_contraction_of_which_nobody_knows_is_told_as_such_and_one_that_did_nothing_
     }
     let approved = scene.plan(&contract()).unwrap().contraction.unwrap().code();
     let contract = at(DatabaseWish::Contract { approved: Some(approved) });
-    for (untouched, may_be_there) in [(true, false), (false, true), (true, true)] {
+    for (untouched, may_be_there) in [(true, false), (false, true), (true, false), (false, true)] {
         scene.says = Some(Told { unread: true, untouched, ..Told::default() });
         let id = scene.stage.begin(PLACE, &contract, None);
         scene.settle(id, true);
@@ -471,6 +506,277 @@ fn what_is_asked_of_a_database_that_is_not_there_is_told() {
     let adopt = |through: &str| at(DatabaseWish::Adopt { through: through.into() });
     assert!(matches!(scene.refused(&adopt("9.sql")), DatabaseRefusal::NoMigration { last: Some(_), .. }));
     assert!(matches!(scene.refused(&contract()), DatabaseRefusal::NothingToContract { .. }));
+}
+
+/// How going back from what runs of the shop stands, and why.
+fn back_at(scene: &Scene, to: &str) -> Vec<(Verdict, String)> {
+    let world = &scene.stage.world;
+    let live = scene.stage.env(PLACE).entries().get(&service("shop")).unwrap().version.clone();
+    let live = world.find_version(&service("shop"), &live).unwrap();
+    let version = world.find_version(&service("shop"), &to.parse().unwrap()).unwrap();
+    let found = on_databases(
+        scene.stage.relation(),
+        scene.stage.env(PLACE),
+        (&service("shop"), Some(&**live), &**version),
+    );
+    found.into_iter().map(|found| (found.verdict, found.what)).collect()
+}
+
+#[test]
+fn what_was_applied_and_not_understood_leaves_it_unproved_whether_older_code_works() {
+    let mut scene = Scene::new();
+    let files = [("1.sql", Expand), ("2.sql", NotChecked), ("3.sql", Data)];
+    scene.release("shop@1.0.0", &files[..1]);
+    scene.release("shop@1.1.0", &files[..2]);
+    scene.stage.release_with("shop@1.2.0", &[], |version| {
+        let mut brings = brings(&files);
+        brings.files[2].one_way = vec!["UPDATE changes rows whose former values are lost".to_owned()];
+        version.databases.push(brings);
+    });
+    scene.run(&deploy(&["shop@1.0.0"]));
+    scene.run(&deploy(&["shop@1.1.0"]));
+    let found = back_at(&scene, "1.0.0");
+    assert!(matches!(&found[..], [(Verdict::NotChecked, what)] if what.contains("`2.sql`")), "{found:?}");
+    let plan = scene.plan(&back("1.0.0")).unwrap();
+    assert!(
+        plan.warnings.iter().any(|it| it.contains("not understood, and shop@1.0.0")),
+        "{:?}",
+        plan.warnings
+    );
+    scene.run(&deploy(&["shop@1.2.0"]));
+    let found = back_at(&scene, "1.1.0");
+    assert!(matches!(&found[..], [(Verdict::NotChecked, what)] if what.contains("is one-way")), "{found:?}");
+}
+
+#[test]
+fn what_adds_proves_that_older_code_works() {
+    let mut scene = Scene::new();
+    scene.release("shop@1.0.0", &[("1.sql", Expand)]);
+    scene.release("shop@1.1.0", &[("1.sql", Expand), ("2.sql", Expand)]);
+    scene.run(&deploy(&["shop@1.0.0"]));
+    scene.run(&deploy(&["shop@1.1.0"]));
+    let found = back_at(&scene, "1.0.0");
+    assert!(matches!(&found[..], [(Verdict::Compatible, _)]), "{found:?}");
+}
+
+#[test]
+fn a_migration_outside_of_lockstep_says_no_wherever_it_is_asked() {
+    let mut scene = Scene::new();
+    for (version, files) in [("shop@1.0.0", &FILES[..1]), ("shop@1.1.0", &FILES[..3])] {
+        scene.stage.release_with(version, &[], |version| {
+            let mut brings = brings(files);
+            brings.database.applied = Applied::Elsewhere;
+            version.databases.push(brings);
+        });
+    }
+    scene.run(&deploy(&["shop@1.0.0"]));
+    scene.run(&deploy(&["shop@1.1.0"]));
+    let found = back_at(&scene, "1.0.0");
+    assert!(
+        matches!(&found[..], [(Verdict::Breaking, what)] if what.contains("outside of Lockstep")),
+        "{found:?}"
+    );
+    let readiness =
+        lockstep_domain::readiness::planned(scene.stage.relation(), scene.stage.env(PLACE), scene.stage.now);
+    let host = lockstep_domain::ways_back::Host {
+        is_ready: &|_| true,
+        unprepared: &|_| None,
+        has_artifact: &|_| true,
+    };
+    let readiness = lockstep_domain::readiness::with_host(&readiness, &host);
+    assert_eq!(readiness.services[0].standing, lockstep_domain::readiness::Standing::Closed);
+}
+
+#[test]
+fn where_a_database_is_observed_a_contract_of_the_same_folder_says_nothing_beside_it() {
+    let mut scene = Scene::new();
+    let gone = vec!["column `note` is gone".to_owned()];
+    let answer =
+        lockstep_domain::contract::Answer { verdict: Verdict::Breaking, reasons: gone, one_way: Vec::new() };
+    scene.stage.contracts.insert((1, 2), answer);
+    for (version, files, shape) in [("shop@1.0.0", &FILES[..1], 1), ("shop@1.1.0", &FILES[..3], 2)] {
+        scene.stage.release_with(version, &[], |version| {
+            crate::compatibility::offers(lockstep_domain::contract::ContractKind::Sql, shape)(version);
+            version.contracts.iter_mut().for_each(|it| it.name = "db".to_owned());
+            version.databases.push(brings(files));
+        });
+    }
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let plan = scene.plan(&deploy(&["shop@1.1.0"])).unwrap();
+    assert!(plan.warnings.iter().any(|it| it.contains("is not applied")), "{:?}", plan.warnings);
+    assert!(
+        !plan.warnings.iter().any(|it| it.contains("point of no return") || it.contains("is gone")),
+        "{:?}",
+        plan.warnings
+    );
+    scene.run(&deploy(&["shop@1.1.0"]));
+    let found = back_at(&scene, "1.0.0");
+    assert!(found.iter().all(|(verdict, _)| *verdict != Verdict::Breaking), "{found:?}");
+    scene.run(&contract());
+    let found = back_at(&scene, "1.0.0");
+    assert!(matches!(&found[0], (Verdict::Breaking, what) if what.contains("3.sql")), "{found:?}");
+}
+
+#[test]
+fn hints_of_refusals_are_no_commands_that_are_refused_in_their_turn() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    // What helps is a version that brings the contraction and not what stands behind it.
+    let refusal = scene.refused(&deploy(&["shop@1.3.0"]));
+    let first = match &refusal {
+        DatabaseRefusal::StandsBehind { way: Behind::Deploy(first), .. } => first.clone(),
+        other => panic!("{other:?}"),
+    };
+    scene.run(&Intent::Deploy { versions: vec![first] });
+    let refusal = scene.refused(&deploy(&["shop@1.3.0"]));
+    assert!(matches!(&refusal, DatabaseRefusal::StandsBehind { way: Behind::Contract, .. }), "{refusal:?}");
+    scene.run(&contract());
+    scene.run(&deploy(&["shop@1.3.0"]));
+    // A baseline that is named is one that a plan leads to, and not what runs.
+    let stays = match scene.refused(&back("1.0.0")) {
+        DatabaseRefusal::Contracted { stays: Stays::Baseline(stays), .. } => stays,
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(stays, scene.stage.env(PLACE).baselines.current().number);
+    scene.plan(&Intent::RollBackEnvironment { to: stays, config: ConfigChoice::AsItRan }).unwrap();
+}
+
+#[test]
+fn what_is_half_way_is_settled_by_a_version_that_brings_it() {
+    let mut scene = Scene::with_four();
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let id = scene.stage.begin(PLACE, &deploy(&["shop@1.1.0"]), None);
+    scene.settle(id, true);
+    let hint = scene.refused(&deploy(&["shop@1.1.0"])).hint();
+    assert!(hint.contains("settle main 2.sql") && hint.contains("--version shop@1.1.0"), "{hint}");
+    let settle = Intent::Database {
+        database: "main".parse().unwrap(),
+        wish: DatabaseWish::Settle { migration: "2.sql".into(), done: true },
+        version: Some("shop@1.1.0".parse().unwrap()),
+    };
+    scene.plan(&settle).unwrap();
+}
+
+#[test]
+fn a_contraction_under_way_closes_the_way_for_now_and_is_no_loss_until_it_was_seen() {
+    use lockstep_domain::readiness::{Standing, losses, planned, with_host};
+    let host = lockstep_domain::ways_back::Host {
+        is_ready: &|_| true,
+        unprepared: &|_| None,
+        has_artifact: &|_| true,
+    };
+    let ready = |scene: &Scene| {
+        with_host(&planned(scene.stage.relation(), scene.stage.env(PLACE), scene.stage.now), &host)
+    };
+    let mut scene = Scene::with_four();
+    for version in ["shop@1.0.0", "shop@1.1.0", "shop@1.2.0"] {
+        scene.run(&deploy(&[version]));
+    }
+    let before = ready(&scene);
+    let id = scene.stage.begin(PLACE, &contract(), None);
+    let mut last = before.clone();
+    while scene.operation(id).jobs.len() < 2 {
+        scene.stage.step(PLACE);
+        scene.steps(id, false);
+        let now = ready(&scene);
+        assert!(losses(&last, &now).is_empty(), "nothing has happened yet");
+        last = now;
+        if scene.operation(id).jobs.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(last.services[0].standing, Standing::Closed, "it may be happening");
+    // It failed before anything was done.
+    scene.stage.step(PLACE);
+    scene.stage.jobs.iter_mut().filter(|it| !it.state.is_over()).for_each(|it| {
+        it.state = InstanceState::failed("ended with exit code 1", Fault::Crash);
+    });
+    let told = scene.told();
+    let ids: Vec<_> = scene.operation(id).jobs.iter().map(|run| run.instance.clone()).collect();
+    ids.into_iter().for_each(|id| {
+        scene.stage.databases.insert(id, told.clone());
+    });
+    scene.settle(id, false);
+    let after = ready(&scene);
+    assert!(losses(&last, &after).is_empty());
+    assert!(after.services[0].standing != Standing::Closed, "{after:?}");
+    // And one that is done is told with what it did.
+    scene.run(&contract());
+    let lost = losses(&after, &ready(&scene));
+    assert!(
+        !lost.is_empty() && lost.iter().all(|loss| loss.what.contains("`3.sql` was applied")),
+        "{lost:?}"
+    );
+}
+
+/// Two environments whose databases are at one address, with one version of the shop in the second.
+fn shared(version: &str) -> Scene {
+    let mut scene = Scene::with_four();
+    scene.at = Some(Digest::from_bytes([9; 32]));
+    let mut settings = scene.stage.env("staging").settings.clone();
+    settings.accepts_from = "created".parse().unwrap();
+    scene
+        .stage
+        .record(lockstep_domain::Event::EnvironmentChanged { environment: environment("staging"), settings });
+    scene.run_in("staging", &deploy(&[version]));
+    scene
+}
+
+#[test]
+fn a_contraction_asks_what_other_environments_with_the_same_database_run() {
+    let mut scene = shared("shop@1.0.0");
+    scene.run(&deploy(&["shop@1.1.0"]));
+    scene.run(&deploy(&["shop@1.2.0"]));
+    assert_eq!(scene.has, ["1.sql", "2.sql"], "staging needs what 3.sql takes");
+    let refusal = scene.refused(&contract());
+    assert!(
+        matches!(&refusal, DatabaseRefusal::StillNeeded { by, elsewhere, .. } if by.is_empty() && elsewhere.len() == 1),
+        "{refusal:?}"
+    );
+    assert!(
+        refusal.to_string().contains("shop@1.0.0 of `staging`, which has the same database"),
+        "{refusal}"
+    );
+    scene.run_in("staging", &deploy(&["shop@1.2.0"]));
+    let taken = scene.plan(&contract()).unwrap().contraction.unwrap();
+    assert_eq!(taken.lost_elsewhere.keys().map(ToString::to_string).collect::<Vec<_>>(), ["staging"]);
+    scene.run(&contract());
+    assert_eq!(scene.has.len(), 3);
+    let closed = scene.stage.plan("staging", &back("1.0.0"), None).unwrap_err();
+    assert!(closed.iter().any(|it| it.to_string().contains("3.sql")), "{closed:?}");
+}
+
+#[test]
+fn a_first_deployment_takes_nothing_from_another_environment_and_does_not_run_on_what_was_taken() {
+    // Nobody here knows the database yet, and its first step would apply everything.
+    let mut scene = shared("shop@1.0.0");
+    let phase = scene.run(&deploy(&["shop@1.2.0"]));
+    assert!(
+        matches!(&phase, Phase::Reverted { cause, .. } if cause.contains("shop@1.0.0 needs the old form in `staging`")),
+        "{phase:?}"
+    );
+    assert_eq!(scene.has, ["1.sql"]);
+    // Nor where its address is written so that nobody recognises it.
+    let mut scene = shared("shop@1.0.0");
+    scene.at = None;
+    let phase = scene.run(&deploy(&["shop@1.2.0"]));
+    assert!(
+        matches!(&phase, Phase::Reverted { cause, .. } if cause.contains("somebody else works with it")),
+        "{phase:?}"
+    );
+    assert_eq!(scene.has, ["1.sql"]);
+    // What was taken before is seen by the first step, whoever took it.
+    let mut scene = shared("shop@1.2.0");
+    assert_eq!(scene.has.len(), 3);
+    let phase = scene.run(&deploy(&["shop@1.0.0"]));
+    assert!(
+        matches!(&phase, Phase::Reverted { cause, .. } if cause.contains("`3.sql` was applied")),
+        "{phase:?}"
+    );
+    assert!(
+        scene.stage.instances.iter().all(|it| it.arm.version.to_string() != "1.0.0"),
+        "nothing of it started"
+    );
 }
 
 /// What happens to an environment.

@@ -10,7 +10,7 @@ use lockstep_domain::contract::{Answer, ContractKind, Verdict};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::plan::{Ground, Refusal, WantedRule, add_rule, can_plan};
-use lockstep_domain::readiness::{EnvironmentReadiness, InTheWay, Standing, losses, planned, with_host};
+use lockstep_domain::readiness::{self, EnvironmentReadiness, InTheWay, Standing, planned, with_host};
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::{Kind, Port, Values};
 use lockstep_domain::version_rules::Takes;
@@ -33,6 +33,11 @@ fn look(stage: &Stage, lost: &BTreeSet<VersionRef>) -> EnvironmentReadiness {
 
 fn ready(stage: &Stage) -> EnvironmentReadiness {
     look(stage, &BTreeSet::new())
+}
+
+/// What is lost between two looks, in words.
+fn losses(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Vec<String> {
+    readiness::losses(before, after).into_iter().map(|loss| loss.what).collect()
 }
 
 fn standings(readiness: &EnvironmentReadiness) -> Vec<(u64, Standing)> {
@@ -123,6 +128,42 @@ fn an_artifact_that_is_lost_closes_every_way_that_needs_it() {
         losses(&before, &after)[1]
             .contains("baseline 3 cannot be reached any more, none before 4 can be reached")
     );
+}
+
+#[test]
+fn a_way_that_comes_back_is_told_and_the_loss_with_it() {
+    let stage = dropped();
+    let lost: BTreeSet<VersionRef> = ["orders@1.0.0".parse().unwrap()].into();
+    let (before, after) = (ready(&stage), look(&stage, &lost));
+    let all = readiness::losses(&before, &after);
+    let again =
+        |now: &EnvironmentReadiness| all.iter().filter_map(|loss| loss.regained(now)).collect::<Vec<_>>();
+    assert_eq!(again(&after), [""; 0]);
+    assert_eq!(
+        again(&before),
+        ["orders 1.1.0 can go back to 1.0.0 again", "baseline 1 can be reached again"]
+    );
+}
+
+#[test]
+fn a_service_whose_other_versions_came_later_has_no_way_back_and_says_why() {
+    let mut stage = dropped();
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
+    stage.run(PLACE, &back, None);
+    let readiness = ready(&stage);
+    let orders = &readiness.services[0];
+    assert_eq!((orders.standing, &orders.to), (Standing::Oldest, &None));
+    assert!(orders.reasons[0].what.contains("`orders@1.1.0` ran here and came after 1.0.0"), "{orders:?}");
+    assert!(readiness.is_whole());
+    let name = service("orders");
+    assert_eq!(lockstep_domain::plan::steps_back(stage.env(PLACE), &name).next(), None);
+    let newer = "orders@1.1.0".parse().unwrap();
+    let why = lockstep_domain::plan::no_way_back(&stage.world, stage.env(PLACE), &newer).unwrap();
+    assert!(why.contains("a way forward, not back"), "{why}");
 }
 
 #[test]

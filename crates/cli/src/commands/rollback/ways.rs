@@ -32,21 +32,36 @@ fn render(ways: &WaysBack, style: &Style) -> String {
         (Some(service), None) => format!("{service} does not run in {environment}"),
         (Some(service), Some(entry)) => format!("{environment} runs {service} {entry}"),
     };
-    let Some(first) = ways.first() else { return nothing(&what, environment, service.as_ref()) };
+    if ways.is_empty() {
+        return nothing(&what, environment, service.as_ref());
+    }
     let heading = if service.is_some() { "VERSION" } else { "WHAT" };
     let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "PROVEN", "SEEN THEN", ""]);
     ways.iter().for_each(|way| table.row(row(way, style)));
-    let first = ways.iter().find(|way| way.refused.is_none()).unwrap_or(first);
-    let example = match (service, &first.version) {
-        (None, _) if last_good.is_some() => format!("lockstep rollback {environment} --to-last-good"),
+    let refused = |number: &u64| ways.iter().any(|way| way.baseline == *number && way.refused.is_some());
+    let good = last_good.filter(|_| service.is_none());
+    let told = match good {
+        Some(good) if refused(&good) => {
+            format!("the last good one is {good}, which cannot be gone back to\n")
+        }
+        Some(good) => format!("the last good one is {good}\n"),
+        None => String::new(),
+    };
+    let open = ways.iter().find(|way| way.refused.is_none());
+    let Some(open) = open else {
+        let none = "none of it can be gone back to: what is in the way stands beside it\n";
+        return format!("{what}; there is\n{}{told}{none}", table.render(style));
+    };
+    let example = match (service, &open.version) {
+        (None, _) if good.is_some_and(|good| !refused(&good)) => {
+            format!("lockstep rollback {environment} --to-last-good")
+        }
         (Some(service), Some(version)) => {
             format!("lockstep rollback {service} --to {version} --env {environment}")
         }
-        _ => format!("lockstep rollback {environment} --to {}", first.baseline),
+        _ => format!("lockstep rollback {environment} --to {}", open.baseline),
     };
-    let good = last_good.filter(|_| service.is_none());
-    let good = good.map_or_else(String::new, |good| format!("the last good one is {good}\n"));
-    format!("{what}; it can go back to\n{}{good}for example: {example} --dry-run\n", table.render(style))
+    format!("{what}; it can go back to\n{}{told}for example: {example} --dry-run\n", table.render(style))
 }
 
 /// A service with no earlier version may have earlier configurations, and its environment earlier states.
