@@ -674,7 +674,7 @@ fn a_contraction_under_way_closes_the_way_for_now_and_is_no_loss_until_it_was_se
     }
     let before = ready(&scene);
     let id = scene.stage.begin(PLACE, &contract(), None);
-    let mut last = before.clone();
+    let mut last = before;
     while scene.operation(id).jobs.len() < 2 {
         scene.stage.step(PLACE);
         scene.steps(id, false);
