@@ -52,7 +52,7 @@ fn who_passes_on_for_whom_it_calls_is_found_by_asking() {
     // Only what was called meanwhile counts for a check; all of it for the baseline.
     let args = ["propagation", "check", ENVIRONMENT, "--path", "/web/now", "--requests", "2"];
     let again = place.fail(&args, 3);
-    says(&again, &["not passed on by desk@1.0.0", "baggage"]);
+    says(&again, &["not passed on by desk@1.0.0", "called after the key was lost: hub@1.0.0", "--path PATH"]);
     assert_eq!(calls(place)[0], ("desk hub GET /now".to_owned(), 7));
     says(
         &place.run(&["calls", ENVIRONMENT, "web"]),
