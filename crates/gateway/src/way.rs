@@ -94,17 +94,24 @@ pub(crate) struct Notes {
     pub(crate) asked: Option<Box<access::Asked>>,
     /// What only few requests have.
     rare: Option<Box<Rare>>,
-    /// Which version calls, where that is known.
-    pub(crate) calling: Option<Arc<Arm>>,
-    named_caller: Option<Box<NamedCaller>>,
-    /// What it asks for, where a version calls that is known.
-    asking: Option<Box<Asking>>,
+    /// Which version calls, and what for; made only where an instance called on the connection.
+    call: Option<Box<Call>>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
     kept: u64,
     /// What chose its version.
     pub(crate) chosen: Option<Chosen>,
+}
+
+/// The call of an instance.
+#[derive(Debug, Default)]
+struct Call {
+    /// Which version calls, where that is known.
+    calling: Option<Arc<Arm>>,
+    named: NamedCaller,
+    /// What it asks for, where a version calls that is known.
+    asking: Option<Asking>,
 }
 
 /// What is noted of few requests: a connection that is idle has no place for it.
@@ -265,7 +272,7 @@ impl Desk {
         notes.key.extend_from_slice(given.unwrap_or_else(|| made_id(&notes.traceparent).as_bytes()));
         notes.visit = None;
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
-            let entering = Entering { request, key: &notes.key, calling: notes.calling.as_deref() };
+            let entering = Entering { request, key: &notes.key, calling: calling_of(notes.call.as_deref()) };
             version_rules::note(&mut notes.rules, table, &entering, caller);
             if table.entered.is_some() {
                 notes.visit = visit::carried(request, caller).map(Box::new);
@@ -323,18 +330,22 @@ impl Desk {
     fn note_caller(&self, request: &Request<'_>, origin: Option<&Origin>, notes: &mut Notes) {
         let token =
             origin.filter(|origin| origin.caller == Caller::Instance).map_or(0, |origin| origin.token);
-        notes.calling = match self.peer.point() {
+        let point = self.peer.point();
+        if point.is_none() && token == 0 {
+            return notes.call.iter_mut().for_each(|call| (call.calling, call.asking) = (None, None));
+        }
+        let call = notes.call.get_or_insert_default();
+        call.calling = match point {
             Some(point) => Some(point.caller.load_full()),
-            None if token > 0 => {
+            None => {
                 let slot = self.environment.table(self.worker.index).load();
                 let table = slot.as_ref().map(|table| &table.routes);
-                table.and_then(|table| notes.named_caller.get_or_insert_default().read(&request.path, table))
+                table.and_then(|table| call.named.read(&request.path, table))
             }
-            None => None,
         };
         let is_instance = origin.is_some_and(|origin| origin.caller == Caller::Instance);
-        let asks = is_instance && notes.calling.is_some();
-        notes.asking = asks.then(|| Box::new(Asking::of(request, token)));
+        let asks = is_instance && call.calling.is_some();
+        call.asking = asks.then(|| Asking::of(request, token));
     }
 
     /// Notes what a request was admitted under: what an earlier hop says, what the version of the instance tells that calls, or what is.
@@ -346,7 +357,7 @@ impl Desk {
         }
         let slot = self.environment.table(self.worker.index);
         let (table, admitted) = admission::admit(|| slot.load_full())?;
-        if let Some(known) = admission_of_caller(&table, notes.calling.as_deref()) {
+        if let Some(known) = admission_of_caller(&table, calling_of(notes.call.as_deref())) {
             notes.rare().admission = Some(known.to_string().into());
         }
         notes.admits = Some(Arc::clone(&table.admits));
@@ -484,6 +495,10 @@ impl Desk {
             }
         }
     }
+}
+
+fn calling_of(call: Option<&Call>) -> Option<&Arm> {
+    call.and_then(|call| call.calling.as_deref())
 }
 
 /// What the version tells that calls, while something is switched. Who says it wrongly finds one side of the switch, which he can ask directly

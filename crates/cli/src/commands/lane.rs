@@ -105,6 +105,8 @@ struct ListArgs {
 }
 
 /// Shows a lane: its versions, how far they are in force, and what was asked of them lately.
+///
+/// Of each version it says since when it serves, or why it does not: while it does not, requests of the lane get what is deployed, and their answers say so.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep lane show login-test --env production")]
 struct ShowArgs {

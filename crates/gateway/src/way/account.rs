@@ -82,8 +82,10 @@ impl Desk {
         if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
             ring.end(std::mem::take(&mut notes.kept), report, took);
         }
-        if let Some(calling) = notes.calling.take() {
-            self.account_call(&calling, notes.asking.take(), report);
+        if let Some(call) = &mut notes.call
+            && let Some(calling) = call.calling.take()
+        {
+            self.account_call(&calling, call.asking.take(), report);
         }
         let request_id = request_id.as_deref().unwrap_or_else(|| made_id(&notes.traceparent));
         self.log(notes, (seat.as_deref(), request_id), report, took);
@@ -94,7 +96,7 @@ impl Desk {
     }
 
     /// Counts a call of a version that is known.
-    fn account_call(&self, calling: &Arc<Arm>, asking: Option<Box<Asking>>, report: &Report) {
+    fn account_call(&self, calling: &Arc<Arm>, asking: Option<Asking>, report: &Report) {
         let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
         let calls = self.environment.calls(self.worker.index);
         if let Some(service) = callee.map(|arm| &arm.service).or(self.peer.calls()) {
@@ -102,7 +104,7 @@ impl Desk {
         }
         if let (Some(callee), Some(asking)) = (callee, asking) {
             let operations = self.environment.operations(self.worker.index);
-            operations.count(calling, callee, *asking, report.is_failure());
+            operations.count(calling, callee, asking, report.is_failure());
         }
     }
 

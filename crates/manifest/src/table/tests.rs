@@ -376,11 +376,11 @@ fn a_port_that_leads_nowhere_and_a_route_to_tcp_are_refused_with_their_lines() {
     );
     let found = problems_of(&text);
     let expected = [
-        "12: tcp[0].port: ",
-        "16: tcp[1].service: there is no [service.no]",
-        "19: tcp[2].service: `web` speaks HTTP",
-        "20: tcp[2].host: a host is a name",
-        "23: route[0].service: `db` speaks TCP",
+        "13: tcp[0].port: ",
+        "17: tcp[1].service: there is no [service.no]",
+        "20: tcp[2].service: `web` speaks HTTP",
+        "21: tcp[2].host: a host is a name",
+        "24: route[0].service: `db` speaks TCP",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     assert!(found.iter().zip(expected).all(|(found, begin)| found.starts_with(begin)), "{found:#?}");
