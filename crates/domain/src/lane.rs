@@ -178,6 +178,7 @@ impl LaneService {
 #[serde(rename_all = "snake_case")]
 pub enum LaneEnd {
     /// At the end of a time: it moves when the clock is found to be behind, since nobody lived through that.
+    #[serde(rename = "lived_until")]
     After(Timestamp),
     /// At a date.
     At(Timestamp),
@@ -205,6 +206,7 @@ pub struct NewLane {
     /// Who answers for it.
     pub owner: String,
     /// When it ends by itself.
+    #[serde(rename = "ends")]
     pub until: LaneEnd,
     /// How many instances of each of its versions run that run for it alone.
     pub replicas: u32,

@@ -30,6 +30,8 @@ const LAST_LOOK_AFTER: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Who passes on `baggage`, so that a call chain stays in one baseline.
+///
+/// A request that comes in is of one state of the environment, and of one lane at most. Services further down know that from what is passed on.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep propagation check staging

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 /// Fields that hold a point in time. A test compares the list with the schemas of everything that is written.
 const TIME_FIELDS: [&str; 18] = [
-    "after",
     "at",
     "baseline_since",
     "began",
     "begun",
     "due",
     "ended",
+    "lived_until",
     "next",
     "not_before",
     "recorded",
