@@ -364,6 +364,6 @@ mod tests {
     #[test]
     fn what_every_request_is_served_by_is_small() {
         let size = size_of_future(Connection::exchange_in_place);
-        assert!(size <= 4_144, "{size}");
+        assert!(size <= 4_128, "{size}");
     }
 }

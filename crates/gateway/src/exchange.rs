@@ -171,8 +171,6 @@ impl<'c, C: Client> Exchange<'c, C> {
             ruled: self.facts.ruled,
             held: self.facts.held,
             delayed: self.facts.delay.is_some(),
-            lane: self.notes.lane().map(|lane| &**lane),
-            request_id: self.notes.request_id(),
         }
     }
 
@@ -230,7 +228,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();
-        let verdict = attempt.verdict();
+        let verdict = attempt.verdict(self.notes);
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
         let stall = self.desk.worker.timeouts.stall;
         let sent = self.client.ends(&mut self.facts.body).1.send(&mut output, stall).await;

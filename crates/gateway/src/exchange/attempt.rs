@@ -13,7 +13,6 @@ use crate::changes::AnswerEdit;
 use crate::compress::Packed;
 use crate::endpoint::Endpoint;
 use crate::framing::Recode;
-use crate::lanes::LaneSeat;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Pieces;
@@ -21,6 +20,7 @@ use crate::policy::Retry;
 use crate::report::{End, Report};
 use crate::table::{Outcome, Target};
 use crate::trial::{Class, Key, Meter, Seen, Tap};
+use crate::way::Notes;
 
 /// What asking one instance depends on.
 #[derive(Clone, Copy)]
@@ -52,10 +52,6 @@ pub(super) struct Attempt<'a> {
     pub(super) held: bool,
     /// Whether it was asked later on purpose.
     pub(super) delayed: bool,
-    /// The lane that it is in.
-    pub(super) lane: Option<&'a LaneSeat>,
-    /// What the request is found by in logs.
-    pub(super) request_id: &'a str,
 }
 
 impl Attempt<'_> {
@@ -144,9 +140,10 @@ impl Attempt<'_> {
         }
     }
 
-    pub(super) fn verdict(&self) -> Verdict<'_> {
-        let Self { shielded, degraded, cookie, edit, delayed, request_id, .. } = *self;
-        let lane = self.lane.map(|lane| lane.text(self.target.counts.arm.as_ref()));
+    pub(super) fn verdict<'a>(&'a self, notes: &'a Notes) -> Verdict<'a> {
+        let Self { shielded, degraded, cookie, edit, delayed, .. } = *self;
+        let lane = notes.lane().map(|lane| lane.text(self.target.counts.arm.as_ref()));
+        let request_id = notes.request_id();
         Verdict { version: &self.target.label, request_id, shielded, degraded, cookie, edit, delayed, lane }
     }
 

@@ -18,6 +18,7 @@ use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
 use crate::trial::Seen;
 use crate::waits::{STREAM, Waits};
+use crate::way::Notes;
 
 use super::attempt::Attempt;
 use super::ends::{Client, Ends};
@@ -139,7 +140,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             stall,
             away: away.as_mut().map(|away| away.as_mut() as Away<'_>),
         };
-        let after = pass(side, &mut flow, head, (asked, open), attempt, self.report).await;
+        let after = pass(side, &mut flow, head, (asked, open), (attempt, self.notes), self.report).await;
         if let Some(took) = self.course.open_call.take() {
             self.report.grpc = flow.answer.grpc();
             attempt.count_call(self.report, took);
@@ -195,7 +196,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             stall: patience.stall,
             away: None,
         };
-        pass(side, &mut flow, head, (asked, open), attempt, self.report).await
+        pass(side, &mut flow, head, (asked, open), (attempt, self.notes), self.report).await
     }
 }
 
@@ -205,7 +206,7 @@ async fn pass<A: AnswerSource, W: AnswerSink>(
     flow: &mut Flow<'_, A, W>,
     head: AnswerHead,
     (asked, open): (Asked, bool),
-    attempt: &Attempt<'_>,
+    (attempt, notes): (&Attempt<'_>, &Notes),
     report: &mut Report,
 ) -> After {
     report.status = head.status;
@@ -213,7 +214,7 @@ async fn pass<A: AnswerSource, W: AnswerSink>(
     report.grpc = head.grpc;
     let delivery = flow.delivery;
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
-    let verdict = attempt.verdict();
+    let verdict = attempt.verdict(notes);
     head.finish(flow.output.lend(), asked, next, verdict);
     // Also when this process ends meanwhile.
     let by_its_end = head.needs_close(asked);
