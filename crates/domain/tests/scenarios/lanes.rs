@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_domain::database::{Applied, Database, MigrationClass, MigrationFile, VersionDatabase};
+use lockstep_domain::database::MigrationClass;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::lane::{FORMAT_WITH_LANES, LaneEnd, LaneWhen, LanesAccept};
 use lockstep_domain::plan::{LaneDecision, Refusal, WantedLane, add_lane, lane_event};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{RouteTable, SplitRole, SplitTakes};
-use lockstep_domain::{Digest, Event, InstanceState, Intent, Strategy, Timestamp};
+use lockstep_domain::{Event, InstanceState, Intent, Strategy, Timestamp};
 use proptest::prelude::*;
 
+use crate::databases::brings;
 use crate::simulation::{Stage, deploy, environment, service};
 
 const PLACE: &str = "staging";
@@ -330,27 +331,8 @@ fn leaving_a_version_of_a_lane_holding_it_and_removing_its_service_end_it_as_a_w
 #[test]
 fn a_lane_never_migrates() {
     let mut stage = stage();
-    let brings = |files: &[&str]| {
-        let file = |name: &&str| MigrationFile {
-            name: (*name).to_owned(),
-            digest: Digest::from_bytes([3; 32]),
-            class: MigrationClass::Expand,
-            one_way: Vec::new(),
-            left_out: Vec::new(),
-            not_understood: Vec::new(),
-        };
-        let database = Database {
-            name: "main".parse().unwrap(),
-            migrations: "db".parse().unwrap(),
-            applied: Applied::ByLockstep,
-            variable: "DATABASE_URL".to_owned(),
-            dialect: None,
-            timeout_ms: 60_000,
-            lock_ms: 1_000,
-        };
-        VersionDatabase { database, files: files.iter().map(file).collect() }
-    };
-    stage.release_with("orders@1.2.0", &[], |version| version.databases.push(brings(&["1.sql"])));
+    let files = [("1.sql", MigrationClass::Expand)];
+    stage.release_with("orders@1.2.0", &[], |version| version.databases.push(brings(&files)));
     let refusals = refused(&stage, &["orders@1.2.0"]);
     let said =
         "orders@1.2.0 needs `1.sql` of database `main`, which `staging` does not have: a lane never migrates";
