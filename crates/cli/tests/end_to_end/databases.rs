@@ -1,5 +1,6 @@
 //! Databases whose migrations are part of what is deployed, on SQLite and on a PostgreSQL that Lockstep runs.
 
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -349,11 +350,11 @@ fn a_migration_goes_on_without_the_server_and_one_that_is_killed_is_told_truthfu
     let mut place = Place::begin();
     place.run(&["resource", "run", "db", "--kind", "postgresql", "--env", ENVIRONMENT]);
     let shop = Shop::begin(&place, "shop");
-    write_postgres(&shop, &[("1_slow.sql", "CREATE TABLE a (id int); SELECT pg_sleep(3);")]);
+    write_postgres(&shop, &[("1_slow.sql", "CREATE TABLE a AS SELECT 1 AS id FROM pg_sleep(3);")]);
     let one = shop.cut("first");
     write_postgres(
         &shop,
-        &[("2_alone.sql", "-- lockstep: alone\nCREATE TABLE b (id int); SELECT pg_sleep(600);")],
+        &[("2_alone.sql", "-- lockstep: alone\nCREATE TABLE b AS SELECT 1 AS id FROM pg_sleep(600);")],
     );
     let two = shop.cut("second");
     drop(shop);
@@ -397,22 +398,26 @@ fn a_migration_goes_on_without_the_server_and_one_that_is_killed_is_told_truthfu
 /// Waits until a step is at work in the database, and returns its process.
 fn step_of(place: &Place) -> rustix::process::Pid {
     eventually("a step is at work", || {
-        let all = processes::of_instances(&place.data());
+        let data = place.data();
+        let all = processes::of_instances(&data);
         let is_step = |pid: &rustix::process::Pid| {
             let line = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()))
                 .unwrap_or_default();
-            line.contains("database-step") && is_asleep_in_database()
+            line.contains("database-step") && is_asleep_in_database(Path::new(&data))
         };
         all.into_values().find(is_step)
     })
 }
 
-/// Tells whether a server of PostgreSQL carries out a statement that sleeps.
-fn is_asleep_in_database() -> bool {
-    let all = Command::new("ps").args(["-eo", "args"]).output().unwrap();
-    String::from_utf8_lossy(&all.stdout)
-        .lines()
-        .any(|line| line.starts_with("postgres:") && line.contains("SELECT"))
+/// Tells whether the server of PostgreSQL in a data folder carries out a statement that only these migrations have; it
+/// says so in the names of its processes. Those of other tests do not count.
+fn is_asleep_in_database(data: &Path) -> bool {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let of_this =
+        all.filter(|it| std::fs::read_link(it.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(data)));
+    of_this
+        .filter_map(|it| std::fs::read_to_string(it.path().join("cmdline")).ok())
+        .any(|line| line.starts_with("postgres:") && line.contains("CREATE TABLE AS"))
 }
 
 #[test]
