@@ -43,9 +43,9 @@ impl Arrival {
         // What a beginning needs is only there while it is under way.
         let begin = Box::pin(self.begin());
         async move {
-            if let Some(connection) = begin.await {
-                connection.serve(permit).await;
-            }
+            // What is matched in place is held for as long as it is served, beside what serves it.
+            let Some(connection) = begin.await else { return };
+            connection.serve(permit).await;
         }
     }
 

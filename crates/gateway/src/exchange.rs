@@ -50,7 +50,7 @@ pub(crate) use state::{Course, Exchange};
 
 impl<'c, C: Client> Exchange<'c, C> {
     /// Asks the instance that was picked, and others while that is safe and useful.
-    pub(crate) async fn run(mut self, first: Pick) -> After {
+    pub(crate) async fn run(&mut self, first: Pick) -> After {
         let began = self.report.began;
         self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
         self.course.body_is_here = self.facts.body.is_done();

@@ -35,7 +35,7 @@ pub(super) enum Line {
     Stream(Box<StreamLoan>),
 }
 
-/// One request and its answer.
+/// One request and its answer. It stays where it was made: whoever is handed it would have a place of its own for it, in every request.
 pub(crate) struct Exchange<'c, C: Client> {
     pub(crate) client: &'c mut C,
     pub(crate) deadline: &'c mut Deadline,

@@ -246,7 +246,7 @@ async fn exchange(
     let (mut deadline, delivery) = (Deadline::after(facts.waits.answer), Delivery::default());
     let began = std::mem::replace(report, Report::begin());
     let mut reporting = Reporting::begin(desk, notes, &delivery, began);
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         client,
         deadline: &mut deadline,
         output: &mut Frames::default(),
@@ -266,6 +266,7 @@ async fn exchange(
     // What happens to a connection afterwards is nothing to a stream.
     let _ = exchange.run(routed.pick).await;
     *report = reporting.over();
+    drop(exchange);
 }
 
 async fn refuse(
