@@ -46,6 +46,8 @@ pub(crate) struct Seen {
     /// Streams that the gateway ended by a reset.
     pub(crate) cancelled: AtomicUsize,
     pub(crate) heads: Mutex<Vec<Parts>>,
+    /// Paths of the echoes that were asked for to the end of their bodies.
+    pub(crate) whole: Mutex<Vec<String>>,
     /// Whether it says nothing, whatever it is asked.
     pub(crate) silent: AtomicBool,
     /// Told when the one that waits for it is to be refused.
@@ -136,7 +138,9 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
                 .unwrap();
         }
         "echo" | "leave" | "unread" => {
-            let mut stream = answer.send_response(grpc().body(()).unwrap(), false).unwrap();
+            // It may have been taken back already.
+            let head = grpc().body(()).unwrap();
+            let Ok(mut stream) = answer.send_response(head, false) else { return gone(&seen) };
             while let Some(piece) = body.data().await {
                 let Ok(piece) = piece else { return gone(&seen) };
                 let _ = body.flow_control().release_capacity(piece.len());
@@ -144,7 +148,10 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
                     return gone(&seen);
                 }
             }
-            let mut trailers = body.trailers().await.ok().flatten().unwrap_or_default();
+            // The end of a body is also where a reset comes.
+            let Ok(trailers) = body.trailers().await else { return gone(&seen) };
+            seen.whole.lock().unwrap().push(path.clone());
+            let mut trailers = trailers.unwrap_or_default();
             trailers.insert("grpc-status", number.parse().unwrap());
             let _ = stream.send_trailers(trailers);
         }
