@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::digest::Digest;
+use crate::mirror::MirrorCounts;
 use crate::name::EnvironmentName;
 use crate::time::Timestamp;
 
@@ -17,6 +18,10 @@ use crate::time::Timestamp;
 pub const MAX_KEPT_FAILURES: usize = 50;
 /// Longest message kept of one failure, in characters.
 pub const MAX_FAILURE_MESSAGE: usize = 2_000;
+
+/// What the kinds begin with that Lockstep alone says.
+const RAN: &str = "ran:";
+const MIRRORED: &str = "mirrored:";
 
 /// Why a text is not a kind of evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -26,7 +31,7 @@ pub struct EvidenceKindError {
     pub text: String,
 }
 
-/// What an evidence is about: `unit`, `integration`, `stress`, `security`, a team's own kind, or `ran:ENVIRONMENT`.
+/// What an evidence is about: `unit`, `integration`, `stress`, `security`, a team's own kind, or what Lockstep alone says: `ran:ENVIRONMENT`, `mirrored:ENVIRONMENT`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -36,7 +41,19 @@ impl EvidenceKind {
     /// Returns the kind of evidence that a version went live in an environment and stayed.
     #[must_use]
     pub fn ran_in(environment: &EnvironmentName) -> Self {
-        Self(format!("ran:{environment}").into())
+        Self(format!("{RAN}{environment}").into())
+    }
+
+    /// Returns the kind of evidence of what copies of an environment's requests found.
+    #[must_use]
+    pub fn mirrored_in(environment: &EnvironmentName) -> Self {
+        Self(format!("{MIRRORED}{environment}").into())
+    }
+
+    /// Tells whether it compares a version with another one. A difference may be meant, so it closes the gates that name it and no others.
+    #[must_use]
+    pub fn is_comparison(&self) -> bool {
+        self.0.starts_with(MIRRORED)
     }
 
     /// Returns the kind of the tests that nearly everybody has.
@@ -48,7 +65,7 @@ impl EvidenceKind {
     /// Tells whether Lockstep alone says such a thing.
     #[must_use]
     pub fn is_of_lockstep(&self) -> bool {
-        self.0.starts_with("ran:")
+        self.0.starts_with(RAN) || self.is_comparison()
     }
 
     /// Returns the kind as text.
@@ -62,7 +79,7 @@ impl FromStr for EvidenceKind {
     type Err = EvidenceKindError;
 
     fn from_str(text: &str) -> Result<Self, EvidenceKindError> {
-        let name = text.strip_prefix("ran:").unwrap_or(text);
+        let name = text.strip_prefix(RAN).or(text.strip_prefix(MIRRORED)).unwrap_or(text);
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !name.is_empty() && name.len() <= 63 && name.bytes().all(allowed) {
             Ok(Self(text.into()))
@@ -129,6 +146,9 @@ pub struct Evidence {
     /// Who saw it.
     #[serde(default, skip_serializing_if = "Origin::is_here")]
     pub origin: Origin,
+    /// What copies of requests found, where it comes from those: its counts are of copies then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<Box<MirrorCounts>>,
 }
 
 impl Evidence {
@@ -143,6 +163,7 @@ impl Evidence {
             failures: Vec::new(),
             report: None,
             origin: Origin::Here,
+            mirrored: None,
         }
     }
 }
@@ -175,10 +196,10 @@ mod tests {
 
     #[test]
     fn kinds_are_checked() {
-        for good in ["unit", "load-24h", "ran:staging"] {
+        for good in ["unit", "load-24h", "ran:staging", "mirrored:staging"] {
             assert!(good.parse::<EvidenceKind>().is_ok(), "{good}");
         }
-        for bad in ["", "Unit", "ran:", "a b", "x:y"] {
+        for bad in ["", "Unit", "ran:", "mirrored:", "ran:mirrored:x", "a b", "x:y"] {
             assert!(bad.parse::<EvidenceKind>().is_err(), "{bad}");
         }
     }

@@ -51,7 +51,7 @@ pub enum Gate {
         #[serde(default, skip_serializing_if = "Given::is_accepted")]
         given: Given,
     },
-    /// No kind of evidence is red at its newest.
+    /// No kind of evidence is red at its newest; but a comparison with another version may be, for what is different may be meant.
     NothingRed,
     /// This many different people approved the stage.
     Approvals {
@@ -268,7 +268,10 @@ fn closed(gate: &Gate, version: &Version, stage: &StageName, now: Timestamp) -> 
                 (Outcome::Green, ..) => vec![],
             },
         },
-        Gate::NothingRed => version.red_kinds().into_iter().map(ClosedGate::EvidenceRed).collect(),
+        Gate::NothingRed => {
+            let red = version.red_kinds().into_iter().filter(|kind| !kind.is_comparison());
+            red.map(ClosedGate::EvidenceRed).collect()
+        }
         Gate::Approvals { count } => {
             let given = version.approvals_of(stage);
             if given >= *count {

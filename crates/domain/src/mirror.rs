@@ -5,6 +5,7 @@
 //! those that look like names.
 
 mod counts;
+mod finding;
 mod shape;
 
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ use crate::instance::ConfigRevision;
 use crate::version::VersionNumber;
 
 pub use counts::{Compared, Difference, MAX_COUNT, MAX_DIFFERENCES, MirrorCounts, Mirrored, Seen};
+pub use finding::LEAST_COPIES;
 pub use shape::{Shape, What, is_name, told_path};
 
 /// The format that a gateway must take where requests are copied to a version.

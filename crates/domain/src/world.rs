@@ -23,6 +23,7 @@ use crate::gateway::GatewayIdentity;
 use crate::intent::Leaving;
 use crate::job::{JobEnd, JobRun};
 use crate::lifecycle::{Entry, Lifecycle};
+use crate::mirror::MirrorCounts;
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::proven::Proof;
@@ -603,6 +604,9 @@ pub fn consequences(world: &World, event: &Event, now: Timestamp) -> Vec<Event> 
                 world.find_operation(*operation).filter(|operation| proves_at_once(world, operation));
             operation.map(|operation| ran_evidence(operation, now)).unwrap_or_default()
         }
+        Event::VersionRuleRemoved { environment, rule, found: Some(found), .. } => {
+            mirror_evidence(world, environment, *rule, found, now).into_iter().collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -636,6 +640,20 @@ pub fn stage_events(
         events.push(Event::StageChanged { version: reference.clone(), from, to: next.name.clone(), reason });
     }
     events
+}
+
+/// Makes the evidence of a mirror that was just ended.
+fn mirror_evidence(
+    world: &World,
+    environment: &EnvironmentName,
+    rule: u32,
+    found: &MirrorCounts,
+    at: Timestamp,
+) -> Option<Event> {
+    let ended = &world.environment(environment)?.version_rules.ended;
+    let version = ended.iter().rev().find(|it| it.rule.number == rule)?.rule.arm().version_ref();
+    let evidence = found.evidence(environment, at)?;
+    Some(Event::EvidenceAdded { version, evidence })
 }
 
 /// Tells whether an environment asks for no time: there, having come is having stayed. Elsewhere see [`crate::stay`].

@@ -110,6 +110,7 @@ impl Judged {
             failures: failures.collect(),
             report: bytes.as_ref().map(|bytes| Digest::from_bytes(Sha256::digest(bytes).into())),
             origin,
+            mirrored: None,
         };
         SuiteOutcome { evidence, report: bytes }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lockstep_api::types::{AddVersionRule, EndedMirror, Force, MirrorList, MirrorView, RemoveVersionRules};
-use lockstep_domain::mirror::{Difference, Mirror, MirrorCounts, What};
+use lockstep_domain::mirror::{Difference, Mirror, MirrorCounts};
 use lockstep_domain::version_rules::{Takes, VersionRule};
 use lockstep_domain::watch::latency_bound_ms;
 use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber};
@@ -87,8 +87,10 @@ struct AddArgs {
     no_wait: bool,
 }
 
-/// Ends the mirror of a service; what it found is recorded in the journal.
+/// Ends the mirror of a service; what it found is recorded in the journal, and becomes evidence of the version.
 ///
+/// The evidence is called mirrored:ENV. It is green when at least 100 answers were the same and none was different or missing, red when one was, and
+/// there is none otherwise. A gate of a lifecycle can ask for it (see lockstep lifecycle); no other gate looks at it.
 /// Its version ends once its copies have finished, where nothing else keeps it running.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep mirror remove orders --env staging")]
@@ -201,19 +203,23 @@ fn found(found: &MirrorCounts, style: &Style) -> String {
         [found.copies(), found.same, found.different, found.unanswered, found.dropped, found.uncopied];
     table.row(counts.map(|count| count.to_string()));
     let mut text = table.render(style);
-    if found.same + found.different > 0 {
-        let (before, after) = (&found.before_ms, &found.after_ms);
-        let _ = writeln!(
-            text,
-            "  answers began within {} for clients and {} here (half of them), {} and {} (99 %)",
-            quantile(before, 50),
-            quantile(after, 50),
-            quantile(before, 99),
-            quantile(after, 99)
-        );
+    if let Some(latencies) = latencies(found) {
+        let _ = writeln!(text, "  {latencies}");
     }
     text.push_str(&differences(found, style));
     text
+}
+
+/// Says how long answers took to begin; nothing where none did.
+pub(super) fn latencies(found: &MirrorCounts) -> Option<String> {
+    let (before, after) = (&found.before_ms, &found.after_ms);
+    let [half, nearly] = [50, 99].map(|part| (quantile(before, part), quantile(after, part)));
+    (found.same + found.different > 0).then(|| {
+        format!(
+            "answers began within {} for clients and {} here (half of them), {} and {} (99 %)",
+            half.0, half.1, nearly.0, nearly.1
+        )
+    })
 }
 
 fn differences(found: &MirrorCounts, style: &Style) -> String {
@@ -227,7 +233,7 @@ fn differences(found: &MirrorCounts, style: &Style) -> String {
         table.row([
             count.to_string(),
             printable(operation).into_owned(),
-            printable(&words(what)).into_owned(),
+            printable(&what.to_string()).into_owned(),
         ]);
     }
     let mut text = table.render(style);
@@ -235,19 +241,6 @@ fn differences(found: &MirrorCounts, style: &Style) -> String {
         let _ = writeln!(text, "  {} more of other kinds", found.other_differences);
     }
     text
-}
-
-fn words(what: &What) -> String {
-    match what {
-        What::Status { before, after } => format!("status {after} instead of {before}"),
-        What::GrpcStatus { before, after } => format!("grpc-status {after} instead of {before}"),
-        What::MediaType { before, after } => format!("{after} instead of {before}"),
-        What::NotJson { after: true } => "says JSON, and is none".to_owned(),
-        What::NotJson { after: false } => "is JSON, where clients get what only says so".to_owned(),
-        What::Missing { field, was } => format!("{field} is missing ({was})"),
-        What::Added { field, is } => format!("{field} is new ({is})"),
-        What::Type { field, before, after } => format!("{field} is {after} instead of {before}"),
-    }
 }
 
 /// Returns the bound of the class in which a part of what was counted lies.

@@ -62,6 +62,11 @@ fn a_version_is_tried_on_copies_and_what_was_found_is_kept() {
     let removed = place.run(&["mirror", "remove", "store", "--env", ENVIRONMENT, "--reason", "seen enough"]);
     assert!(removed.contains("seen enough") && removed.contains("$.price"), "{removed}");
     assert!(place.fail(&["mirror", "remove", "store", "--env", ENVIRONMENT], 2).contains("has no mirror"));
+    let shown = place.run(&["show", &two]);
+    let evidence =
+        format!("mirrored:{ENVIRONMENT} red: of 20 copies 0 were answered the same, 20 otherwise, 0 not");
+    assert!(shown.contains(&evidence) && shown.contains("answers began within"), "{shown}");
+    assert!(shown.contains("$.price is string instead of number (20 times)"), "{shown}");
     place.kill_server();
     place.start_server();
     let kept = place.json(&show);

@@ -4,6 +4,7 @@
 //! them says nothing of them, so that is no difference.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,21 @@ pub enum What {
         /// What stands there.
         after: String,
     },
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { before, after } => write!(f, "status {after} instead of {before}"),
+            Self::GrpcStatus { before, after } => write!(f, "grpc-status {after} instead of {before}"),
+            Self::MediaType { before, after } => write!(f, "{after} instead of {before}"),
+            Self::NotJson { after: true } => f.write_str("says JSON, and is none"),
+            Self::NotJson { after: false } => f.write_str("is JSON, where clients get what only says so"),
+            Self::Missing { field, was } => write!(f, "{field} is missing ({was})"),
+            Self::Added { field, is } => write!(f, "{field} is new ({is})"),
+            Self::Type { field, before, after } => write!(f, "{field} is {after} instead of {before}"),
+        }
+    }
 }
 
 impl Types {

@@ -1,5 +1,9 @@
 //! Copies of requests for a version: what they keep running, what a table says of them, and what ends them.
 
+use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::lifecycle::{
+    Availability, ClosedGate, Entry, Gate, Given, Lifecycle, Stage as LifecycleStage,
+};
 use lockstep_domain::mirror::{FORMAT_WITH_MIRRORS, Mirror, MirrorCounts};
 use lockstep_domain::plan::{Refusal, WantedRule, add_rule};
 use lockstep_domain::routes::{FULL_WEIGHT, SplitRole};
@@ -118,4 +122,38 @@ fn an_event_of_an_earlier_release_is_read_as_ever() {
     assert!(serde_json::from_str::<Event>(&text).is_ok());
     let world = serde_json::to_string(&World::default()).unwrap();
     assert!(serde_json::from_str::<World>(&world).is_ok());
+}
+
+fn ended_with(found: MirrorCounts) -> Stage {
+    let mut stage = stage();
+    stage.record(mirror(&stage, "orders@1.1.0", 500).unwrap());
+    steps(&mut stage, 3);
+    let (environment, reason) = (environment(PLACE), String::new());
+    stage.record(Event::VersionRuleRemoved { environment, rule: 1, found: Some(Box::new(found)), reason });
+    stage
+}
+
+#[test]
+fn what_it_found_is_evidence_that_a_gate_can_ask_for_and_no_other_looks_at() {
+    let kind = EvidenceKind::mirrored_in(&environment(PLACE));
+    let gate = |gates| LifecycleStage {
+        name: "compared".parse().unwrap(),
+        gates,
+        entry: Entry::Manual,
+        availability: Availability::Deployable,
+    };
+    let asks = gate(vec![Gate::Evidence { kind: kind.clone(), given: Given::Accepted }]);
+    let nothing_red = gate(vec![Gate::NothingRed]);
+    let closed = |stage: &Stage, gate: &LifecycleStage| {
+        let version = stage.world.version(&"orders@1.1.0".parse().unwrap()).unwrap();
+        Lifecycle::standard().closed_gates(version, gate, stage.now)
+    };
+    let same = |same| MirrorCounts { same, ..MirrorCounts::default() };
+    let few = ended_with(same(3));
+    assert_eq!(closed(&few, &asks), [ClosedGate::EvidenceMissing(kind.clone())]);
+    let enough = ended_with(same(100));
+    assert_eq!(closed(&enough, &asks), []);
+    let other = ended_with(MirrorCounts { different: 1, ..same(5_000) });
+    assert_eq!(closed(&other, &asks), [ClosedGate::EvidenceRed(kind)]);
+    assert_eq!(closed(&other, &nothing_red), [], "what is different may be meant");
 }

@@ -535,6 +535,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             failures: Vec::new(),
             report: None,
             origin: lockstep_domain::evidence::Origin::Here,
+            mirrored: None,
         }],
         approvals: Vec::new(),
     }

@@ -126,7 +126,7 @@ pub(super) fn suite(table: Table<'_>) -> Option<TestSuite> {
 
 fn kind(field: &Field<'_>) -> Option<EvidenceKind> {
     let kind = field.parse::<EvidenceKind>()?;
-    if kind.as_str().starts_with("ran:") {
+    if kind.is_of_lockstep() {
         field.wrong(format_args!("`{kind}` is recorded by Lockstep itself"));
         return None;
     }

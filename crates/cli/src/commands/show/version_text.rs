@@ -11,6 +11,7 @@ use lockstep_domain::run::RunUser;
 use lockstep_domain::service::{GivenFile, GivenImage, ManifestOrigin, Version};
 
 use super::{join, short};
+use crate::commands::mirror;
 use crate::commands::release::told_by;
 use crate::output::runs;
 use crate::output::style::{Style, printable};
@@ -146,6 +147,9 @@ fn evidence(version: &Version, style: &Style) -> String {
         let counts = counts(evidence);
         let given = if evidence.origin.is_here() { "" } else { ", given and not run by Lockstep" };
         let _ = writeln!(text, "  {} {word}{counts}{given}, {}", evidence.kind, style.ago(evidence.at));
+        if let Some(latencies) = evidence.mirrored.as_deref().and_then(mirror::latencies) {
+            let _ = writeln!(text, "    {latencies}");
+        }
         for failure in evidence.failures.iter().take(SHOWN_FAILURES) {
             let first = failure.message.lines().next().unwrap_or_default();
             let _ = writeln!(text, "    {}: {}", printable(&failure.name), printable(first));
@@ -164,6 +168,13 @@ fn is_newest(version: &Version, evidence: &Evidence) -> bool {
 
 fn counts(evidence: &Evidence) -> String {
     let tests = evidence.tests;
+    if let Some(found) = &evidence.mirrored {
+        let (same, different, unanswered) = (found.same, found.different, found.unanswered);
+        return format!(
+            ": of {} copies {same} were answered the same, {different} otherwise, {unanswered} not",
+            found.copies()
+        );
+    }
     if tests.passed + tests.failed + tests.skipped == 0 {
         return String::new();
     }
