@@ -19,6 +19,7 @@ mod rule;
 pub mod service_policy;
 pub mod template;
 mod told;
+pub mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -62,6 +63,7 @@ pub use hedge::FORMAT_WITH_HEDGES;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 pub(crate) use rule::{takes as host_is_of, under as path_is_under};
+pub use upgrades::FORMAT_WITH_UPGRADES;
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
 ///
@@ -128,7 +130,10 @@ pub(crate) use rule::{takes as host_is_of, under as path_is_under};
 ///
 /// 24: lanes, which a gateway of an earlier format would pass over. A table without them is written as before. A gateway that takes it also
 /// knows who calls by the name behind the token of an address.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_LANES;
+///
+/// 25: protocols beside WebSocket that a connection may switch to, which a gateway of an earlier format would not pass. A table without them is written
+/// as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_UPGRADES;
 /// The first format whose gateways know who calls by the name behind its token.
 pub const FORMAT_WITH_NAMED_CALLERS: u32 = 24;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
@@ -436,7 +441,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if !self.lanes.is_empty() {
+        let format = if self.routes.iter().any(|route| route.rule.upgrades()) {
+            FORMAT_WITH_UPGRADES
+        } else if !self.lanes.is_empty() {
             FORMAT_WITH_LANES
         } else if self.routes.iter().any(|route| route.rule.hedges()) {
             FORMAT_WITH_HEDGES

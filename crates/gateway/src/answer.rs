@@ -1,5 +1,7 @@
 //! Reading the head of an instance's answer, and writing it anew for the client.
 
+use std::num::NonZeroU32;
+
 use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use httparse::{Header, ParserConfig, Status as Parsed};
@@ -40,6 +42,8 @@ pub(crate) enum BadAnswer {
 pub(crate) struct Asked {
     pub(crate) is_head: bool,
     pub(crate) websocket: bool,
+    /// The protocol beside WebSocket that its connection may switch to.
+    pub(crate) upgrade: Option<Upgrade>,
     /// Minor version of HTTP/1 that the client speaks; 2 is HTTP/2.
     pub(crate) minor: u8,
     /// Whether it is a call of gRPC.
@@ -48,6 +52,20 @@ pub(crate) struct Asked {
     pub(crate) web: Option<WebForm>,
     /// Whether its body is to be sent only when the instance says so.
     pub(crate) waits_to_go_on: bool,
+}
+
+/// The name of a protocol in four bytes, so that it takes no room in every request: an instance may switch to what its client named, and to nothing
+/// else. It is a check of what both say, and not of who lies: an instance that wants to say other bytes can do so in the right protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Upgrade(NonZeroU32);
+
+impl Upgrade {
+    /// Marks a name, whatever its case (FNV-1a).
+    pub(crate) fn of(name: &[u8]) -> Self {
+        let mix =
+            |mixed: u32, byte: &u8| (mixed ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193);
+        Self(NonZeroU32::MIN | name.iter().fold(0x811c_9dc5, mix))
+    }
 }
 
 impl Asked {
@@ -211,7 +229,8 @@ pub(crate) fn read(
     let kinds = kinds_of(raw.headers);
     let facts = Facts::gather(raw.headers, &kinds)?;
     let body = facts.body(status, asked)?;
-    if status == 101 && !(asked.websocket && facts.websocket) {
+    let switched = facts.upgrade.filter(|name| asked.upgrade == Some(Upgrade::of(name)));
+    if status == 101 && !(asked.websocket && facts.websocket) && switched.is_none() {
         return Err(BadAnswer::Switch);
     }
     if status == 101 && asked.minor == 2 {
@@ -223,6 +242,7 @@ pub(crate) fn read(
     } else {
         output.status(status, raw.reason.unwrap_or_default());
         facts.write(raw.headers, &kinds, status, output);
+        switched.filter(|_| status == 101).iter().for_each(|name| output.field("upgrade", name));
     }
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
@@ -300,6 +320,7 @@ struct Facts<'b> {
     close: bool,
     keep_alive: bool,
     websocket: bool,
+    upgrade: Option<&'b [u8]>,
     streams: bool,
     grpc: Option<&'b [u8]>,
     dropped: Vec<&'b str>,
@@ -312,7 +333,10 @@ impl<'b> Facts<'b> {
             match kind {
                 Field::ContentLength => facts.note_length(header.value)?,
                 Field::TransferEncoding => facts.note_encoding(header.value)?,
-                Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
+                Field::Upgrade => {
+                    facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket");
+                    facts.upgrade = Some(header.value);
+                }
                 Field::Connection => {
                     facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"));
                 }

@@ -33,8 +33,15 @@ const ADDED_TO_HEAD: usize = 512;
 /// How long a client may take for the rest of a head when the gateway ends.
 const REST_OF_HEAD: Duration = Duration::from_secs(1);
 /// A request of which nothing is known.
-const UNREAD: Asked =
-    Asked { is_head: false, websocket: false, minor: 1, is_call: false, web: None, waits_to_go_on: false };
+const UNREAD: Asked = Asked {
+    is_head: false,
+    websocket: false,
+    upgrade: None,
+    minor: 1,
+    is_call: false,
+    web: None,
+    waits_to_go_on: false,
+};
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 
@@ -228,6 +235,7 @@ impl Connection {
         let routed = self.desk.find_way(&request, &mut self.notes);
         let mut copy = None;
         let routed = routed.and_then(|routed| {
+            request.switches = request.permitted(routed.policy.as_deref());
             request.is_for(routed.target().speaks_h2c())?;
             routed.limit(&mut request.body);
             self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
@@ -299,6 +307,7 @@ impl Connection {
                 report: reporting.report(),
             };
             let after = exchange.run(routed.pick).await;
+            drop(exchange);
             let mut report = reporting.over();
             self.desk.account(&mut self.notes, &mut report);
             after
@@ -307,7 +316,6 @@ impl Connection {
 
     async fn refuse(&mut self, refusal: &Refusal) -> After {
         let mut report = Report::begin();
-            drop(exchange);
         report.answers(&refusal.problem);
         let (asked, next) = (refusal.asked, refusal.next);
         refusal.problem.write(self.output.lend(), asked, next, self.notes.request_id());

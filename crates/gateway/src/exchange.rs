@@ -37,7 +37,7 @@ use crate::repeat::Loss;
 use crate::report::End;
 use crate::table::Target;
 use crate::trial::{Key, Seen};
-use crate::tunnel::TunnelEnd;
+use crate::tunnel::{Passes, TunnelEnd};
 use crate::way::Passage;
 
 use attempt::Attempt;
@@ -237,7 +237,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         };
         // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
         let away = farewell(&self.desk.worker, self.stop, &attempt.endpoint.instance);
-        let Ok(ended) = loan.tunnel(client, away).await else { return After::Reset };
+        let passes = if self.facts.asked.upgrade.is_some() { Passes::Bytes } else { Passes::Frames };
+        let Ok(ended) = loan.tunnel(client, away, passes).await else { return After::Reset };
         self.client.end_tunnel();
         match ended {
             TunnelEnd::Away => After::Linger,

@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn an_answer_is_written_in_lines_alone(message in select(&ANSWERS[..]), changes in changes(), minor in 0..3_u8, is_head in any::<bool>()) {
         let input = BytesMut::from(&changed(message, &changes)[..]);
-        let asked = Asked { is_head, websocket: minor == 1, minor, is_call: false, web: None, waits_to_go_on: false };
+        let asked = Asked { is_head, websocket: minor == 1, upgrade: None, minor, is_call: false, web: None, waits_to_go_on: false };
         let mut output = Vec::new();
         if let Ok(Some(head)) = answer::read(&input, asked, &mut output) {
             prop_assert!(head.length <= input.len());

@@ -16,7 +16,7 @@ use crate::exchange::Ends;
 use crate::moment::Moment;
 use crate::proxy_out::Told;
 use crate::reply::{AnswerReader, Reply};
-use crate::tunnel::{Side, TunnelEnd, tunnel};
+use crate::tunnel::{Passes, Side, TunnelEnd, tunnel};
 use crate::upload::{RequestWriter, Upload};
 use crate::wire::Wire;
 
@@ -101,8 +101,9 @@ impl Loan {
         mut self,
         client: Side<'_, R, W>,
         away: impl Future<Output = ()>,
+        passes: Passes,
     ) -> io::Result<TunnelEnd> {
-        let ended = match tunnel(client, &mut self.wire, away).await {
+        let ended = match tunnel(client, &mut self.wire, away, passes).await {
             Ok(ended) => ended,
             Err(error) => {
                 self.wire.reset();

@@ -129,6 +129,7 @@ impl Pieces for Vec<u8> {
             self.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         self.extend_from_slice(match (is_switch, next, asked.minor) {
+            (true, ..) if asked.upgrade.is_some() => b"connection: upgrade\r\n\r\n",
             (true, ..) => b"connection: upgrade\r\nupgrade: websocket\r\n\r\n",
             (false, Next::Close, _) => b"connection: close\r\n\r\n",
             (false, Next::Keep, 0) => b"connection: keep-alive\r\n\r\n",

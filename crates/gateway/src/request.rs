@@ -14,6 +14,7 @@ use httparse::{Header, ParserConfig, Status as Parsed};
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::request_host::{Authority, HostProblem};
 use lockstep_domain::request_path::{PathProblem, normalize_path};
+use lockstep_domain::routes::policy::Policy;
 
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
@@ -78,6 +79,10 @@ pub(crate) struct Request<'b> {
     takes_trailers: bool,
     expects_continue: bool,
     pub(crate) websocket: bool,
+    /// The protocol that the client would switch to, where that is no WebSocket.
+    wishes: Option<&'b str>,
+    /// The same where its route passes it.
+    pub(crate) switches: Option<&'b str>,
     /// The key that an earlier hop decided, in `baggage`. Anybody can write it, so it counts only from those who are trusted.
     carried_key: Option<Cow<'b, [u8]>>,
     /// The same in `tracestate`.
@@ -99,6 +104,7 @@ pub(crate) struct Request<'b> {
 #[derive(Debug, Default)]
 struct Seen {
     transfer_encoding: bool,
+    upgrades: usize,
     upgrade_websocket: bool,
     connection_upgrade: bool,
     connection_close: bool,
@@ -157,6 +163,8 @@ impl<'b> Request<'b> {
             takes_trailers: false,
             expects_continue: false,
             websocket: false,
+            wishes: None,
+            switches: None,
             carried_key: None,
             traced_key: None,
             own_key: None,
@@ -180,7 +188,11 @@ impl<'b> Request<'b> {
             Field::ContentLength => self.note_length(value)?,
             Field::TransferEncoding => self.note_encoding(value)?,
             Field::Connection => self.note_connection(text()?),
-            Field::Upgrade => self.seen.upgrade_websocket |= value.eq_ignore_ascii_case(b"websocket"),
+            Field::Upgrade => {
+                self.seen.upgrades += 1;
+                self.seen.upgrade_websocket |= value.eq_ignore_ascii_case(b"websocket");
+                self.wishes = std::str::from_utf8(value).ok();
+            }
             Field::Expect if value.eq_ignore_ascii_case(b"100-continue") => self.expects_continue = true,
             Field::Expect => {
                 return Err(Problem::new(
@@ -299,6 +311,12 @@ impl<'b> Request<'b> {
         }
     }
 
+    /// Returns the protocol that its connection may switch to by its route, beside WebSocket.
+    pub(crate) fn permitted(&self, policy: Option<&Policy>) -> Option<&'b str> {
+        let wishes = self.wishes?;
+        policy?.upgrades.iter().any(|name| name.is(wishes.as_bytes())).then_some(wishes)
+    }
+
     /// Notes whether the instance speaks the wire of gRPC; one that does not gets a call of gRPC-Web as it came, and may know it.
     /// A WebSocket is none of what such an instance understands, and asking it would only look like its failure.
     ///
@@ -309,6 +327,11 @@ impl<'b> Request<'b> {
             let detail =
                 "the service speaks HTTP/2 (`protocol = \"h2c\"`), and WebSockets pass to HTTP/1.1 alone";
             return Err(Problem::new(Status::NotImplemented, "no_websocket", detail));
+        }
+        if self.switches.is_some() && h2c {
+            let detail =
+                "the service speaks HTTP/2 (`protocol = \"h2c\"`), and connections switch in HTTP/1.1 alone";
+            return Err(Problem::new(Status::NotImplemented, "no_upgrade", detail));
         }
         self.call.take_if(|call| call.web.is_some() && !h2c);
         if self.is_text() && !self.body.is_done() {
@@ -357,11 +380,10 @@ impl<'b> Request<'b> {
         };
         let seen = &self.seen;
         self.persistent = !seen.connection_close && (self.minor >= 1 || seen.connection_keep_alive);
-        self.websocket = seen.upgrade_websocket
-            && seen.connection_upgrade
-            && self.minor == 1
-            && self.method == "GET"
-            && self.body.is_done();
+        let may_switch = seen.connection_upgrade && self.minor == 1 && self.body.is_done();
+        self.websocket = seen.upgrade_websocket && may_switch && self.method == "GET";
+        // Of several it would be the instance's choice, which nobody has permitted.
+        self.wishes.take_if(|_| !may_switch || seen.upgrades > 1 || seen.upgrade_websocket);
         if seen.hops + seen.unseen_hops >= MAX_HOPS {
             let detail = format!("the request passed gateways {MAX_HOPS} times");
             return Err(Problem::new(Status::LoopDetected, "loop", detail));

@@ -1,4 +1,5 @@
-//! A WebSocket between a client and an instance: bytes pass as they are, until one side ends or the gateway goes away.
+//! A WebSocket between a client and an instance: bytes pass as they are, until one side ends or the gateway goes away; and what else a connection was
+//! switched to, of which nothing is known.
 //!
 //! When the gateway or the instance goes away both sides are told so (a close frame: 1012, service restart, to the client; 1001, going away, to
 //! the instance), so that a client connects anew elsewhere instead of finding a broken connection. A frame may only begin where another has ended, so the ends of frames are followed.
@@ -35,29 +36,53 @@ pub(crate) enum TunnelEnd {
     Away,
 }
 
+/// What passes through a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passes {
+    /// Frames of a WebSocket: one end ends the other, and both are told when it is cut.
+    Frames,
+    /// Bytes of which nothing is known: each direction ends by itself.
+    Bytes,
+}
+
 /// A side of a tunnel: where it is read from, what was read of it already, and where it is written to.
 pub(crate) type Side<'s, R, W> = (R, &'s mut BytesMut, W);
 
-/// Passes bytes both ways until one side closes, which ends the other as well, or until `away`.
+/// Passes bytes both ways until they end, as [`Passes`] says, or until `away`.
 pub(crate) async fn tunnel<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     (mut from_client, client_input, mut to_client): Side<'_, R, W>,
     instance: &mut Wire,
     away: impl Future<Output = ()>,
+    passes: Passes,
 ) -> io::Result<TunnelEnd> {
     let (mut from_instance, instance_input, mut to_instance) = instance.parts();
     // Looking at the token costs a lock, so it is looked at once for both ways.
     let leaving = AtomicBool::new(false);
-    let up = carry(&mut from_client, client_input, &mut to_instance, AWAY_TO_INSTANCE, &leaving);
-    let down = carry(&mut from_instance, instance_input, &mut to_client, AWAY_TO_CLIENT, &leaving);
+    let up = carry(&mut from_client, client_input, &mut to_instance, (AWAY_TO_INSTANCE, passes), &leaving);
+    let down = carry(&mut from_instance, instance_input, &mut to_client, (AWAY_TO_CLIENT, passes), &leaving);
     let (mut up, mut down, mut stopped) = (pin!(up), pin!(down), pin!(away));
     let (first, other_is_up) = loop {
         tokio::select! {
             biased;
             ended = &mut up => break (ended?, false),
             ended = &mut down => break (ended?, true),
-            () = &mut stopped, if !leaving.load(Ordering::Relaxed) => leaving.store(true, Ordering::Relaxed),
+            () = &mut stopped, if !leaving.load(Ordering::Relaxed) => {
+                if passes == Passes::Bytes {
+                    // Nothing can be said in what nobody here knows.
+                    return Ok(TunnelEnd::Away);
+                }
+                leaving.store(true, Ordering::Relaxed);
+            }
         }
     };
+    if passes == Passes::Bytes {
+        let other = async { if other_is_up { up.await } else { down.await } };
+        return tokio::select! {
+            biased;
+            ended = other => ended,
+            () = stopped => Ok(TunnelEnd::Away),
+        };
+    }
     if first == TunnelEnd::Away {
         let other = async { if other_is_up { up.await } else { down.await } };
         // A side that takes nothing any more cannot be told.
@@ -72,7 +97,7 @@ async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     from: &mut R,
     input: &mut BytesMut,
     to: &mut W,
-    farewell: &[u8],
+    (farewell, passes): (&[u8], Passes),
     leaving: &AtomicBool,
 ) -> io::Result<TunnelEnd> {
     let mut frames = Frames::default();
@@ -90,7 +115,13 @@ async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             });
             match next.await.transpose()? {
                 None => continue,
-                Some(0) => return Ok(TunnelEnd::Ended),
+                Some(0) => {
+                    if passes == Passes::Bytes {
+                        // Who has ended its sending may wait for the rest of what the other one says.
+                        to.shutdown().await?;
+                    }
+                    return Ok(TunnelEnd::Ended);
+                }
                 Some(_) => {}
             }
         }
@@ -231,7 +262,7 @@ mod tests {
         let frame = frame(10, false);
         sender.write_all(&frame[..5]).await.unwrap();
         let mut input = BytesMut::new();
-        let carrying = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &leaving);
+        let carrying = carry(&mut from, &mut input, &mut to, (AWAY_TO_CLIENT, Passes::Frames), &leaving);
         let script = async {
             let mut got = vec![0; 5];
             receiver.read_exact(&mut got).await.unwrap();
@@ -252,7 +283,8 @@ mod tests {
         drop(sender);
         let leaving = AtomicBool::new(false);
         let mut input = BytesMut::from(&b"early"[..]);
-        let ended = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &leaving).await.unwrap();
+        let ended =
+            carry(&mut from, &mut input, &mut to, (AWAY_TO_CLIENT, Passes::Frames), &leaving).await.unwrap();
         drop(to);
         let mut got = Vec::new();
         receiver.read_to_end(&mut got).await.unwrap();

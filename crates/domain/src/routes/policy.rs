@@ -12,7 +12,8 @@ use super::conditions::ConditionError;
 use super::hedge::Hedge;
 use super::limits::{MAX_BODY_BYTES, MAX_REQUESTS, RouteLimits};
 use super::retries::{MAX_ATTEMPTS, Retries};
-use super::{FORMAT_WITH_BREAKERS, FORMAT_WITH_HEDGES, Patience, RouteRule};
+use super::upgrades::{MAX_UPGRADES, UpgradeName, is_list};
+use super::{FORMAT_WITH_BREAKERS, FORMAT_WITH_HEDGES, FORMAT_WITH_UPGRADES, Patience, RouteRule};
 use crate::gateway_rules::MAX_TIMEOUT_MS;
 use crate::priority::{FORMAT_WITH_PRIORITIES, Priority};
 
@@ -43,6 +44,10 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_HEDGES))]
     pub hedge: Option<Hedge>,
+    /// Protocols beside WebSocket that a connection may switch to by `upgrade`; their bytes are passed as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>", extend("x-since" = FORMAT_WITH_UPGRADES, "default" = Vec::<String>::new()))]
+    pub upgrades: Vec<UpgradeName>,
 }
 
 /// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
@@ -107,6 +112,9 @@ pub enum PolicyError {
     /// No other one may be asked.
     #[error("`hedge` has another instance asked as well, which `{0}` rules out")]
     HedgeBeside(&'static str),
+    /// There are too many protocols to switch to, or one is there twice.
+    #[error("`upgrades` names at most {MAX_UPGRADES} protocols, each once")]
+    Upgrades,
     /// No instance is asked.
     #[error("the gateway answers by itself here, so there is nothing to wait for, to ask again or to limit")]
     Answers,
@@ -147,6 +155,7 @@ impl Policy {
         let once = is_once.then_some(PolicyError::HedgeBeside("retries.attempts = 0"));
         head.into_iter().chain(request).chain(once).collect()
     }
+            .chain((!is_list(&self.upgrades)).then_some(PolicyError::Upgrades))
 
     /// Says what is asked for, a line for each.
     #[must_use]
@@ -171,6 +180,8 @@ impl Policy {
 impl RouteTimeouts {
     /// Tells whether nothing is said.
     #[must_use]
+        let upgrades: Vec<_> = self.upgrades.iter().map(UpgradeName::as_str).collect();
+        let upgrades = (!upgrades.is_empty()).then(|| format!("passes upgrades to {}", upgrades.join(", ")));
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -179,6 +190,7 @@ impl RouteTimeouts {
     pub fn named(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
         let Self { connect_ms, head_ms, idle_ms, request_ms } = *self;
         [("connect", connect_ms), ("head", head_ms), ("idle", idle_ms), ("request", request_ms)].into_iter()
+            .chain(upgrades)
     }
 
     /// Returns everything that is wrong with them beside what is said of silence.

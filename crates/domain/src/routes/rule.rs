@@ -242,6 +242,12 @@ impl RouteRule {
         self.policy.as_ref().is_some_and(|policy| policy.hedge.is_some())
     }
 
+    /// Tells whether connections may switch to another protocol than WebSocket.
+    #[must_use]
+    pub fn upgrades(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| !policy.upgrades.is_empty())
+    }
+
     /// Tells whether it says what clients get while a version is left alone.
     #[must_use]
     pub fn has_fallback(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::answer::Asked;
+use crate::answer::{Asked, Upgrade};
 use crate::framing::{Body, Recode};
 use crate::mirror::Plan;
 use crate::policy::{Hedging, Retry, Total};
@@ -72,6 +72,7 @@ impl Facts {
             asked: Asked {
                 is_head,
                 websocket: request.websocket,
+                upgrade: request.switches.map(|name| Upgrade::of(name.as_bytes())),
                 minor: request.minor,
                 is_call: call.is_some(),
                 web: call.and_then(|call| call.web),

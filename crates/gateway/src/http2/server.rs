@@ -227,6 +227,7 @@ fn asked_of(parts: &Parts) -> Asked {
     Asked {
         is_head: parts.method == Method::HEAD,
         websocket: false,
+        upgrade: None,
         minor: 2,
         is_call,
         web,
@@ -265,8 +266,8 @@ async fn exchange(
     };
     // What happens to a connection afterwards is nothing to a stream.
     let _ = exchange.run(routed.pick).await;
-    *report = reporting.over();
     drop(exchange);
+    *report = reporting.over();
 }
 
 async fn refuse(

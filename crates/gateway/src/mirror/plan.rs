@@ -65,6 +65,7 @@ impl Plan {
         let is_meant = !routed.ruled
             && routed.pick.target != mirror.target
             && !request.websocket
+            && request.switches.is_none()
             && mirror.which.takes(request.method, is_call)
             && desk.worker.random.below(lockstep_domain::routes::FULL_WEIGHT as usize)
                 < mirror.which.share as usize;
@@ -96,6 +97,7 @@ impl Plan {
             asked: Asked {
                 is_head: request.method == "HEAD",
                 websocket: false,
+                upgrade: None,
                 minor: 1,
                 is_call,
                 web: None,

@@ -91,6 +91,9 @@ impl<'b> Request<'b> {
                 output.field("sec-websocket-key", nonce(onward.random).as_bytes());
             }
         }
+        if let Some(name) = self.switches {
+            put(output, &["connection: upgrade\r\nupgrade: ", name, "\r\n"]);
+        }
         output.extend_from_slice(b"\r\n");
     }
 

@@ -112,9 +112,11 @@ impl Arrival<'_, '_> {
     /// Finds whether another instance is asked as well when there is no answer: of reads, which may be asked twice. While a version is on trial none is, of
     /// neither version: what is compared has to be what instances do by themselves, and not what others do for the slow ones.
     fn hedging(&self) -> Option<Arc<Hedging>> {
-        let hedge = self.policy()?.hedge?;
+        let policy = self.policy()?;
+        let hedge = policy.hedge?;
         let Request { method, body, call, websocket, .. } = self.request;
-        let is_read = matches!(*method, "GET" | "HEAD") && body.is_done() && call.is_none() && !websocket;
+        let switches = *websocket || self.request.permitted(Some(policy)).is_some();
+        let is_read = matches!(*method, "GET" | "HEAD") && body.is_done() && call.is_none() && !switches;
         let on_trial = |target: &Target| target.role == SplitRole::Candidate;
         let is_compared = self.service.trial.is_some() || self.service.targets.iter().any(on_trial);
         let state = || self.matched.place.and_then(|place| self.table.states.get(place)?.clone());

@@ -43,6 +43,7 @@ mod tcp;
 mod tracestate;
 mod trials;
 mod trust;
+mod upgrades;
 mod version_rules;
 mod visits;
 mod waits;

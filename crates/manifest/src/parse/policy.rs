@@ -40,6 +40,11 @@ pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>>
         let priority = field.parse();
         add(&field, Policy { priority, ..Policy::default() }, &|all, one| all.priority = one.priority);
     }
+    if let Some(field) = table.get("upgrades", "upgrades = [\"tcp\"]") {
+        let names = field.list().unwrap_or_default();
+        let upgrades = names.iter().filter_map(Field::parse).collect();
+        add(&field, Policy { upgrades, ..Policy::default() }, &|all, one| all.upgrades = one.upgrades);
+    }
     if let Some(field) = table.get("hedge", "hedge = \"p95\"") {
         let hedge = hedge(&field);
         add(&field, Policy { hedge, ..Policy::default() }, &|all, one| all.hedge = one.hedge);

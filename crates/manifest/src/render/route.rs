@@ -44,7 +44,8 @@ impl Writer<'_> {
         route.policy.iter().for_each(|policy| self.policy(policy));
     }
 
-    fn policy(&mut self, Policy { timeouts, retries, limits, fallback, priority, hedge }: &Policy) {
+    fn policy(&mut self, policy: &Policy) {
+        let Policy { timeouts, retries, limits, fallback, priority, hedge, upgrades } = policy;
         if !timeouts.is_none() {
             self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
         }
@@ -62,6 +63,9 @@ impl Writer<'_> {
         }
         if let Some(hedge) = hedge {
             self.field("hedge", self::hedge(*hedge));
+        }
+        if !upgrades.is_empty() {
+            self.field("upgrades", list(upgrades.iter().map(|name| quoted(name.as_str()))));
         }
     }
 

@@ -498,9 +498,12 @@ fn policy() -> impl Strategy<Value = Policy> {
         (50..=99_u8, least)
             .prop_map(|(percent, least_ms)| Hedge::Percentile(Percentile { percent, least_ms })),
     ];
-    (timeouts, option::of(retries), limits, option::of(fallback), priority, option::of(hedge)).prop_map(
-        |(timeouts, retries, limits, fallback, priority, hedge)| {
-            let all = Policy { timeouts, retries, limits, fallback, priority, hedge };
+    let upgrades = proptest::sample::subsequence(vec!["tcp", "spdy/3.1", "x-own"], 0..=3)
+        .prop_map(|names| names.into_iter().map(|name| name.parse().unwrap()).collect());
+    let others = (priority, option::of(hedge), upgrades);
+    (timeouts, option::of(retries), limits, option::of(fallback), others).prop_map(
+        |(timeouts, retries, limits, fallback, (priority, hedge, upgrades))| {
+            let all = Policy { timeouts, retries, limits, fallback, priority, hedge, upgrades };
             if all.hedge_problems().is_empty() { all } else { Policy { hedge: None, ..all } }
         },
     )
