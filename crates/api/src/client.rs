@@ -456,6 +456,15 @@ impl Client {
         self.post(&format!("/environments/{environment}/operations"), request)
     }
 
+    /// Returns the route table as it would be once an intent were carried out.
+    pub fn routes_after(
+        &self,
+        environment: &EnvironmentName,
+        request: &OperationRequest,
+    ) -> Answer<RouteTable> {
+        self.post(&format!("/environments/{environment}/routes/planned"), request)
+    }
+
     /// Releases a hold.
     pub fn release_hold(
         &self,

@@ -550,6 +550,13 @@ pub fn endpoints() -> Vec<Endpoint> {
                 ("wait_ms", "how long to wait for that, at most 60000"),
             ],
         ),
+        post(
+            "/environments/{environment}/routes/planned",
+            "planRoutes",
+            "Returns the route table as it would be once an intent were carried out; nothing is changed",
+            of::<OperationRequest>,
+            Json(of::<RouteTable>),
+        ),
         get(
             "/environments/{environment}/certificates",
             "listCertificates",

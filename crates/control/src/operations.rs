@@ -6,6 +6,7 @@ mod gateways;
 mod limited;
 mod mixing;
 mod needs;
+mod planned;
 mod rooted;
 mod taking_back;
 mod typed;

@@ -187,7 +187,7 @@ impl Control {
     }
 
     /// Says what stands in for versions that gateways leave alone. Contracts are read for it where that was never done.
-    fn with_fallbacks(
+    pub(crate) fn with_fallbacks(
         &self,
         table: RouteTable,
         world: &World,
@@ -205,7 +205,7 @@ impl Control {
     }
 
     /// What gateways recognise instances of an environment by.
-    fn known_callers(&self, name: &EnvironmentName, observed: &Observed) -> Vec<Digest> {
+    pub(crate) fn known_callers(&self, name: &EnvironmentName, observed: &Observed) -> Vec<Digest> {
         self.callers.digests(name, observed.everything(), |id| self.driver.variable(id, ADDRESS_VARIABLE))
     }
 

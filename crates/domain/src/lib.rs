@@ -66,6 +66,7 @@ pub mod operation;
 pub mod outliers;
 mod over;
 pub mod plan;
+pub mod planned;
 pub mod priority;
 pub mod process;
 pub mod protocol;

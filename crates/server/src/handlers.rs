@@ -21,7 +21,7 @@ use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::name::JobName;
 use lockstep_domain::plan::FleetFile;
-use lockstep_domain::routes::GatewayReceipt;
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, Operation, OperationId, ServiceName, VersionNumber, VersionRef,
@@ -295,6 +295,15 @@ pub(crate) async fn operate(
 ) -> Answer<OperationAnswer> {
     // Planning may compare contracts, which takes time.
     Ok(Json(tokio::task::block_in_place(|| control.operate(&actor, &name, body))?))
+}
+
+pub(crate) async fn routes_after(
+    State(control): App,
+    By(actor): By,
+    At(name): At<EnvironmentName>,
+    Body(body): Body<OperationRequest>,
+) -> Answer<RouteTable> {
+    Ok(Json(tokio::task::block_in_place(|| control.routes_after(&actor, &name, body))?))
 }
 
 pub(crate) async fn release_hold(

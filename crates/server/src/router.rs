@@ -94,6 +94,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/operations", post(handlers::operate)),
         ("/environments/{environment}/holds/{service}/{version}/release", post(handlers::release_hold)),
         ("/environments/{environment}/routes", get(handlers::routes)),
+        ("/environments/{environment}/routes/planned", post(handlers::routes_after)),
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
         ("/environments/{environment}/certificates", get(certificates::list).post(certificates::add)),
         ("/environments/{environment}/certificates/request", post(certificates::request)),

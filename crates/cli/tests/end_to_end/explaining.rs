@@ -4,6 +4,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+use super::support::place::{ENVIRONMENT, Place};
+use super::support::repository::{manifest, service};
+
 fn lockstep(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lockstep")).args(arguments).output().unwrap()
 }
@@ -51,4 +54,66 @@ fn a_request_is_explained_and_a_table_checked_from_a_file_alone() {
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("`services.orders.splits`") && said.contains("`routes[0]`"), "{said}");
     assert_eq!(lockstep(&["explain", "GET", "http://a/", "--table", &wrong]).status.code(), Some(2));
+}
+
+#[test]
+fn a_request_is_explained_before_and_after_a_table_that_is_only_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, table: &Value| -> String {
+        let path = folder.path().join(name);
+        std::fs::write(&path, table.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut then = table();
+    then["services"]["orders"]["splits"][0]["version"] = json!("1.1.0");
+    then["routes"][1]["then"]["respond"]["status"] = json!(410);
+    let (now, then) = (write("now.json", &table()), write("then.json", &then));
+    let explain = |path: &str, json: bool| {
+        let address = format!("http://shop.test{path}");
+        let mut arguments = vec!["explain", "GET", &address, "--table", &now, "--after", &then];
+        arguments.extend(json.then_some("--json"));
+        let ended = lockstep(&arguments);
+        (ended.status.code(), String::from_utf8(ended.stdout).unwrap())
+    };
+    let (code, text) = explain("/orders/7", true);
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &told["now"]["outcome"]["version"]), (Some(0), &json!("1.0.0")), "{told}");
+    assert_eq!(told["planned"]["outcome"]["version"], "1.1.0");
+    let differs: Vec<_> = told["differs"].as_array().unwrap().iter().map(|it| &it["about"]).collect();
+    assert!(differs.contains(&&json!("outcome")) && !differs.contains(&&json!("route")), "{told}");
+    let (_, text) = explain("/orders/7", false);
+    assert!(text.contains("after the table in") && text.contains("what differs:"), "{text}");
+    assert!(explain("/gone", false).1.contains("the gateway answers 503 respond\n         -> "), "{text}");
+    let (code, text) = explain("/none", false);
+    assert_eq!(code, Some(3));
+    assert!(text.contains("nothing differs for this request"), "{text}");
+}
+
+#[test]
+fn a_request_is_explained_before_and_after_a_deployment_that_nobody_has_begun() {
+    let place = Place::begin();
+    let store = place.repository("store");
+    store.write("lockstep.toml", &manifest("store", "", ""));
+    store.write("service.py", &service("one"));
+    let one = place.first_release(&store, "store");
+    place.run(&["deploy", &one, "--env", ENVIRONMENT]);
+    store.write("lockstep.toml", &manifest("store", "", "[[route]]\npath = \"/new\"\n"));
+    store.commit("feat: two");
+    let two = place.release("store");
+    let explain = |path: &str| {
+        let address = format!("http://shop.test{path}");
+        let arguments = ["explain", "GET", &address, "--env", ENVIRONMENT, "--with", &two];
+        arguments.map(str::to_owned)
+    };
+    let kept = explain("/store");
+    let told = place.json(&kept.each_ref().map(String::as_str));
+    assert_eq!(told["now"]["outcome"]["version"], one[6..], "{told}");
+    assert_eq!(told["planned"]["outcome"]["version"], two[6..], "{told}");
+    assert_eq!(told["planned"]["outcome"]["result"], "served", "also where nothing runs yet: {told}");
+    let added = place.run(&explain("/new").each_ref().map(String::as_str));
+    assert!(added.contains(&format!("after lockstep deploy {two} --env {ENVIRONMENT}")), "{added}");
+    assert!(added.contains("-> route 2 of 2, */new") && added.contains("404 no_route"), "{added}");
+    assert_eq!(place.ask("/new").0, 404, "nothing was changed");
+    let unknown = ["explain", "GET", "http://shop.test/", "--env", ENVIRONMENT, "--with", "store@9.9.9"];
+    assert!(place.fail(&unknown, 4).contains("9.9.9"));
 }
