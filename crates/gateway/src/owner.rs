@@ -4,7 +4,7 @@
 //! more the more connections there are.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,6 +15,7 @@ const BY_FAMILY: u16 = 20;
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 1;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// Length of a `struct nlmsghdr`.
 const HEADER: usize = 16;
@@ -28,8 +29,7 @@ const ANSWER: usize = 512;
 /// Returns the number of the user whose process is at the other end; `None` when the system does not say: it knows no such
 /// question, or the other end has gone.
 pub(crate) fn owner_of(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, local) else { return None };
-    ask(&question(peer, local)).ok().flatten()
+    ask(&question(peer, local)?).ok().flatten()
 }
 
 fn ask(question: &[u8]) -> io::Result<Option<u32>> {
@@ -43,26 +43,36 @@ fn ask(question: &[u8]) -> io::Result<Option<u32>> {
     Ok(user_in(answer.get(..length).unwrap_or_default()))
 }
 
-/// Writes the question for the socket whose own end is `peer` and whose other end is `local`.
-fn question(peer: SocketAddrV4, local: SocketAddrV4) -> Vec<u8> {
+/// Writes the question for the socket whose own end is `peer` and whose other end is `local`; nothing where these are no two ends of one connection.
+fn question(peer: SocketAddr, local: SocketAddr) -> Option<Vec<u8>> {
+    // A listener for both families sees an address of the older one within one of the newer.
+    let (family, ends) = match (peer.ip().to_canonical(), local.ip().to_canonical()) {
+        (IpAddr::V4(peer), IpAddr::V4(local)) => (AF_INET, [peer, local].map(wide)),
+        (IpAddr::V6(peer), IpAddr::V6(local)) => (AF_INET6, [peer, local].map(|it| it.octets())),
+        _ => return None,
+    };
     let length = u32::try_from(HEADER + QUESTION).unwrap_or_default();
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(BY_FAMILY.to_ne_bytes());
     bytes.extend(REQUEST.to_ne_bytes());
     // A number of the question and a sender, which a socket for one question needs not.
     bytes.extend([0; 8]);
-    bytes.extend([AF_INET, IPPROTO_TCP, 0, 0]);
+    bytes.extend([family, IPPROTO_TCP, 0, 0]);
     // Every state of the connection.
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend(peer.port().to_be_bytes());
     bytes.extend(local.port().to_be_bytes());
-    for address in [peer.ip(), local.ip()] {
-        bytes.extend(address.octets());
-        bytes.extend([0; 12]);
-    }
+    ends.iter().for_each(|address| bytes.extend(address));
     // Any interface, and no cookie.
     bytes.extend([0; 4]);
     bytes.extend([0xff; 8]);
+    Some(bytes)
+}
+
+/// Writes an address of four bytes into the place of one of sixteen.
+fn wide(address: Ipv4Addr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&address.octets());
     bytes
 }
 
@@ -81,15 +91,28 @@ mod tests {
 
     #[test]
     fn the_other_end_of_a_connection_of_ours_is_ours() {
-        let listener = TcpListener::bind("127.64.0.77:0").unwrap();
-        let local = listener.local_addr().unwrap();
-        let client = TcpStream::connect(local).unwrap();
-        let (_served, peer) = listener.accept().unwrap();
-        assert_eq!(peer, client.local_addr().unwrap());
         let us = rustix::process::getuid().as_raw();
-        assert_eq!(owner_of(peer, local), Some(us));
-        let nobody = SocketAddr::new(peer.ip(), 1);
-        assert_eq!(owner_of(nobody, local), None, "there is no such connection");
+        for place in ["127.64.0.77:0", "[::1]:0"] {
+            let listener = TcpListener::bind(place).unwrap();
+            let local = listener.local_addr().unwrap();
+            let client = TcpStream::connect(local).unwrap();
+            let (_served, peer) = listener.accept().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+            assert_eq!(owner_of(peer, local), Some(us), "{place}");
+            let nobody = SocketAddr::new(peer.ip(), 1);
+            assert_eq!(owner_of(nobody, local), None, "there is no such connection");
+        }
+    }
+
+    #[test]
+    fn a_client_of_the_older_family_is_known_to_a_listener_for_both() {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (served, peer) = listener.accept().unwrap();
+        assert!(peer.is_ipv6(), "{peer}");
+        let us = rustix::process::getuid().as_raw();
+        assert_eq!(owner_of(peer, served.local_addr().unwrap()), Some(us));
     }
 
     #[test]
@@ -97,7 +120,10 @@ mod tests {
         for answer in [vec![], vec![0; 8], vec![0; ANSWER]] {
             assert_eq!(user_in(&answer), None);
         }
-        let question = question("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-        assert_eq!(question.len(), HEADER + QUESTION);
+        let asked = |one: &str, other: &str| question(one.parse().unwrap(), other.parse().unwrap());
+        for (one, other) in [("127.0.0.1:1", "127.0.0.1:2"), ("[::1]:1", "[::1]:2")] {
+            assert_eq!(asked(one, other).map(|question| question.len()), Some(HEADER + QUESTION));
+        }
+        assert_eq!(asked("127.0.0.1:1", "[::1]:2"), None);
     }
 }
