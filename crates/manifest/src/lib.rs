@@ -13,6 +13,7 @@ pub mod nginx;
 pub mod parse;
 pub mod path;
 pub mod problem;
+mod proportions;
 mod reader;
 pub mod render;
 pub mod table;

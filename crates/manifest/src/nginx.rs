@@ -15,6 +15,8 @@ use lockstep_domain::HostName;
 use thiserror::Error;
 use toml::Value;
 
+use crate::proportions::shares;
+
 /// Longest configuration that is read.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -51,8 +53,8 @@ pub struct Imported {
 /// What is gathered.
 #[derive(Default)]
 struct Gathered {
-    /// By the name of the service.
-    services: BTreeMap<String, Vec<String>>,
+    /// Addresses with their weights, by the name of the service.
+    services: BTreeMap<String, Vec<(String, u32)>>,
     routes: Vec<toml::Table>,
     /// Hosts and paths that a route takes, and whether exactly.
     taken: BTreeSet<(String, String, bool)>,
@@ -123,13 +125,22 @@ fn upstream(directive: &Directive, gathered: &mut Gathered) {
     for inner in &directive.block {
         match (inner.name.as_str(), inner.words.split_first()) {
             ("server", Some((address, options))) if !options.iter().any(|it| it == "down") => {
+                let (weights, others): (Vec<_>, Vec<_>) =
+                    options.iter().partition(|option| option.starts_with("weight="));
+                let weight = weights.last().and_then(|it| it.strip_prefix("weight=")?.parse().ok());
                 match address_of(address) {
-                    Some(address) => instances.push(address),
+                    Some(address) => instances.push((address, weight.filter(|&it| it > 0).unwrap_or(1))),
                     None => {
                         gathered.leave(inner, "only an IP address or a host name, with a port, can be asked");
                     }
                 }
-                if !options.is_empty() {
+                if !weights.is_empty() {
+                    gathered.leave(
+                        inner,
+                        "its weight: servers of one weight are a configuration with a share, and a client with a key stays with it",
+                    );
+                }
+                if !others.is_empty() {
                     gathered.leave(inner, "its options: a gateway looks itself who fails and who is slow");
                 }
             }
@@ -255,8 +266,8 @@ fn written(environment: &str, gathered: &Gathered) -> String {
         text.push_str("\n[entry]\nhttps_port = 443\nhttp = \"redirect\"\n");
     }
     for (name, instances) in &gathered.services {
-        let instances: Vec<Value> = instances.iter().map(|it| Value::from(it.as_str())).collect();
-        let _ = write!(text, "\n[service.{name}]\ninstances = {}\n", Value::from(instances));
+        let _ = write!(text, "\n[service.{name}]\n");
+        text.push_str(&weighed(name, instances));
     }
     for route in &gathered.routes {
         let _ = write!(text, "\n[[route]]\n");
@@ -265,6 +276,30 @@ fn written(environment: &str, gathered: &Gathered) -> String {
         }
     }
     text
+}
+
+/// Writes the instances of a service. Where they have different weights, those of one weight are a configuration with a share.
+fn weighed(name: &str, instances: &[(String, u32)]) -> String {
+    let mut groups: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
+    for (address, weight) in instances {
+        groups.entry(*weight).or_default().push(Value::from(address.as_str()));
+    }
+    if groups.len() <= 1 {
+        let instances: Vec<Value> = groups.into_values().flatten().collect();
+        return format!("instances = {}\n", Value::from(instances));
+    }
+    let count = |group: &[Value]| u32::try_from(group.len()).unwrap_or(u32::MAX);
+    let weights: Vec<u32> =
+        groups.iter().map(|(weight, group)| weight.saturating_mul(count(group))).collect();
+    let shares = shares(&weights);
+    let one = |(at, ((weight, group), share)): (usize, ((u32, Vec<Value>), String))| {
+        let instances = Value::from(group);
+        format!(
+            "\n[[service.{name}.version]] # weight={weight}\nnumber = \"1.0.0\"\nconfig = {}\nshare = \"{share}\"\ninstances = {instances}\n",
+            at + 1
+        )
+    };
+    groups.into_iter().zip(shares).enumerate().map(one).collect()
 }
 
 #[cfg(test)]

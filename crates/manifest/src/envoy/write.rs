@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::Hosts;
 use super::action::Whom;
 use super::cluster::Cluster;
+use crate::proportions::shares;
 
 pub(super) fn written(
     environment: &str,
@@ -29,7 +30,8 @@ pub(super) fn written(
             }
             many => {
                 let _ = write!(text, "\n[service.{name}]\n");
-                for (at, ((cluster, _), share)) in many.iter().zip(shares(many)).enumerate() {
+                let weights: Vec<u32> = many.iter().map(|(_, weight)| *weight).collect();
+                for (at, ((cluster, _), share)) in many.iter().zip(shares(&weights)).enumerate() {
                     let _ = write!(
                         text,
                         "\n[[service.{name}.version]] # {}\nnumber = \"{}.0.0\"\nshare = \"{share}\"\n",
@@ -100,27 +102,4 @@ fn services(hosts: &[Hosts]) -> BTreeMap<Whom, String> {
         services.insert(whom.clone(), name.unwrap_or(base));
     }
     services
-}
-
-/// Shares in hundredths of a percent that add up to all, by the largest remainder.
-fn shares(whom: &[(String, u32)]) -> Vec<String> {
-    let total: u64 = whom.iter().map(|(_, weight)| u64::from(*weight)).sum::<u64>().max(1);
-    let full = u64::from(lockstep_domain::routes::FULL_WEIGHT);
-    let mut parts: Vec<(u64, u64)> = whom
-        .iter()
-        .map(|(_, weight)| {
-            let scaled = u64::from(*weight) * full;
-            (scaled / total, scaled % total)
-        })
-        .collect();
-    let mut missing = full - parts.iter().map(|(part, _)| part).sum::<u64>();
-    let mut by_rest: Vec<usize> = (0..parts.len()).collect();
-    by_rest.sort_by_key(|at| std::cmp::Reverse(parts[*at].1));
-    for at in by_rest {
-        if missing > 0 && parts[at].1 > 0 {
-            parts[at].0 += 1;
-            missing -= 1;
-        }
-    }
-    parts.iter().map(|(part, _)| format!("{}.{:02}%", part / 100, part % 100)).collect()
 }

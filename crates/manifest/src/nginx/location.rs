@@ -155,7 +155,7 @@ fn pass(
             gathered.leave(directive, "there is no such upstream, and it is no address");
             return false;
         };
-        gathered.services.insert(name.clone(), vec![address]);
+        gathered.services.insert(name.clone(), vec![(address, 1)]);
     }
     route.insert("service".into(), Value::from(name));
     if replacement.contains('$') {

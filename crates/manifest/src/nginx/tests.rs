@@ -93,6 +93,32 @@ fn every_directive_that_is_not_carried_over_is_named_with_its_line() {
 }
 
 #[test]
+fn weights_are_shares_of_those_who_have_them() {
+    let servers = "server 10.0.0.1:80 weight=5; server 10.0.0.2:80; server 10.0.0.3:80 weight=5 max_fails=2; server [::1]:80 weight=1;";
+    let text = format!("upstream shop {{ {servers} }} server {{ location / {{ proxy_pass http://shop; }} }}");
+    let imported = read(&text);
+    let table =
+        parse_table(&imported.toml, "t").unwrap_or_else(|it| panic!("{it:#?}\n{}", imported.toml)).table;
+    let mut splits: Vec<_> = table.services.values().next().unwrap().splits.iter().collect();
+    splits.sort_by_key(|split| split.weight);
+    let shares: Vec<_> = splits
+        .iter()
+        .map(|split| {
+            (split.weight, split.endpoints.iter().map(|it| it.address.to_string()).collect::<Vec<_>>())
+        })
+        .collect();
+    let ours = |addresses: [&str; 2]| addresses.map(str::to_owned).to_vec();
+    let expected =
+        [(1_667, ours(["10.0.0.2:80", "[::1]:80"])), (8_333, ours(["10.0.0.1:80", "10.0.0.3:80"]))];
+    assert_eq!(shares, expected, "{}", imported.toml);
+    let why: Vec<_> = imported.left.iter().map(|left| left.why.as_str()).collect();
+    assert!(why.iter().filter(|why| why.starts_with("its weight")).count() == 3, "{why:?}");
+    assert!(why.iter().filter(|why| why.starts_with("its options")).count() == 1, "{why:?}");
+    let same = read("upstream a { server 10.0.0.1:80 weight=3; server 10.0.0.2:80 weight=3; }");
+    assert!(!same.toml.contains("share"), "{}", same.toml);
+}
+
+#[test]
 fn what_is_no_configuration_is_said_with_its_line() {
     for (text, line, what) in [
         ("http {\n", 1, "a brace does not end"),
