@@ -402,7 +402,7 @@ impl Everything {
             }
         });
         let name = "lockstep_gateway_hedged_requests_total";
-        let means = "Reads of which another instance was to be asked as well, by what came of it: its answer came first (won), that of the first one did (lost), too many were asked again already (no_budget), or no other one served well and had room (no_instance).";
+        let means = "Reads of which another instance was to be asked as well, by what came of it: its answer came first (won), that of the first one did (lost), too many were asked again already (no_budget), no other one served well and had room (no_instance), or their client left before either answered (left).";
         text.family(name, "counter", means);
         self.each(|labels, sums| {
             for (result, count) in HEDGES.iter().zip(sums.hedged).filter(|(_, count)| *count > 0) {

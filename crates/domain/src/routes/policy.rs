@@ -120,6 +120,21 @@ pub enum PolicyError {
     Answers,
 }
 
+impl PolicyError {
+    /// Returns what helps against it, where an example of the field would be what is there already.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::HedgeNever(limit) => {
+                Some(format!("let `hedge` be shorter than `{limit}`, or take one of them away"))
+            }
+            Self::HedgeBeside(other) => Some(format!("take `hedge` away, or `{other}`")),
+            Self::Answers => Some("take it away, or what the gateway answers".to_owned()),
+            _ => None,
+        }
+    }
+}
+
 impl Policy {
     /// Tells whether it asks for nothing.
     #[must_use]
@@ -140,6 +155,7 @@ impl Policy {
             .chain(self.fallback.iter().filter_map(|it| it.check().err()).map(PolicyError::Fallback))
             .chain(self.hedge.iter().flat_map(|hedge| hedge.problems(rule)))
             .chain(self.hedge_problems())
+            .chain((!is_list(&self.upgrades)).then_some(PolicyError::Upgrades))
             .collect()
     }
 
@@ -155,7 +171,6 @@ impl Policy {
         let once = is_once.then_some(PolicyError::HedgeBeside("retries.attempts = 0"));
         head.into_iter().chain(request).chain(once).collect()
     }
-            .chain((!is_list(&self.upgrades)).then_some(PolicyError::Upgrades))
 
     /// Says what is asked for, a line for each.
     #[must_use]
@@ -165,6 +180,8 @@ impl Policy {
         let fallback = self.fallback.iter();
         let fallback = fallback.map(|it| format!("answers {} while nobody else can", it.status));
         let priority = self.priority.map(|it| format!("priority {}", it.word()));
+        let upgrades: Vec<_> = self.upgrades.iter().map(UpgradeName::as_str).collect();
+        let upgrades = (!upgrades.is_empty()).then(|| format!("passes upgrades to {}", upgrades.join(", ")));
         self.timeouts
             .named()
             .filter_map(told)
@@ -173,6 +190,7 @@ impl Policy {
             .chain(fallback)
             .chain(priority)
             .chain(self.hedge.map(Hedge::told))
+            .chain(upgrades)
             .collect()
     }
 }
@@ -180,8 +198,6 @@ impl Policy {
 impl RouteTimeouts {
     /// Tells whether nothing is said.
     #[must_use]
-        let upgrades: Vec<_> = self.upgrades.iter().map(UpgradeName::as_str).collect();
-        let upgrades = (!upgrades.is_empty()).then(|| format!("passes upgrades to {}", upgrades.join(", ")));
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -190,7 +206,6 @@ impl RouteTimeouts {
     pub fn named(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
         let Self { connect_ms, head_ms, idle_ms, request_ms } = *self;
         [("connect", connect_ms), ("head", head_ms), ("idle", idle_ms), ("request", request_ms)].into_iter()
-            .chain(upgrades)
     }
 
     /// Returns everything that is wrong with them beside what is said of silence.

@@ -8,7 +8,7 @@ use crate::failures::Cause;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Outgoing as _;
-use crate::policy;
+use crate::policy::{self, Hedged};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{AnswerSink as _, ClientEnd};
 use crate::report::End;
@@ -90,6 +90,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt: &Attempt<'_>,
         began: Instant,
     ) -> After {
+        if matches!(end, ClientEnd::Gone | ClientEnd::GaveWay) && self.report.hedged == Some(Hedged::Lost) {
+            self.report.hedged = Some(Hedged::Left);
+        }
         let problem = match end {
             ClientEnd::Gone => {
                 self.gone(attempt, began);

@@ -20,6 +20,7 @@ use crate::endpoint::{Endpoint, Lease};
 use crate::framing::{Body, Recode};
 use crate::http2::instance::Place;
 use crate::instance::Unanswered;
+use crate::leaving::Delivery;
 use crate::limiter::Waiting;
 use crate::loan::{Loan, Origin, Whole};
 use crate::moment::Moment;
@@ -80,6 +81,7 @@ pub(super) struct Race<'r, 'c, O> {
     pub(super) second: &'r mut Option<Box<Second<O>>>,
     pub(super) report: &'r mut Report,
     pub(super) asked: Asked,
+    pub(super) delivery: &'r Delivery,
     /// How long is waited for a connection, and for an answer.
     pub(super) limits: (Duration, Duration),
     /// When the first instance had all of it.
@@ -97,6 +99,10 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
             biased;
             heard = first.as_mut() => return self.first(heard),
             () = sleep(after) => {}
+        }
+        if self.delivery.half_closed().is_some() {
+            // Its client may have left, and nobody is asked twice for that.
+            return self.first(first.await);
         }
         let Right { lease, waiting, permit } = match self.right() {
             Ok(right) => right,

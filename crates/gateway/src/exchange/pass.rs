@@ -79,6 +79,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                             second: &mut self.course.second,
                             report: &mut *self.report,
                             asked,
+                            delivery,
                             limits: (self.facts.waits.connect, self.facts.waits.answer),
                             sent,
                         };

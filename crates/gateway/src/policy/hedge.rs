@@ -13,7 +13,7 @@ use super::RouteState;
 use crate::moment::micros;
 
 /// What comes of another request, as metrics and logs name it.
-pub(crate) const HEDGES: [&str; 4] = ["won", "lost", "no_budget", "no_instance"];
+pub(crate) const HEDGES: [&str; 5] = ["won", "lost", "no_budget", "no_instance", "left"];
 /// After so many answers the time is found anew.
 const LOOK_EVERY: u32 = 16;
 /// Where in the number the percentage lies that it is for; the rest are microseconds.
@@ -30,6 +30,8 @@ pub(crate) enum Hedged {
     NoBudget,
     /// It was not asked: there is no other that serves well and has room.
     NoInstance,
+    /// Neither had answered when the client left: nobody knows which would have been sooner.
+    Left,
 }
 
 impl Hedged {

@@ -113,7 +113,7 @@ pub struct EndedAs {
     pub ms: f64,
     /// How many instances were asked.
     pub tries: u32,
-    /// What came of asking another instance as well: `won`, `lost`, `no_budget` or `no_instance`; nothing where that was not wanted.
+    /// What came of asking another instance as well: `won`, `lost`, `no_budget`, `no_instance` or `left`; nothing where that was not wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedged: Option<String>,
     /// Whether the stable version answered for one on trial.

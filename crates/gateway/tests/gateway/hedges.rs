@@ -268,6 +268,23 @@ fn a_client_that_leaves_ends_both() {
     wait_until("both are told", || pair.cut() == 2);
     is_over(&running);
     assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (1, 0));
+    wait_until("it is counted", || came_of_it(&running, "left") == 1);
+    assert_eq!(came_of_it(&running, "lost"), 0, "nobody knows which would have been sooner");
+}
+
+#[test]
+fn nobody_else_is_asked_for_a_client_that_may_have_left() {
+    let pair = Several::of(2, |_, _, _| Nothing);
+    let running = open(&[pair.arm()], &after(1_000));
+    let mut client = running.client();
+    client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    // It ends its sending with its request, as one does that waits for the answer, or that was closed.
+    client.socket().shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(client.rest().is_empty(), "it was given a while");
+    wait_until("the instance is told", || pair.cut() == 1);
+    is_over(&running);
+    assert_eq!(pair.asked(), 1);
+    assert!(!running.gateway.admin().metrics().contains("hedged_requests_total{"), "nothing came of it");
 }
 
 #[test]

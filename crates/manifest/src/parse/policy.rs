@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::routes::hedge::{Hedge, LEAST_MS, Percentile};
 use lockstep_domain::routes::limits::{MAX_REQUESTS, RateBy, RateLimit, RouteLimits};
-use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
+use lockstep_domain::routes::policy::{Policy, PolicyError, RouteTimeouts};
 use lockstep_domain::routes::retries::{MAX_ATTEMPTS, Retries};
 
 use super::field::{duration, size};
@@ -17,7 +17,7 @@ use crate::value;
 pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>> {
     let mut all = Policy::default();
     let mut add = |field: &Field<'_>, one: Policy, set: &dyn Fn(&mut Policy, Policy)| {
-        one.problems(rule).iter().for_each(|problem| field.wrong(problem));
+        one.problems(rule).iter().for_each(|problem| wrong(field, problem));
         set(&mut all, one);
     };
     if let Some(field) = table.get("timeouts", "timeouts = { head = \"2s\", request = \"10s\" }") {
@@ -48,9 +48,16 @@ pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>>
     if let Some(field) = table.get("hedge", "hedge = \"p95\"") {
         let hedge = hedge(&field);
         add(&field, Policy { hedge, ..Policy::default() }, &|all, one| all.hedge = one.hedge);
-        all.hedge_problems().iter().for_each(|problem| field.wrong(problem));
+        all.hedge_problems().iter().for_each(|problem| wrong(&field, problem));
     }
     (!all.is_none()).then(|| Arc::new(all))
+}
+
+fn wrong(field: &Field<'_>, problem: &PolicyError) {
+    match problem.hint() {
+        Some(hint) => field.wrong_because(problem, hint),
+        None => field.wrong(problem),
+    }
 }
 
 fn timeouts(field: &Field<'_>) -> Option<RouteTimeouts> {

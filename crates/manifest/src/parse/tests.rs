@@ -287,6 +287,8 @@ fn a_route_has_slow_reads_asked_of_another_instance_as_well() {
         let problems = of(route).unwrap_err();
         let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert!(shown.len() == 1 && shown[0].contains(words), "{route}: {shown:?}");
+        let is_there = route.lines().any(|line| shown[0].contains(&format!("for example {line}")));
+        assert!(!is_there, "the hint is what is there already: {}", shown[0]);
     }
 }
 
