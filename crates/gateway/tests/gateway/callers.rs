@@ -330,3 +330,34 @@ fn a_client_that_leaves_and_an_instance_that_breaks_off_cost_the_listener_nothin
     wait_until("whoever left is gone", || running.in_flight() == 0);
     assert!(TcpStream::connect(at).is_ok());
 }
+
+#[test]
+fn what_one_caller_does_wrong_has_the_version_left_alone_by_it_and_by_nobody_else() {
+    let shop = Instance::start(|request, stream| match request.target() {
+        "/bad" => answer(stream, 500, b"bad"),
+        _ => answer(stream, 200, b"good"),
+    });
+    let arms = [stable(0, &[("shop-1", shop.address)])];
+    let running = Running::start(&arms);
+    let ips = [address(0), address(1)];
+    let callers = vec![caller("web-1", 0, ips[0]), caller("web-2", 1, ips[1])];
+    let mut table = calling(2, &arms, &[], callers);
+    let breaker = serde_json::json!({ "breaker": { "requests": 5, "consecutive": 0, "open_ms": 3_600_000, "longest_ms": 3_600_000 } });
+    for split in table.services.values_mut().flat_map(|service| &mut service.splits) {
+        split.policy = Some(serde_json::from_value(breaker.clone()).unwrap());
+    }
+    apply(&running, table);
+    let [mut first, mut second] = ips.map(|ip| Client::connect(SocketAddr::new(ip, 17_000)));
+    (0..5).for_each(|_| assert_eq!(first.get("/bad", "ann").unwrap().text(), "bad"));
+    for _ in 0..10 {
+        let shut = first.get("/good", "ann").unwrap();
+        assert!(shut.status() == 503 && shut.text().contains("breaker_open"), "{}", shut.text());
+        assert_eq!(second.get("/good", "ann").unwrap().text(), "good", "another version that calls");
+        assert_eq!(running.client().get("/good", "ann").unwrap().text(), "good", "who is not known");
+    }
+    assert_eq!(shop.served(), 5 + 20, "what is left alone is asked nothing");
+    let left_alone = running.gateway.receipt(&environment()).left_alone;
+    let [one] = left_alone.as_slice() else { panic!("{left_alone:?}") };
+    let by = one.caller.as_ref().map(|arm| arm.version.clone());
+    assert_eq!(by, Some(VersionNumber::new(3, 0, 0)));
+}
