@@ -20,7 +20,7 @@ use lockstep_gateway::Timeouts;
 use lockstep_gateway::certificate::ServerCertificate;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
     version,
@@ -60,6 +60,18 @@ impl Authority {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let wall = Timestamp(u64::try_from(since.as_millis()).unwrap());
         ServerCertificate::read(chain.as_bytes(), key.as_bytes(), None, wall).unwrap().certificate
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Makes a certificate for a client, with its key.
+    pub(crate) fn person(&self, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {

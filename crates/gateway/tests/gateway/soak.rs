@@ -1,4 +1,4 @@
-//! All protocols at once, while tables are swapped, certificates change, instances die and clients leave.
+//! All protocols at once (plain TCP, streams of events and clients that show certificates too), while tables are swapped, certificates change, instances die and clients leave.
 //!
 //! Every answer has to be the one to its own request, and no request may fail unless an instance was killed while it was under
 //! way. `LOCKSTEP_SOAK_S` says for how many seconds (`cargo xtask soak --part gateway`); without it, only as long as it takes to
@@ -9,16 +9,19 @@ mod instances;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use lockstep_domain::entry::{ClientCertificates, Entry, EntrySettings};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{FULL_WEIGHT, Route, RouteRule, RouteTable, SplitRole};
 
 use crate::secure::Authority;
 use crate::support::*;
-use clients::Clients;
+use crate::tcp::support::nobody;
+use clients::{Clients, Door};
 use instances::{Node, Speaks};
 
 /// How long after an instance was killed requests may fail by it: until the table is without it, and that was taken in.
@@ -26,6 +29,8 @@ const SHADOW: Duration = Duration::from_millis(400);
 /// What ends between two tables, and how many tables are between two instances that die.
 const EACH_TABLE: u64 = 25;
 const TABLES_A_KILL: usize = 6;
+/// What says that the process has no other test.
+const ALONE: &str = "LOCKSTEP_SOAK_ALONE";
 /// Seconds where nothing else is asked for.
 const SHORT: u64 = 4;
 
@@ -70,6 +75,9 @@ impl Record {
 struct World {
     web: [Node; 3],
     calls: [Node; 3],
+    /// Those of a service that speaks TCP.
+    lines: [Node; 3],
+    entry: Entry,
     revision: u64,
 }
 
@@ -80,9 +88,11 @@ fn arm(minor: u64, role: SplitRole, weight: u32, instances: &[(String, SocketAdd
 }
 
 impl World {
-    fn start() -> Self {
+    fn start(settings: EntrySettings) -> Self {
         let nodes = |speaks| std::array::from_fn(|_| Node::start(speaks));
-        Self { web: nodes(Speaks::Http1), calls: nodes(Speaks::Http2), revision: 1 }
+        let entry = Entry { settings, ..Entry::default() };
+        let (web, calls, lines) = (nodes(Speaks::Http1), nodes(Speaks::Http2), nodes(Speaks::Bytes));
+        Self { web, calls, lines, entry, revision: 1 }
     }
 
     /// The next table: other weights each time, and without one instance of each service where one is to leave.
@@ -101,10 +111,15 @@ impl World {
             let new = arm(1, SplitRole::Candidate, weight, &new);
             table(self.revision, &[new, arm(0, SplitRole::Stable, FULL_WEIGHT - weight, &old)])
         };
-        let (mut all, mut calls) = (service(&self.web, "web"), service(&self.calls, "calls"));
-        let mut calls = calls.services.remove(&"shop".parse().unwrap()).unwrap();
-        calls.splits.iter_mut().for_each(|split| split.protocol = Protocol::H2c);
-        all.services.insert("calls".parse().unwrap(), calls);
+        let mut all = service(&self.web, "web");
+        for (name, nodes, protocol) in
+            [("calls", &self.calls, Protocol::H2c), ("lines", &self.lines, Protocol::Tcp)]
+        {
+            let mut routes = service(nodes, name).services.remove(&"shop".parse().unwrap()).unwrap();
+            routes.splits.iter_mut().for_each(|split| split.protocol = protocol);
+            all.services.insert(name.parse().unwrap(), routes);
+        }
+        all.entry = Some(self.entry.clone());
         let rule = RouteRule { host: Some("shop.test".into()), path: "/rpc".into(), ..RouteRule::default() };
         all.routes.insert(0, Route { rule, service: "calls".parse().unwrap() });
         all
@@ -115,11 +130,13 @@ impl World {
         record.kills.lock().unwrap().push(Instant::now());
         self.web[at].kill();
         self.calls[at].kill();
+        self.lines[at].kill();
     }
 
     fn replace(&mut self, at: usize) {
         self.web[at] = Node::start(Speaks::Http1);
         self.calls[at] = Node::start(Speaks::Http2);
+        self.lines[at] = Node::start(Speaks::Bytes);
     }
 }
 
@@ -134,8 +151,22 @@ fn memory() -> u64 {
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_024
 }
 
+/// Runs this test again in a process of its own: memory and files are those of all tests of a process.
+fn alone() {
+    let program = std::env::current_exe().unwrap();
+    let mut command = Command::new(program);
+    command.args(["--exact", "soak::nothing_fails_that_its_own_instance_did_not_fail", "--nocapture"]);
+    let ended = command.env(ALONE, "1").output().unwrap();
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    println!("{}", said(&ended.stdout));
+    assert!(ended.status.success(), "{}\n{}", said(&ended.stdout), said(&ended.stderr));
+}
+
 #[test]
 fn nothing_fails_that_its_own_instance_did_not_fail() {
+    if std::env::var_os(ALONE).is_none() {
+        return alone();
+    }
     let asked = std::env::var("LOCKSTEP_SOAK_S").ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(asked.unwrap_or(SHORT));
     let running = Running::start(&[]);
@@ -146,11 +177,20 @@ fn nothing_fails_that_its_own_instance_did_not_fail() {
     };
     certify();
     let secure = running.gateway.listen_tls(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
-    let mut world = World::start();
+    let bytes = nobody();
+    let mut world = World::start(EntrySettings {
+        tcp: vec![format!("{}=lines", bytes.port()).parse().unwrap()],
+        client_ca: Some(authority.pem()),
+        client_certificates: ClientCertificates::Optional,
+        ..EntrySettings::default()
+    });
     running.gateway.apply(world.table(None)).unwrap();
+    wait_until("the port is open", || TcpStream::connect(bytes).is_ok());
     let files = open_files();
     let record = std::sync::Arc::new(Record::default());
-    let clients = Clients::start(running.address, secure, authority.roots(), &record);
+    let person = std::sync::Arc::new(authority.person("ann.people.test"));
+    let door = Door { plain: running.address, secure, bytes, roots: authority.roots(), person };
+    let clients = Clients::start(door, &record);
     let (began, mut round, mut early) = (Instant::now(), 0_usize, None);
     while began.elapsed() < time {
         round += 1;
@@ -192,8 +232,6 @@ fn nothing_fails_that_its_own_instance_did_not_fail() {
     wait_until("nothing is under way", || running.in_flight() == 0);
     // What is kept open to instances, and nothing else.
     wait_until("files are given back", || open_files() <= files + 40);
-    if asked.is_some() {
-        let early = early.unwrap_or_default();
-        assert!(memory() <= early + early / 3 + 16, "memory grew from {early} to {} MiB", memory());
-    }
+    let early = early.unwrap_or_default();
+    assert!(memory() <= early + early / 3 + 16, "memory grew from {early} to {} MiB", memory());
 }

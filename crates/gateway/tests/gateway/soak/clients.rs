@@ -12,7 +12,7 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use http::Request;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
@@ -27,7 +27,7 @@ use crate::streams::support::{runtime, send, whole};
 use crate::support::PATIENCE;
 
 /// Kinds of clients that are counted.
-pub(super) const KINDS: usize = 10;
+pub(super) const KINDS: usize = 13;
 /// Clients of each kind.
 const EACH: usize = 3;
 /// Lengths of bodies, one after the other.
@@ -44,12 +44,15 @@ pub(super) struct Clients {
     thread: JoinHandle<()>,
 }
 
-/// Where clients come, and what they trust.
+/// Where clients come, what they trust, and what some of them show.
 #[derive(Clone)]
-struct Door {
-    plain: SocketAddr,
-    secure: SocketAddr,
-    roots: Arc<RootCertStore>,
+pub(super) struct Door {
+    pub(super) plain: SocketAddr,
+    pub(super) secure: SocketAddr,
+    /// Where bytes go to a service that speaks TCP.
+    pub(super) bytes: SocketAddr,
+    pub(super) roots: Arc<RootCertStore>,
+    pub(super) person: Arc<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -64,14 +67,9 @@ fn next() -> (u64, usize) {
 }
 
 impl Clients {
-    pub(super) fn start(
-        plain: SocketAddr,
-        secure: SocketAddr,
-        roots: Arc<RootCertStore>,
-        record: &Arc<Record>,
-    ) -> Self {
+    pub(super) fn start(door: Door, record: &Arc<Record>) -> Self {
         let (stop, record) = (CancellationToken::new(), Arc::clone(record));
-        let (stopped, door) = (stop.clone(), Door { plain, secure, roots });
+        let stopped = stop.clone();
         let thread = thread::spawn(move || runtime().block_on(all(door, record, stopped)));
         Self { stop, thread }
     }
@@ -94,13 +92,16 @@ async fn all(door: Door, record: Arc<Record>, stop: CancellationToken) {
     run!(
         "http/1.1" => |door: Door| async move { many_of_http_1(TcpStream::connect(door.plain).await.map_err(text)?, "GET").await },
         "http/1.1 with bodies" => |door: Door| async move { many_of_http_1(TcpStream::connect(door.plain).await.map_err(text)?, "POST").await },
-        "http/1.1 within TLS" => |door: Door| async move { many_of_http_1(door.within_tls(b"http/1.1").await?, "POST").await },
+        "http/1.1 within TLS" => |door: Door| async move { many_of_http_1(door.within_tls(b"http/1.1", Shows::Nothing).await?, "POST").await },
         "http/2" => |door: Door| async move { many_of_http_2(TcpStream::connect(door.plain).await.map_err(text)?).await },
         "grpc" => |door: Door| async move { many_calls(TcpStream::connect(door.plain).await.map_err(text)?).await },
-        "grpc within TLS" => |door: Door| async move { many_calls(door.within_tls(b"h2").await?).await },
+        "grpc within TLS" => |door: Door| async move { many_calls(door.within_tls(b"h2", Shows::Nothing).await?).await },
         "grpc-web" => |door: Door| async move { calls_of_the_web(TcpStream::connect(door.plain).await.map_err(text)?).await },
         "websocket" => |door: Door| async move { websocket(TcpStream::connect(door.plain).await.map_err(text)?).await },
-        "websocket of http/2" => |door: Door| async move { websocket_of_http_2(door.within_tls(b"h2").await?).await },
+        "websocket of http/2" => |door: Door| async move { websocket_of_http_2(door.within_tls(b"h2", Shows::Nothing).await?).await },
+        "a certificate shown" => |door: Door| async move { many_of_http_1(door.within_tls(b"http/1.1", Shows::Certificate).await?, "GET").await },
+        "events" => |door: Door| async move { events(TcpStream::connect(door.plain).await.map_err(text)?).await },
+        "tcp" => |door: Door| async move { bytes(TcpStream::connect(door.bytes).await.map_err(text)?).await },
         "left" => |door: Door| async move { leave(TcpStream::connect(door.plain).await.map_err(text)?).await },
     );
     while let Some(ended) = clients.join_next().await {
@@ -123,11 +124,24 @@ async fn again<F: Future<Output = Outcome>>(
     }
 }
 
+/// What a client shows of itself.
+enum Shows {
+    Nothing,
+    Certificate,
+}
+
 impl Door {
-    async fn within_tls(&self, speaks: &[u8]) -> Outcome<impl Wire + use<>> {
+    async fn within_tls(&self, speaks: &[u8], shows: Shows) -> Outcome<impl Wire + use<>> {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(text)?;
-        let mut config = builder.with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        let builder = builder.with_root_certificates(Arc::clone(&self.roots));
+        let mut config = match shows {
+            Shows::Nothing => builder.with_no_client_auth(),
+            Shows::Certificate => {
+                let (certificate, key) = &*self.person;
+                builder.with_client_auth_cert(vec![certificate.clone()], key.clone_key()).map_err(text)?
+            }
+        };
         config.alpn_protocols = vec![speaks.to_vec()];
         let socket = TcpStream::connect(self.secure).await.map_err(text)?;
         let name = ServerName::try_from("shop.test").map_err(text)?;
@@ -339,6 +353,33 @@ async fn websocket_of_http_2(wire: impl Wire + 'static) -> Outcome {
         is("WebSocket of HTTP/2", &got, &frame)?;
     }
     Ok(())
+}
+
+/// A stream of events to its end.
+async fn events(wire: impl Wire) -> Outcome {
+    let mut wire = BufStream::new(wire);
+    let (id, length) = next();
+    let head = format!("GET /web/events/{length} HTTP/1.1\r\nhost: shop.test\r\nx-id: {id}\r\n\r\n");
+    let answer = ask(&mut wire, head.as_bytes()).await?;
+    if !answer.head.contains("content-type: text/event-stream") {
+        return Err(answer.head);
+    }
+    is("events", &answer.body, &pattern(id, length))
+}
+
+/// Bytes that come back, with an end of each way.
+async fn bytes(wire: TcpStream) -> Outcome {
+    let (id, length) = next();
+    let sent = pattern(id, length);
+    let (mut from, mut to) = wire.into_split();
+    let sending = async {
+        to.write_all(&sent).await?;
+        to.shutdown().await
+    };
+    let mut got = Vec::new();
+    let (read, written) = tokio::join!(from.read_to_end(&mut got), sending);
+    read.and(written.map(|()| 0)).map_err(text)?;
+    is("TCP", &got, &sent)
 }
 
 /// Leaves in the middle of a request, of an answer, and of a call.

@@ -17,6 +17,8 @@ use crate::streams::support::{runtime, send};
 pub(super) enum Speaks {
     Http1,
     Http2,
+    /// Bytes, which it gives back.
+    Bytes,
 }
 
 /// An instance.
@@ -66,6 +68,7 @@ async fn accept(listener: TcpListener, speaks: Speaks) {
         match speaks {
             Speaks::Http1 => drop(tokio::spawn(serve(stream))),
             Speaks::Http2 => drop(tokio::spawn(serve_streams(stream))),
+            Speaks::Bytes => drop(tokio::spawn(give_back(stream))),
         }
     }
 }
@@ -77,6 +80,7 @@ struct Asked {
     length: usize,
     body: usize,
     websocket: bool,
+    events: bool,
 }
 
 async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
@@ -89,6 +93,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
             None if lower.is_empty() => return Some(asked),
             None => {
                 let path = lower.split(' ').nth(1)?;
+                asked.events = path.contains("/events/");
                 asked.length =
                     path.trim_start_matches('/').split('/').next_back()?.parse().unwrap_or_default();
             }
@@ -116,6 +121,10 @@ async fn serve(stream: TcpStream) -> Option<()> {
         let mut body = vec![0; asked.body];
         stream.read_exact(&mut body).await.ok()?;
         let answer = if asked.body > 0 { body } else { pattern(asked.id, asked.length) };
+        if asked.events {
+            send_events(stream.get_mut(), &answer).await?;
+            continue;
+        }
         // Every other answer says its length, the others come in chunks.
         let (field, piece) = if asked.id % 2 == 0 {
             (format!("content-length: {}", answer.len()), answer)
@@ -126,6 +135,24 @@ async fn serve(stream: TcpStream) -> Option<()> {
         let head = format!("HTTP/1.1 200 OK\r\n{field}\r\nx-id: {}\r\n\r\n", asked.id);
         stream.get_mut().write_all(&[head.into_bytes(), piece].concat()).await.ok()?;
     }
+}
+
+/// A stream of events: pieces that are sent as they come.
+async fn send_events(stream: &mut TcpStream, events: &[u8]) -> Option<()> {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head).await.ok()?;
+    for event in events.chunks(10_000) {
+        let size = format!("{:x}\r\n", event.len());
+        stream.write_all(&[size.as_bytes(), event, b"\r\n"].concat()).await.ok()?;
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(b"0\r\n\r\n").await.ok()
+}
+
+async fn give_back(stream: TcpStream) -> Option<()> {
+    let (mut from, mut to) = stream.into_split();
+    tokio::io::copy(&mut from, &mut to).await.ok()?;
+    to.shutdown().await.ok()
 }
 
 /// gRPC: gives back what it gets, piece by piece, and says at the end whose that was.
