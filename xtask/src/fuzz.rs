@@ -94,7 +94,7 @@ enum What {
     Avro,
     /// Verdicts on migrations, on SQLite, PostgreSQL and MariaDB
     Sql,
-    /// Heads, bodies, answers, PROXY headers, first messages of TLS and route tables, through their readers and through a whole gateway
+    /// Heads, bodies, answers, frames, PROXY headers, first messages of TLS and route tables, through their readers and through a whole gateway
     Gateway,
 }
 
@@ -144,6 +144,12 @@ fn gateway(documents: u64, seed: u64) -> Result<()> {
     command.env("LOCKSTEP_PEERS_RANDOM", (documents / 10).max(1).to_string());
     let (status, _) = shell::run(command.arg("what_no_rule_thought_of"))?;
     ensure!(status.success(), "the gateway sends on what is read in two ways, or to whom it does not belong");
+    let mut command =
+        cargo(&["test", "--release", "--package", "lockstep-gateway", "--test", "gateway", "--"]);
+    command.env("LOCKSTEP_FRAMES_SEED", seed.to_string());
+    command.env("LOCKSTEP_FRAMES_RANDOM", (documents / 10).max(1).to_string());
+    let (status, _) = shell::run(command.arg("a_conversation_that_no_rule_thought_of"))?;
+    ensure!(status.success(), "frames of HTTP/2 do to the gateway what they must not; the seed is named");
     Ok(())
 }
 

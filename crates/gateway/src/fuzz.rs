@@ -93,17 +93,39 @@ const ANSWERS: [&str; 4] = [
     "HTTP/1.0 304 Same\r\ncontent-length: 5, 5\r\nset-cookie: a=b\r\n\r\n",
 ];
 
-const TABLE: &str = r#"{"format":24,"environment":"production","revision":3,"baseline":1,
+const TABLE: &str = r#"{"format":25,"environment":"production","revision":3,"baseline":1,
  "rules":{"named_services":"allow","trusted_networks":["10.0.0.0/8"],"timeout_ms":5000},"aliases":{"old":"orders"},
  "lanes":[{"id":2,"name":"l","when":[{"header":{"name":"x-lane","value":"login"}},{"places":[{"from":0,"to":5}]},{"user":"ann"}],"services":[{"service":"orders","version":"1.0.0","config":0}]}],
- "entry":{"settings":{"https_port":1,"http":"redirect","tls_min":"1.3"},"certificates":[]},
+ "entry":{"https_port":1,"http":"redirect","tls_min":"1.3","certificates":[]},
  "routes":[{"host":"shop.test","path":"/p/{id}","path_type":"template","service":"orders",
    "when":{"methods":["GET"],"headers":[{"name":"x-lane","value":{"regex":"[0-9]+"}}],"clients":["10.0.0.0/8"]},
-   "then":{"rewrite":{"path":"/x/{id}"},"sticky_s":9},"policy":{"limits":{"rate":{"requests":1,"per_ms":5,"by":"network"}}}},
+   "then":{"rewrite":{"path":"/x/{id}"},"sticky_s":9},"policy":{"limits":{"rate":{"requests":1,"per_ms":5,"by":"network"}},"upgrades":["tcp","spdy/3.1"],"priority":"low","hedge":{"percentile":{"percent":95,"least_ms":10}}}},
   {"path":"/s","service":"orders","patience":"stream","prefix":"strip"}],
  "services":{"orders":{"salt":"x","version_rules":[{"id":1,"version":"1.0.0","config":0,"takes":{"places":[{"from":0,"to":5}]}},{"id":2,"version":"1.0.0","config":0,"takes":"lane"}],
    "splits":[{"version":"1.0.0","config":0,"weight":10000,"role":"stable","protocol":"h2c",
      "endpoints":[{"instance":"a","address":"127.0.0.1:1"}]}]}}}"#;
+
+/// What later formats have: pages of maintenance, faults, switches, visits, copies, breakers, limits that adapt, names and zones of instances.
+const LATER: &str = r#"{"format":25,"environment":"production","revision":3,"baseline":1,
+ "rules":{"fault_injection":"allow","via":"omit",
+   "faults":[{"number":1,"service":"orders","does":{"delay_ms":5},"share":100,"header":{"name":"x-a","value":"b"},"until":99999999999999},
+     {"number":2,"service":"orders","does":{"abort":503},"share":10000,"until":99999999999999}],
+   "maintenance":[{"number":1,"service":"orders","version":"1.1.0","path":"/p","respond":{"status":503,"body":"back soon"},"retry_after_s":60}]},
+ "visits":{"keys":[]},
+ "switches":{"newest":7,"known":[{"operation":7,"taken":1}]},
+ "routes":[{"path":"/","service":"orders","then":{"sticky_s":60}}],
+ "services":{"orders":{"salt":"x","fallback":{"to":{"version":"1.0.0","config":1}},
+   "mirror":{"id":9,"version":"1.2.0","config":0,"copies":{"share":500}},
+   "passages":[{"operation":7,"from":{"version":"1.0.0","config":0},"to":{"version":"1.1.0","config":0},"weights":[500,10000,0]}],
+   "growth":{"rollout":7,"weights":[500]},
+   "splits":[
+     {"version":"1.2.0","config":0,"weight":0,"role":"pinned","endpoints":[{"instance":"c","address":"127.0.0.1:3"}]},
+     {"version":"1.0.0","config":1,"weight":0,"role":"pinned","endpoints":[{"instance":"d","address":"127.0.0.1:4"}]},
+     {"version":"1.1.0","config":0,"weight":500,"role":"candidate","endpoints":[{"instance":"b","address":"127.0.0.1:2","zone":"eu-1"}],
+       "policy":{"breaker":{"requests":5},"max_requests":9,"balance":"round_robin","slow_start_ms":5000,"priorities":{"low_percent":80}}},
+     {"version":"1.0.0","config":0,"weight":9500,"role":"stable","endpoints":[{"instance":"a","address":"127.0.0.1:1","host":"a.test"}],
+       "named":[{"instance":"n","host":"orders.test","port":80,"zone":"eu-2"}],
+       "policy":{"adaptive_limit":{"least":2,"start":2,"most":9}},"approach":{"proxy_protocol":"v2"}}]}}}"#;
 
 const WRITTEN: &str = r#"environment = "production"
 [rules]
@@ -128,6 +150,7 @@ service = "hello"
 limits = { rate = { requests = 10, per = "1m" } }
 retries = { attempts = 1, on = ["503"] }
 hedge = { after = "p95", least = "20ms" }
+upgrades = ["tcp"]
 "#;
 
 /// What comes out of a table file is what a gateway serves without a word; what is refused has a reason.
@@ -139,6 +162,14 @@ fn is_served_or_explained(read: Result<crate::by_hand::Written, Refused>) {
         }
         Err(Refused::Wrong(problems)) => assert!(!problems.is_empty()),
         Err(Refused::NewerFormat(_)) => {}
+    }
+}
+
+#[test]
+fn what_is_changed_is_a_table_that_is_served() {
+    for read in [read_json(TABLE), read_json(LATER), read_toml(WRITTEN, "table.toml")] {
+        let written = read.unwrap_or_else(|refused| panic!("{refused:?}"));
+        Environment::new(written.table.environment.clone(), 1).apply(written.table).unwrap();
     }
 }
 
@@ -176,8 +207,10 @@ proptest! {
 
     #[test]
     fn a_table_is_served_or_its_faults_are_named(changes in changes()) {
-        if let Ok(text) = String::from_utf8(changed(TABLE, &changes)) {
-            is_served_or_explained(read_json(&text));
+        for table in [TABLE, LATER] {
+            if let Ok(text) = String::from_utf8(changed(table, &changes)) {
+                is_served_or_explained(read_json(&text));
+            }
         }
         if let Ok(text) = String::from_utf8(changed(WRITTEN, &changes)) {
             is_served_or_explained(read_toml(&text, "table.toml"));

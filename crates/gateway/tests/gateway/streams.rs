@@ -3,6 +3,7 @@
 mod frames;
 mod hostile;
 mod limits;
+mod random;
 pub(crate) mod support;
 mod timeouts;
 mod web;
