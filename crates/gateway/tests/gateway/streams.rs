@@ -6,6 +6,7 @@ mod limits;
 mod random;
 pub(crate) mod support;
 mod timeouts;
+mod tonic_calls;
 mod web;
 mod websocket;
 
