@@ -19,7 +19,7 @@ pub(crate) const BUSY: &str = "busy";
 pub(crate) struct Problem {
     status: Status,
     code: &'static str,
-    detail: String,
+    detail: Box<str>,
     hint: Option<&'static str>,
     /// The version that was asked, `orders@1.4.0`.
     version: Option<Box<str>>,
@@ -191,7 +191,7 @@ impl Problem {
         Self {
             status,
             code,
-            detail: detail.into(),
+            detail: detail.into().into_boxed_str(),
             hint: None,
             version: None,
             location: None,
@@ -228,7 +228,7 @@ impl Problem {
 
     /// Says what it is, to whom it is not shown by its body.
     pub(crate) fn says(self, detail: String) -> Self {
-        Self { detail, ..self }
+        Self { detail: detail.into_boxed_str(), ..self }
     }
 
     /// Adds fields to what a route answers. What can stand once stays as it was said first, and the body is what it says itself.
