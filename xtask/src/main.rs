@@ -6,6 +6,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod fuzz;
+mod hosts;
 mod http;
 mod installation;
 mod layers;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::Args),
     /// Try random documents against verdicts on contracts
     Fuzz(fuzz::Args),
+    /// Boot real Linux hosts on this machine, each with a systemd and an sshd of its own
+    Hosts(hosts::Args),
     /// Check which crate may use which, and that the pure crates do no I/O
     Layers(layers::Args),
     /// Check format, lints, layers, and the licences and sources of dependencies
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Hosts(args) => hosts::run(&args),
         Command::Layers(args) => layers::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Openapi(args) => openapi::run(&args),
@@ -73,6 +77,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<hosts::Impossible>() => {
+            eprintln!("skipped: {error}");
+            ExitCode::from(hosts::SKIPPED)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

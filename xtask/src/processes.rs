@@ -21,6 +21,8 @@ pub(crate) enum Signal {
     Terminate,
     /// It may not.
     Kill,
+    /// What Ctrl-C sends; the first process of a host boots it again.
+    Interrupt,
 }
 
 /// Sends a signal. Processes that are gone already are passed over.
@@ -28,6 +30,7 @@ pub(crate) fn signal(processes: &[u32], signal: Signal) -> Result<()> {
     let name = match signal {
         Signal::Terminate => "TERM",
         Signal::Kill => "KILL",
+        Signal::Interrupt => "INT",
     };
     let script = r#"name=$1; shift; for process; do kill -s "$name" "$process" 2>/dev/null; done; true"#;
     let mut command = Command::new("sh");

@@ -48,6 +48,20 @@ const FOR_TESTS: [Program; 9] = [
     Program { name: "skopeo", package: "skopeo", needed_for: "the tests of images" },
 ];
 
+/// What hosts need besides, on a machine that can boot them.
+const FOR_HOSTS: [Program; 10] = [
+    Program { name: "debootstrap", package: "debootstrap", needed_for: "making the root of hosts" },
+    Program { name: "ip", package: "iproute2", needed_for: "the network of hosts" },
+    Program { name: "mount", package: "mount", needed_for: "the disks of hosts" },
+    Program { name: "nsenter", package: "util-linux", needed_for: "working in a host" },
+    Program { name: "python3", package: "python3", needed_for: "slow lines" },
+    Program { name: "setpriv", package: "util-linux", needed_for: "making the root of hosts" },
+    Program { name: "ssh", package: "openssh-client", needed_for: "logging in to hosts" },
+    Program { name: "ssh-keygen", package: "openssh-client", needed_for: "the keys of hosts" },
+    Program { name: "systemd-nspawn", package: "systemd-container", needed_for: "booting hosts" },
+    Program { name: "unshare", package: "util-linux", needed_for: "making the root of hosts" },
+];
+
 /// Checks that every program is there that builds and the demonstration need. In continuous integration (`CI=true`) and as root, missing ones are installed;
 /// everywhere else they are only named.
 pub(crate) fn check() -> Result<()> {
@@ -57,6 +71,19 @@ pub(crate) fn check() -> Result<()> {
 /// Checks the same for the tests.
 pub(crate) fn check_for_tests() -> Result<()> {
     check_all(NEEDED.iter().chain(&FOR_TESTS))
+}
+
+/// Says in words which programs are missing that hosts need. In continuous integration and as root they are installed first.
+pub(crate) fn missing_for_hosts() -> Result<Vec<String>> {
+    let missing = || FOR_HOSTS.iter().filter(|program| !is_installed(program.name));
+    let packages: Vec<&str> = missing().map(|program| program.package).collect();
+    if !packages.is_empty() && may_install() {
+        install(&packages)?;
+    }
+    let words = |program: &Program| {
+        format!("`{}` is missing (Debian: apt-get install {})", program.name, program.package)
+    };
+    Ok(missing().map(words).collect())
 }
 
 fn check_all(needed: impl Iterator<Item = &'static Program>) -> Result<()> {
@@ -100,7 +127,8 @@ fn may_install() -> bool {
     continuous_integration && is_root() && is_there("apt-get")
 }
 
-fn is_root() -> bool {
+/// Says whether this process is root's.
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     Path::new("/proc/self").metadata().is_ok_and(|metadata| metadata.uid() == 0)
 }
