@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "lockstep-runtime",
         &["lockstep-archive", "lockstep-confine", "lockstep-domain", "lockstep-files", "lockstep-reach"],
     ),
+    ("lockstep-hosts", &["lockstep-confine", "lockstep-domain", "lockstep-files", "lockstep-runtime"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (

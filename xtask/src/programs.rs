@@ -28,7 +28,7 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 9] = [
+const FOR_TESTS: [Program; 12] = [
     Program { name: "busybox", package: "busybox-static", needed_for: "the tests of images" },
     Program { name: "docker-registry", package: "docker-registry", needed_for: "the tests of images" },
     Program {
@@ -46,6 +46,9 @@ const FOR_TESTS: [Program; 9] = [
     Program { name: "psql", package: "postgresql-client", needed_for: "the tests of compose files" },
     Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },
     Program { name: "skopeo", package: "skopeo", needed_for: "the tests of images" },
+    Program { name: "ssh", package: "openssh-client", needed_for: "the tests of hosts over SSH" },
+    Program { name: "sshd", package: "openssh-server", needed_for: "the tests of hosts over SSH" },
+    Program { name: "strip", package: "binutils", needed_for: "the tests of hosts over SSH" },
 ];
 
 /// What hosts need besides, on a machine that can boot them.

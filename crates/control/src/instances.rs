@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName,
     VersionNumber, World,
 };
-use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
+use lockstep_runtime::fault::{of_error, of_place};
+use lockstep_runtime::{BringError, EndedLimits, Follow, InstanceSpec, LogReader, StartError, Unpacked};
 use lockstep_site::Site;
 
 use crate::callers::ADDRESS_VARIABLE;
@@ -232,10 +233,12 @@ impl Control {
         let path = self.scratch(&format!("artifact-{}", digest.short()))?;
         let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(&digest, &path));
         let unpacked = match copied {
-            Err(error) => Err(NotStarted { reason: with_sources(&error), fault: fault_of(&error) }),
+            Err(error) => Err(NotStarted { reason: with_sources(&error), fault: of_error(&error) }),
             Ok(()) => match std::fs::File::open(&path) {
                 Err(error) => Err(NotStarted { reason: error.to_string(), fault: of_place(&error) }),
-                Ok(file) => self.driver.unpack(digest, file).await.map_err(NotStarted::from),
+                Ok(file) => {
+                    self.driver.unpack(digest, file).await.map_err(|error| BringError::from(error).into())
+                }
             },
         };
         // What is left over is cleaned at the next start; the artifact itself is in the blob store.
@@ -491,48 +494,18 @@ impl NotStarted {
 
 impl From<StartError> for NotStarted {
     fn from(error: StartError) -> Self {
-        let fault = match &error {
-            StartError::PortInUse { .. } => Fault::Port,
-            StartError::EmptyCommand { .. } | StartError::Reference { .. } | StartError::File { .. } => {
-                Fault::Start
-            }
-            other => fault_of(other),
-        };
-        Self { reason: with_sources(&error), fault }
+        Self { reason: with_sources(&error), fault: error.fault() }
     }
 }
 
-impl From<UnpackError> for NotStarted {
-    fn from(error: UnpackError) -> Self {
-        let fault = match &error {
-            UnpackError::Read { .. } | UnpackError::Write { .. } => fault_of(&error),
-            // What is in the artifact is the version's own doing.
-            _ => Fault::Start,
-        };
-        Self { reason: with_sources(&error), fault }
+impl From<BringError> for NotStarted {
+    fn from(error: BringError) -> Self {
+        Self { reason: with_sources(&error), fault: error.fault() }
     }
-}
-
-/// Says whether an error of the place is the disk's: by the first cause that the system has told.
-fn fault_of(error: &(dyn Error + 'static)) -> Fault {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(told) = error.downcast_ref::<io::Error>() {
-            return of_place(told);
-        }
-        cause = error.source();
-    }
-    Fault::Host
 }
 
 fn of_static(error: &serde_json::Error) -> NotStarted {
     NotStarted::of_host(format!("what is served cannot be written: {error}"))
-}
-
-fn of_place(error: &io::Error) -> Fault {
-    use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let disk = matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
-    if disk { Fault::Disk } else { Fault::Host }
 }
 
 fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {

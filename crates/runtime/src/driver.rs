@@ -30,7 +30,7 @@ use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
-pub use self::errors::{OpenError, RemoveError, StartError, StopError};
+pub use self::errors::{BringError, Elsewhere, OpenError, RemoveError, StartError, StopError};
 use crate::control_group::{ControlGroups, GroupChoice};
 use crate::data::DataFolders;
 use crate::ended::{Ended, EndedLimits, SAID, said_in};

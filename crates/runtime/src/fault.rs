@@ -1,5 +1,6 @@
 //! Whose doing it was that something could not be started: what the system says, as a fault.
 
+use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -13,11 +14,25 @@ use crate::machine::Trouble;
 const FULL_BYTES: u64 = 1024 * 1024;
 
 /// Says whose doing an error is that has nothing to do with the program of an instance.
-pub(crate) fn of_place(error: &io::Error) -> Fault {
+#[must_use]
+pub fn of_place(error: &io::Error) -> Fault {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => Fault::Disk,
         _ => Fault::Host,
     }
+}
+
+/// Says whether an error of the place is the disk's, or else the host's: by the first cause that the system has told.
+#[must_use]
+pub fn of_error(error: &(dyn Error + 'static)) -> Fault {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(told) = error.downcast_ref::<io::Error>() {
+            return of_place(told);
+        }
+        cause = error.source();
+    }
+    Fault::Host
 }
 
 /// Says whose doing it is that a program was not started: a host that has no room for another process, or the program.

@@ -11,7 +11,7 @@ mod control_group;
 mod data;
 mod driver;
 mod ended;
-mod fault;
+pub mod fault;
 mod folder;
 mod give;
 mod health;
@@ -21,6 +21,7 @@ mod life;
 mod logs;
 mod machine;
 mod metrics;
+mod port;
 mod process;
 pub mod relayed;
 mod releases;
@@ -37,13 +38,14 @@ mod ways;
 pub use control_group::GroupChoice;
 pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
-    Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError, StopError,
-    SupervisorCommand,
+    BringError, Elsewhere, Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError,
+    StopError, SupervisorCommand,
 };
 pub use ended::EndedLimits;
 pub use lockstep_archive::{UnpackError, UnpackLimits};
 pub use logs::LogLimits;
 pub use logs::reader::{Follow, LogReader};
+pub use port::{Answer, Driver, LogLines};
 pub use releases::Unpacked;
 pub use resource::ResourceRun;
 pub use spec::InstanceSpec;

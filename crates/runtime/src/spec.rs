@@ -54,8 +54,8 @@ const FIRST_OPEN_PORT: u16 = 1024;
 /// Where instances listen.
 const HOST: &str = "127.0.0.1";
 
-/// What a driver is asked to start.
-#[derive(Clone, PartialEq, Eq)]
+/// What a driver is asked to start. Written down it holds whatever is secret in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceSpec {
     /// The id, never used before on this driver.
     pub id: InstanceId,
@@ -80,6 +80,7 @@ pub struct InstanceSpec {
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
     /// Where the resources are that it needs.
+    #[serde(with = "addresses")]
     pub resources: BTreeMap<ResourceName, Address>,
     /// The resource that it is the process of: nothing is unpacked for it then, and `run` has only its port, times and stop.
     pub resource: Option<ResourceRun>,
@@ -193,6 +194,30 @@ impl InstanceSpec {
             Own::Environment => self.environment.to_string(),
             Own::Instance => self.id.to_string(),
         })
+    }
+}
+
+/// Addresses of resources, written as the URLs that they are read from.
+mod addresses {
+    use std::collections::BTreeMap;
+
+    use lockstep_domain::name::ResourceName;
+    use lockstep_domain::resource::Detail;
+    use lockstep_domain::resource::address::Address;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    type Addresses = BTreeMap<ResourceName, Address>;
+
+    pub(super) fn serialize<S: Serializer>(addresses: &Addresses, serializer: S) -> Result<S::Ok, S::Error> {
+        let urls = addresses.iter().map(|(name, address)| (name, address.detail(Detail::Url)));
+        urls.collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Addresses, D::Error> {
+        let urls = BTreeMap::<ResourceName, String>::deserialize(deserializer)?;
+        let read = |(name, url): (ResourceName, String)| Ok((name, url.parse().map_err(D::Error::custom)?));
+        urls.into_iter().map(read).collect()
     }
 }
 

@@ -3,11 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use lockstep_archive::UnpackError;
+use lockstep_domain::fault::Fault;
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::reference::ReferenceError;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, InstanceId};
 use thiserror::Error;
+
+use crate::fault::of_error;
 
 /// Why a driver cannot be opened.
 #[derive(Debug, Error)]
@@ -107,6 +111,56 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another host said so, or cannot be asked: then nobody knows whether it was started.
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
+}
+
+impl StartError {
+    /// Says whose doing it was.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::PortInUse { .. } => Fault::Port,
+            Self::EmptyCommand { .. } | Self::Reference { .. } | Self::File { .. } => Fault::Start,
+            Self::Elsewhere(said) => said.fault,
+            other => of_error(other),
+        }
+    }
+}
+
+/// Why something was not done on another host, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text}")]
+pub struct Elsewhere {
+    /// Why, with all causes.
+    pub text: String,
+    /// Whose doing it was.
+    pub fault: Fault,
+}
+
+/// Why an artifact was not brought to where instances run, or not unpacked there.
+#[derive(Debug, Error)]
+pub enum BringError {
+    /// It was not unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// Another host said so, or cannot be asked.
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
+}
+
+impl BringError {
+    /// Says whose doing it was.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Elsewhere(said) => said.fault,
+            Self::Unpack(error @ (UnpackError::Read { .. } | UnpackError::Write { .. })) => of_error(error),
+            // What is in the artifact is the version's own doing.
+            Self::Unpack(_) => Fault::Start,
+        }
+    }
 }
 
 /// Why an instance was not asked to end.
@@ -126,6 +180,9 @@ pub enum StopError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another host said so, or cannot be asked.
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
 }
 
 /// Why something was not removed.
@@ -153,4 +210,7 @@ pub enum RemoveError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another host said so, or cannot be asked.
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
 }

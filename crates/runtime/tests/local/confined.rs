@@ -11,7 +11,8 @@ use lockstep_domain::run::{HealthCheck, Probe};
 use lockstep_runtime::{Follow, InstanceSpec, Unpacked};
 use rustix::fs::{Mode, OFlags};
 
-use crate::fixture::{Fixture, get, pid_of};
+use crate::common::{get, pid_of};
+use crate::fixture::Fixture;
 
 /// What each attempt of a script begins with.
 const TRY: &str = r#"try() { name=$1; shift; if sh -c "$*" >/dev/null 2>&1; then echo "$name works"; else echo "$name fails"; fi; }

@@ -11,7 +11,8 @@ use lockstep_domain::run::Probe;
 use lockstep_runtime::Follow;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::fixture::{Fixture, eventually, kill, pid_of, runs};
+use crate::common::{eventually, kill, pid_of, runs};
+use crate::fixture::Fixture;
 
 fn pipe(path: &Path) {
     let _ = fs::remove_file(path);

@@ -1,22 +1,16 @@
 //! A driver in a folder of its own, with the test service as an artifact, that leaves no process behind.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
-use lockstep_domain::run::{HealthCheck, Probe, RunSpec};
-use lockstep_domain::{Arm, ConfigRevision, Digest, Instance, InstanceId, InstanceState};
+use lockstep_domain::{Digest, Instance, InstanceId, InstanceState};
 use lockstep_runtime::{
-    Follow, InstanceSpec, LocalDriver, LocalDriverOptions, LogLimits, LogReader, SupervisorCommand,
+    Driver, Follow, InstanceSpec, LocalDriver, LocalDriverOptions, LogLimits, LogLines, LogReader,
+    SupervisorCommand,
 };
 use tempfile::TempDir;
 
-/// Far above what anything here takes, also on a busy machine; reached only when a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::common::{PATIENCE, contains, kill, pids_where, service_artifact, spec};
 
 /// A driver and what is needed to use it.
 pub(crate) struct Fixture {
@@ -33,18 +27,30 @@ impl Fixture {
         let root = tempfile::tempdir().unwrap();
         let release = Digest::from_bytes([7; 32]);
         let driver = open(root.path()).await;
-        driver.unpack(release, std::io::Cursor::new(service_artifact())).await.unwrap();
+        driver.unpack(release, std::io::Cursor::new(artifact())).await.unwrap();
         Self { driver: Some(driver), root, release, next: AtomicU32::new(1) }
     }
 
     /// Unpacks the test service, unless it is there and unchanged.
     pub(crate) async fn unpack(&self) {
-        self.driver().unpack(self.release, std::io::Cursor::new(service_artifact())).await.unwrap();
+        self.driver().unpack(self.release, std::io::Cursor::new(artifact())).await.unwrap();
     }
 
     /// Returns the driver.
     pub(crate) fn driver(&self) -> &LocalDriver {
         self.driver.as_ref().unwrap()
+    }
+
+    /// Returns the driver as every other one is used.
+    pub(crate) fn port(&self) -> &dyn Driver {
+        self.driver()
+    }
+
+    /// Opens the log of an instance, as every driver does.
+    pub(crate) async fn lines(&self, id: &InstanceId, follow: Follow) -> Box<dyn LogLines> {
+        let shown = self.port().instance(id).map(|instance| instance.environment);
+        let environment = shown.unwrap_or_else(|| "testing".parse().unwrap());
+        self.port().log(&environment, id, follow).await.unwrap().unwrap()
     }
 
     /// Opens the driver again, after the old one has gone.
@@ -65,54 +71,7 @@ impl Fixture {
 
     /// Makes a specification of the test service in some modes, with short times.
     pub(crate) fn spec(&self, modes: &[&str]) -> InstanceSpec {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut command = vec!["./service".to_owned()];
-        command.extend(modes.iter().map(|mode| (*mode).to_owned()));
-        let mut health = HealthCheck::new(Probe::Http { path: "/health".to_owned() });
-        health.interval_ms = 50;
-        InstanceSpec {
-            data_of: None,
-            resources: BTreeMap::new(),
-            resource: None,
-            job: None,
-            id: format!("orders-1.4.0-{number}").parse().unwrap(),
-            environment: "testing".parse().unwrap(),
-            arm: Arm {
-                service: "orders".parse().unwrap(),
-                version: "1.4.0".parse().unwrap(),
-                config: ConfigRevision(2),
-                process: None,
-            },
-            run: RunSpec {
-                work: Default::default(),
-                protocol: Default::default(),
-                gateway: None,
-                approach: Default::default(),
-                kind: Default::default(),
-                command,
-                variables: BTreeMap::new(),
-                port: lockstep_domain::run::Port::Assigned,
-                health,
-                stop: lockstep_domain::run::Stop::default(),
-                restart: lockstep_domain::run::Restart { backoff_ms: 1, ..Default::default() },
-                data: Vec::new(),
-                files: Vec::new(),
-                values: lockstep_domain::run::Values::Verbatim,
-                replace: lockstep_domain::run::Replace::NewFirst,
-                replace_after: lockstep_domain::run::ReplaceAfter::Never,
-                static_files: None,
-                external: None,
-                limits: lockstep_domain::limits::Limits::default(),
-                image: None,
-                user: lockstep_domain::run::RunUser::Own,
-            },
-            variables: BTreeMap::new(),
-            filled: BTreeMap::new(),
-            urls: BTreeMap::new(),
-            calls: None,
-            ports: lockstep_domain::instance_ports::InstancePorts::Server,
-            release: self.release,
-        }
+        spec(self.next.fetch_add(1, Ordering::Relaxed), self.release, modes)
     }
 
     /// Starts an instance and returns its id.
@@ -198,66 +157,6 @@ pub(crate) fn supervisor() -> SupervisorCommand {
     SupervisorCommand(vec![env!("CARGO_BIN_EXE_lockstep-supervisor").into()])
 }
 
-fn service_artifact() -> Vec<u8> {
-    let mut builder = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
-    let service = fs::read(env!("CARGO_BIN_EXE_lockstep-test-service")).unwrap();
-    for (path, bytes, mode) in
-        [("lockstep-package.json", &b"{}"[..], 0o644), ("service", &service[..], 0o755)]
-    {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(mode);
-        builder.append_data(&mut header, path, bytes).unwrap();
-    }
-    builder.into_inner().unwrap().finish().unwrap()
-}
-
-/// Waits for a condition that nothing tells of.
-pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Asks an instance and returns the body of its answer.
-pub(crate) fn get(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
-/// Returns the process id that an instance says it has.
-pub(crate) fn pid_of(instance: &Instance) -> i32 {
-    let body = get(instance.address.unwrap());
-    body.lines().find_map(|line| line.strip_prefix("pid=")).unwrap().parse().unwrap()
-}
-
-/// Kills a process.
-pub(crate) fn kill(pid: i32) {
-    signal(pid, rustix::process::Signal::KILL);
-}
-
-/// Sends a signal to a process.
-pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) {
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal);
-}
-
-/// Tells whether a process runs, and is not only waiting to be reaped.
-pub(crate) fn runs(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
-}
-
-fn pids_where(wanted: impl Fn(i32) -> bool) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap();
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| wanted(*pid)).collect()
-}
-
-fn contains(path: &str, text: &[u8]) -> bool {
-    fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text))
+fn artifact() -> Vec<u8> {
+    service_artifact(Path::new(env!("CARGO_BIN_EXE_lockstep-test-service")))
 }

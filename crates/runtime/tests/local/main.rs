@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by a panic, as the tests do")]
 
+mod common;
 mod confined;
 mod ending;
 mod fixture;

@@ -1,4 +1,4 @@
-//! What every driver must do. Another driver takes this file into its tests beside a `fixture` of its own.
+//! What every driver must do, asked through the port. Another driver takes this file into its tests beside a `fixture` of its own.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,8 @@ use lockstep_domain::InstanceState;
 use lockstep_domain::run::{Port, Probe};
 use lockstep_runtime::{Follow, RemoveError, StartError, StopError, Unpacked};
 
-use crate::fixture::{Fixture, eventually, get, kill, pid_of, runs};
+use crate::common::{eventually, get, kill, pid_of, runs};
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn an_instance_becomes_healthy_and_stopping_it_leaves_no_process() {
@@ -80,7 +81,7 @@ async fn an_instance_that_dies_again_and_again_fails_with_its_exit_code_and_the_
     let reason = fixture.wait_failed(&id).await;
     assert!(reason.starts_with("ended 3 times in a row, the last time with exit code 3\n"), "{reason}");
     assert!(reason.contains(" err dies as it was told"), "{reason}");
-    assert_eq!(fixture.driver().instance(&id).unwrap().restarts, 2);
+    assert_eq!(fixture.port().instance(&id).unwrap().restarts, 2);
 }
 
 #[tokio::test]
@@ -88,7 +89,7 @@ async fn an_instance_that_is_killed_is_unhealthy_and_then_runs_again() {
     let fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;
     let before = pid_of(&instance);
-    let mut watch = fixture.driver().watch();
+    let mut watch = fixture.port().watch();
     kill(before);
     let is_unhealthy = |state: &InstanceState| match state {
         InstanceState::Unhealthy { reason } => {
@@ -161,17 +162,17 @@ async fn a_fixed_port_in_use_is_refused_with_its_holder() {
     let port = listener.local_addr().unwrap().port();
     let mut spec = fixture.spec(&[]);
     spec.run.port = Port::Fixed(port);
-    let error = fixture.driver().start(spec.clone()).await.unwrap_err();
+    let error = fixture.port().start(spec.clone()).await.unwrap_err();
     let wanted = format!("(pid {})", std::process::id());
     assert!(error.to_string().starts_with(&format!("port {port} is in use by `")), "{error}");
     assert!(error.to_string().ends_with(&wanted), "{error}");
-    assert!(!fixture.folder(&spec.id).exists() && fixture.driver().list().is_empty());
+    assert!(!fixture.folder(&spec.id).exists() && fixture.port().list().is_empty());
 
     drop(listener);
     let first = fixture.start(spec).await;
     let mut second = fixture.spec(&[]);
     second.run.port = Port::Fixed(port);
-    let error = fixture.driver().start(second).await.unwrap_err();
+    let error = fixture.port().start(second).await.unwrap_err();
     assert_eq!(error.to_string(), format!("port {port} is in use by instance `{first}`"));
 }
 
@@ -198,21 +199,21 @@ async fn starting_stopping_and_removing_twice_is_the_same_as_once() {
     let spec = fixture.spec(&[]);
     let id = fixture.start(spec.clone()).await;
     let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
-    fixture.driver().start(spec.clone()).await.unwrap();
-    assert_eq!(fixture.driver().list(), [instance]);
+    fixture.port().start(spec.clone()).await.unwrap();
+    assert_eq!(fixture.port().list(), [instance]);
 
     let mut other = spec;
     other.run.command.push("hang".to_owned());
-    assert!(matches!(fixture.driver().start(other).await, Err(StartError::IdTaken { .. })));
+    assert!(matches!(fixture.port().start(other).await, Err(StartError::IdTaken { .. })));
 
-    assert!(matches!(fixture.driver().remove(&id).await, Err(RemoveError::Runs { .. })));
+    assert!(matches!(fixture.port().remove(&id).await, Err(RemoveError::Runs { .. })));
     fixture.stop(&id).await;
     fixture.stop(&id).await;
-    fixture.driver().remove(&id).await.unwrap();
-    fixture.driver().remove(&id).await.unwrap();
-    assert!(fixture.driver().list().is_empty());
+    fixture.port().remove(&id).await.unwrap();
+    fixture.port().remove(&id).await.unwrap();
+    assert!(fixture.port().list().is_empty());
     eventually("its folder is put away", || !fixture.folder(&id).exists()).await;
-    assert!(matches!(fixture.driver().stop(&id).await, Err(StopError::Unknown { .. })));
+    assert!(matches!(fixture.port().stop(&id).await, Err(StopError::Unknown { .. })));
 }
 
 #[tokio::test]
@@ -223,7 +224,7 @@ async fn a_command_that_does_not_exist_fails_at_once() {
     let id = fixture.start(spec).await;
     let reason = fixture.wait_failed(&id).await;
     assert_eq!(reason, "`./no-such-program` cannot be started: No such file or directory (os error 2)");
-    assert_eq!(fixture.driver().instance(&id).unwrap().restarts, 0);
+    assert_eq!(fixture.port().instance(&id).unwrap().restarts, 0);
 }
 
 #[tokio::test]
@@ -231,11 +232,11 @@ async fn what_is_missing_is_refused_before_anything_is_made() {
     let fixture = Fixture::new().await;
     let mut spec = fixture.spec(&[]);
     spec.run.command.clear();
-    assert!(matches!(fixture.driver().start(spec).await, Err(StartError::EmptyCommand { .. })));
+    assert!(matches!(fixture.port().start(spec).await, Err(StartError::EmptyCommand { .. })));
     let mut spec = fixture.spec(&[]);
     spec.release = lockstep_domain::Digest::from_bytes([8; 32]);
-    assert!(matches!(fixture.driver().start(spec).await, Err(StartError::ReleaseMissing { .. })));
-    assert!(fixture.driver().list().is_empty());
+    assert!(matches!(fixture.port().start(spec).await, Err(StartError::ReleaseMissing { .. })));
+    assert!(fixture.port().list().is_empty());
 }
 
 #[tokio::test]
@@ -269,7 +270,7 @@ async fn health_can_be_a_connection_or_a_command() {
 async fn a_flooded_log_stays_bounded_and_the_instance_healthy() {
     let fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&["flood"]).await;
-    let log = fixture.driver().log_path(&instance.id);
+    let log = fixture.folder(&instance.id).join("log");
     eventually("the log has been put aside twice", || log.join("2").exists()).await;
     for _ in 0..20 {
         let sizes: Vec<u64> = std::fs::read_dir(&log)
@@ -289,7 +290,7 @@ async fn a_flooded_log_stays_bounded_and_the_instance_healthy() {
 async fn the_log_is_followed_in_order_across_files_until_the_instance_is_over() {
     let fixture = Fixture::new().await;
     let id = fixture.start(fixture.spec(&["count=4000"])).await;
-    let mut log = fixture.log(&id, Follow::Yes);
+    let mut log = fixture.lines(&id, Follow::Yes).await;
     let mut next = 0;
     while next < 4_000 {
         let line = log.next_line().await.unwrap().unwrap();
@@ -305,21 +306,21 @@ async fn the_log_is_followed_in_order_across_files_until_the_instance_is_over() 
         last = line;
     }
     assert!(last.ends_with("lockstep stopped"), "{last}");
-    assert!(fixture.log(&id, Follow::No).next_line().await.unwrap().is_some());
+    assert!(fixture.lines(&id, Follow::No).await.next_line().await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn an_artifact_is_removed_only_when_nothing_runs_it() {
     let fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;
-    let [release] = fixture.driver().releases().await.unwrap()[..] else { panic!("there is one artifact") };
-    let error = fixture.driver().remove_release(&release).await.unwrap_err();
+    let [release] = fixture.port().releases().await.unwrap()[..] else { panic!("there is one artifact") };
+    let error = fixture.port().remove_release(&release).await.unwrap_err();
     assert!(matches!(error, RemoveError::ReleaseRuns { id, .. } if id == instance.id));
     fixture.stop(&instance.id).await;
-    fixture.driver().remove_release(&release).await.unwrap();
-    fixture.driver().remove_release(&release).await.unwrap();
-    assert!(fixture.driver().unpacked(&release).await == Unpacked::Missing);
-    assert!(fixture.driver().releases().await.unwrap().is_empty());
+    fixture.port().remove_release(&release).await.unwrap();
+    fixture.port().remove_release(&release).await.unwrap();
+    assert!(fixture.port().unpacked(&release).await.unwrap() == Unpacked::Missing);
+    assert!(fixture.port().releases().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -330,5 +331,5 @@ async fn the_longest_id_works() {
     let id = fixture.start(spec).await;
     fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
     fixture.stop(&id).await;
-    fixture.driver().remove(&id).await.unwrap();
+    fixture.port().remove(&id).await.unwrap();
 }

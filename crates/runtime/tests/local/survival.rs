@@ -10,7 +10,8 @@ use lockstep_domain::{Instance, InstanceState};
 use lockstep_runtime::{LocalDriver, OpenError, RemoveError, StartError, SupervisorCommand};
 use rustix::process::{Pid, Signal, getsid};
 
-use crate::fixture::{Fixture, eventually, get, kill, open, pid_of, runs, signal};
+use crate::common::{eventually, get, kill, pid_of, runs, signal};
+use crate::fixture::{Fixture, open};
 
 /// Where the process that is to be killed finds the folder of its driver.
 const OWNER_ROOT: &str = "LOCKSTEP_TEST_OWNER_ROOT";

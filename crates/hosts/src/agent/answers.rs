@@ -1,0 +1,149 @@
+//! What an agent answers to requests, once it has greeted.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, StatusCode};
+use lockstep_domain::InstanceId;
+use lockstep_runtime::{Follow, Instances, LocalDriver, LogReader};
+
+use super::reply;
+use crate::artifact::Incoming;
+use crate::place::Alone;
+use crate::protocol::{ARTIFACT_FIELD, Artifact, Call, LogRequest, Row, Said, Seen};
+use crate::refusal::Refusal;
+use crate::wire;
+
+/// What answers are made of.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pub(super) driver: LocalDriver,
+    pub(super) incoming: Incoming,
+    pub(super) _alone: Alone,
+}
+
+impl Answers {
+    /// Answers one request. What cannot be answered any more, because the other side is gone, is not.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let path = request.uri().path().to_owned();
+        if let Err(error) = self.answer_to(&path, request, respond).await {
+            tracing::debug!(path, %error, "a request was not answered whole");
+        }
+    }
+
+    async fn answer_to(
+        &self,
+        path: &str,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) -> io::Result<()> {
+        match path {
+            "/call" => {
+                let said = match wire::read::<Call>(request.into_body()).await {
+                    Ok(call) => self.call(call).await.unwrap_or_else(Said::Refused),
+                    Err(error) => Said::Refused(Refusal::of(&error)),
+                };
+                reply(&mut respond, StatusCode::OK, &said)
+            }
+            "/watch" => self.show(begin(respond)?).await,
+            "/log" => self.log(wire::read(request.into_body()).await?, respond).await,
+            "/artifact" => {
+                let said = self.artifact(request).await.map_or_else(Said::Refused, |()| Said::Done);
+                reply(&mut respond, StatusCode::OK, &said)
+            }
+            other => {
+                let said = Said::Refused(Refusal::because(format!("`{other}` is nothing that is answered")));
+                reply(&mut respond, StatusCode::NOT_FOUND, &said)
+            }
+        }
+    }
+
+    async fn call(&self, call: Call) -> Result<Said, Refusal> {
+        match call {
+            Call::Start(spec) => self.driver.start(*spec).await?,
+            Call::Stop(id) => self.driver.stop(&id).await?,
+            Call::Routed { id, routed } => {
+                self.driver.tell_routed(&id, routed).map_err(|error| Refusal::of(&error))?;
+            }
+            Call::Remove(id) => self.driver.remove(&id).await?,
+            Call::Look(release) => return Ok(Said::Looked(self.driver.unpacked(&release).await.into())),
+            Call::Releases => {
+                let releases = self.driver.releases().await.map_err(|error| Refusal::of(&error))?;
+                return Ok(Said::Releases(releases));
+            }
+            Call::RemoveRelease(release) => self.driver.remove_release(&release).await?,
+            Call::Arrived(artifact) => return Ok(Said::Arrived(self.incoming.arrived(&artifact))),
+        }
+        Ok(Said::Done)
+    }
+
+    async fn artifact(&self, request: Request<RecvStream>) -> Result<(), Refusal> {
+        let artifact = announced(request.headers())?;
+        self.incoming.take(&self.driver, &artifact, request.into_body()).await
+    }
+
+    /// Sends what is seen of all instances, and whatever changes.
+    async fn show(&self, mut body: SendStream<Bytes>) -> io::Result<()> {
+        let mut instances = self.driver.watch();
+        let mut shown = BTreeMap::new();
+        let mut is_first = true;
+        loop {
+            let now = Instances::clone(&instances.borrow_and_update());
+            let seen = self.news(&now, &mut shown);
+            if is_first || !seen.changed.is_empty() || !seen.gone.is_empty() {
+                wire::send(&mut body, wire::line(&seen)?).await?;
+            }
+            is_first = false;
+            if instances.changed().await.is_err() {
+                return wire::end(&mut body);
+            }
+        }
+    }
+
+    fn news(&self, now: &Instances, shown: &mut BTreeMap<InstanceId, Row>) -> Seen {
+        let gone = shown.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+        shown.retain(|id, _| now.contains_key(id));
+        let row = |instance: &lockstep_domain::Instance| Row {
+            instance: instance.clone(),
+            told: self.driver.told(&instance.id),
+        };
+        let rows = now.values().map(row);
+        let changed: Vec<Row> = rows.filter(|row| shown.get(&row.instance.id) != Some(row)).collect();
+        shown.extend(changed.iter().map(|row| (row.instance.id.clone(), row.clone())));
+        Seen { changed, gone }
+    }
+
+    async fn log(&self, wanted: LogRequest, mut respond: SendResponse<Bytes>) -> io::Result<()> {
+        let follow = if wanted.follow { Follow::Yes } else { Follow::No };
+        match self.driver.log(&wanted.environment, &wanted.id, follow) {
+            Some(log) => send_lines(log, begin(respond)?).await,
+            None => {
+                let text = format!("there is no log of instance `{}` on this host", wanted.id);
+                reply(&mut respond, StatusCode::NOT_FOUND, &Refusal::because(text))
+            }
+        }
+    }
+}
+
+async fn send_lines(mut log: LogReader, mut body: SendStream<Bytes>) -> io::Result<()> {
+    while let Some(mut line) = log.next_line().await? {
+        line.push('\n');
+        wire::send(&mut body, line.into()).await?;
+    }
+    wire::end(&mut body)
+}
+
+/// Begins an answer whose body follows.
+fn begin(mut respond: SendResponse<Bytes>) -> io::Result<SendStream<Bytes>> {
+    respond.send_response(Response::new(()), false).map_err(wire::as_io)
+}
+
+fn announced(head: &HeaderMap) -> Result<Artifact, Refusal> {
+    let field = head.get(ARTIFACT_FIELD).and_then(|value| value.to_str().ok());
+    let read = field.and_then(|text| serde_json::from_str(text).ok());
+    read.ok_or_else(|| Refusal::because(format!("the field `{ARTIFACT_FIELD}` says no artifact")))
+}

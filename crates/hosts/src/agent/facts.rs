@@ -1,0 +1,48 @@
+//! What a host is like, looked at by its agent.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::place::HostFolder;
+use crate::protocol::HostFacts;
+
+/// Looks at this host. What cannot be found out is empty or zero.
+pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>) -> HostFacts {
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    HostFacts {
+        name: text(system.nodename()),
+        kernel: text(system.release()),
+        architecture: text(system.machine()),
+        boot: first_line(Path::new("/proc/sys/kernel/random/boot_id")),
+        clock_ms: clock_ms(),
+        user: rustix::process::geteuid().as_raw(),
+        folder: folder.path().display().to_string(),
+        free_bytes: lockstep_files::whole::room_of(folder.path()).unwrap_or_default(),
+        processors: processors(),
+        memory_bytes: memory_bytes().unwrap_or_default(),
+        unprotected,
+    }
+}
+
+fn first_line(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or_default().to_owned()
+}
+
+fn clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn processors() -> u32 {
+    let found = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    u32::try_from(found).unwrap_or(u32::MAX)
+}
+
+/// Reads `MemTotal:       24688904 kB`.
+fn memory_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes: u64 = text.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok()?;
+    kilobytes.checked_mul(1024)
+}

@@ -1,0 +1,129 @@
+//! The folder of a host: one agent works in it at a time, and the one that came last.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `lease.json`, `lease.lock` | who has the host, see [`crate::lease`] |
+//! | `agent.lock` | held by the agent, and says which process it is |
+//! | `programs/DIGEST/lockstep` | programs of releases, see [`crate::program`] |
+//! | `incoming/DIGEST` | artifacts that have not come whole |
+//! | `runtime/` | the folder of the driver |
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use thiserror::Error;
+use tokio::time::sleep;
+
+use crate::lease::{Claim, LeaseError};
+
+/// How often it is looked whether the agent before has ended.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long it may take to end: the connection of a server that was killed is closed at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The folder of a host.
+#[derive(Debug, Clone)]
+pub(crate) struct HostFolder(PathBuf);
+
+/// Held as long as an agent works in a folder.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    _lock: File,
+}
+
+impl HostFolder {
+    /// Opens a folder, and makes it where it is not there yet.
+    ///
+    /// # Errors
+    /// When it cannot be made or used.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        for folder in [path.to_owned(), path.join("incoming")] {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        Ok(Self(path.canonicalize()?))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.0.join("runtime")
+    }
+
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.0.join("incoming")
+    }
+
+    /// Works here alone from then on. An agent that the same process of a server has left, or that a person took the host from, is
+    /// ended; that of another ends when its connection does.
+    ///
+    /// # Errors
+    /// When another server's agent works here, or the lock cannot be used.
+    pub(crate) async fn alone(&self, claim: &Claim) -> Result<Alone, AloneError> {
+        let path = self.0.join("agent.lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut lock = options.custom_flags(flags.bits().cast_signed()).open(&path)?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            let holder = Holder::read(&mut lock);
+            let may_end = claim.take_over || holder.as_ref().is_some_and(|holder| holder.run == claim.run);
+            match holder {
+                _ if error != rustix::io::Errno::WOULDBLOCK => return Err(io::Error::from(error).into()),
+                _ if tokio::time::Instant::now() > deadline => return Err(LeaseError::InUse.into()),
+                Some(holder) if may_end => holder.end(),
+                _ => {}
+            }
+            sleep(PAUSE).await;
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{} {}", std::process::id(), claim.run)?;
+        Ok(Alone { _lock: lock })
+    }
+}
+
+/// Why an agent does not work alone.
+#[derive(Debug, Error)]
+pub(crate) enum AloneError {
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error("the lock of the host's folder cannot be used")]
+    Lock(#[from] io::Error),
+}
+
+/// The agent that holds a lock.
+struct Holder {
+    process: Pid,
+    run: String,
+}
+
+impl Holder {
+    fn read(lock: &mut File) -> Option<Self> {
+        let mut text = String::new();
+        lock.rewind().and_then(|()| io::Read::by_ref(lock).take(128).read_to_string(&mut text)).ok()?;
+        let (process, run) = text.split_once(' ')?;
+        Some(Self { process: Pid::from_raw(process.parse().ok()?)?, run: run.to_owned() })
+    }
+
+    /// Kills it, when it is an agent: that may be done at any moment.
+    fn end(&self) {
+        // Opened first: the process that is asked for its name is the one that is killed.
+        let Ok(held) = rustix::process::pidfd_open(self.process, PidfdFlags::empty()) else { return };
+        if is_agent(self.process) {
+            let _ = rustix::process::pidfd_send_signal(&held, Signal::KILL);
+        }
+    }
+}
+
+fn is_agent(process: Pid) -> bool {
+    let line = std::fs::read(format!("/proc/{}/cmdline", process.as_raw_nonzero())).unwrap_or_default();
+    line.split(|byte| *byte == 0).any(|word| word == crate::agent::WORD.as_bytes())
+}

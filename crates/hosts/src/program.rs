@@ -1,0 +1,246 @@
+//! The program of the other side: brought along over the connection that it then speaks on, told apart by its digest.
+//!
+//! A small script for `sh` does it: it says where it is, takes what is missing of the program, from where the last connection broke off,
+//! and becomes the program. Everything that it says stands behind a mark that nobody else knows, so what a login shell prints is
+//! passed over. The program checks its own digest before it does anything.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockstep_domain::Digest;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _,
+};
+use tokio::time::timeout;
+
+use crate::artifact::digest_of;
+use crate::remote::{ConnectError, ConnectFault};
+
+/// Most that a login shell may print before the script says something.
+const MAX_NOISE: usize = 64 * 1024;
+/// How much of what it printed is shown.
+const SHOWN_CHARACTERS: usize = 200;
+/// How long one step may take: to log in, to take in a piece of the program.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of the program is sent at a time.
+const PIECE: usize = 256 * 1024;
+
+/// Runs on any `sh` of POSIX. It has no single quote, because it is sent in a pair of them.
+const SCRIPT: &str = r#"mark=$1 digest=$2 bytes=$3 folder=$4 word=$5
+umask 077
+say() { echo "$mark $*"; }
+die() { say fail "$@"; exit 1; }
+if [ -z "$folder" ]; then
+  [ -n "$HOME" ] || die folder "the user has no home folder"
+  folder=${XDG_DATA_HOME:-$HOME/.local/share}/lockstep/host
+fi
+place=$folder/programs/$digest
+said=$(mkdir -p "$place" 2>&1) || die folder $said
+say host "$(uname -s)" "$(uname -m)"
+if [ ! -x "$place/lockstep" ]; then
+  part=$place/part
+  have=$(wc -c 2>/dev/null < "$part") || have=0
+  say send $((have))
+  read -r rest || exit 1
+  if [ "$rest" -gt "$bytes" ]; then exit 1; fi
+  if [ "$rest" -eq "$bytes" ]; then said=$( { : > "$part"; } 2>&1 ) || die write $said; fi
+  said=$( { head -c "$rest" >> "$part"; } 2>&1 ) || die write $said
+  [ "$(($(wc -c < "$part")))" -eq "$bytes" ] || die write "not all of the program came"
+  said=$( { chmod 700 "$part" && mv "$part" "$place/lockstep"; } 2>&1 ) || die write $said
+fi
+said=$("$place/lockstep" --version 2>&1) || die start $said
+say run
+exec "$place/lockstep" "$word" "$digest" "$folder""#;
+
+/// A program that can be an agent on another host.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    bytes: u64,
+    digest: Digest,
+    architecture: &'static str,
+}
+
+impl Program {
+    /// Takes a program of this machine's architecture, such as the one that runs.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let (bytes, digest) = (file.metadata()?.len(), digest_of(&mut file)?);
+        Ok(Self { path: path.to_owned(), bytes, digest, architecture: std::env::consts::ARCH })
+    }
+
+    /// Returns its digest.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Returns where it is on this machine.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the command for the shell of the other side.
+    pub(crate) fn command(&self, mark: &str, folder: Option<&str>) -> String {
+        let mut command = format!("exec sh -c '{SCRIPT}' lockstep");
+        let folder = folder.unwrap_or_default();
+        for word in [mark, &self.digest.to_string(), &self.bytes.to_string(), folder, crate::agent::WORD] {
+            // A text never fails to be written to.
+            let _ = write!(command, " {}", quoted(word));
+        }
+        command
+    }
+
+    /// Talks to the script until it is the program. What is read afterwards is the program's.
+    ///
+    /// # Errors
+    /// When the other side cannot be this program, or says nothing that is understood.
+    pub(crate) async fn bring<R, W>(&self, mark: &str, from: &mut R, to: &mut W) -> Result<(), ConnectError>
+    where
+        R: AsyncBufRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut noise = Noise { left: MAX_NOISE, last: String::new() };
+        loop {
+            let line = said(mark, from, &mut noise).await?;
+            let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            match word {
+                "host" => self.check_host(rest)?,
+                "send" => self.send(rest, to).await?,
+                "run" => return Ok(()),
+                "fail" => return Err(failed(rest)),
+                _ => return Err(ConnectError::new(ConnectFault::Garbage, format!("it said `{line}`"))),
+            }
+        }
+    }
+
+    fn check_host(&self, said: &str) -> Result<(), ConnectError> {
+        let (system, machine) = said.split_once(' ').unwrap_or((said, ""));
+        if system == "Linux" && machine == self.architecture {
+            return Ok(());
+        }
+        let wanted = self.architecture;
+        Err(ConnectError::new(
+            ConnectFault::Architecture,
+            format!("it is {system} on {machine}, and this program is for Linux on {wanted}"),
+        ))
+    }
+
+    async fn send<W: AsyncWrite + Unpin>(&self, have: &str, to: &mut W) -> Result<(), ConnectError> {
+        let have: u64 = have.parse().unwrap_or(0);
+        // What is too long is no beginning of it: it is begun anew.
+        let offset = if have < self.bytes { have } else { 0 };
+        let sent = send_rest(&self.path, self.bytes, offset, to).await;
+        sent.map_err(|error| {
+            ConnectError::new(ConnectFault::Broken, format!("the program was not sent: {error}"))
+        })
+    }
+}
+
+async fn send_rest<W: AsyncWrite + Unpin>(
+    path: &Path,
+    bytes: u64,
+    offset: u64,
+    to: &mut W,
+) -> io::Result<()> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(SeekFrom::Start(offset)).await?;
+    let mut rest = file.take(bytes - offset);
+    to.write_all(format!("{}\n", bytes - offset).as_bytes()).await?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match rest.read(&mut piece).await? {
+            0 => break,
+            read => timeout(PATIENCE, to.write_all(&piece[..read])).await??,
+        }
+    }
+    timeout(PATIENCE, to.flush()).await?
+}
+
+/// What a login shell prints before the script says something.
+struct Noise {
+    /// How much more of it is read.
+    left: usize,
+    /// Its last line, cut to a printable length.
+    last: String,
+}
+
+impl Noise {
+    fn take(&mut self, line: &str) -> Result<(), ConnectError> {
+        let shown =
+            line.trim().chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS).collect::<String>();
+        if !shown.is_empty() {
+            self.last = shown;
+        }
+        self.left = self.left.checked_sub(line.len()).ok_or_else(|| {
+            let text =
+                format!("the login shell printed more than {MAX_NOISE} bytes, and no program of ours began");
+            ConnectError::new(ConnectFault::Garbage, text)
+        })?;
+        Ok(())
+    }
+}
+
+/// Reads the next line with the mark, without it.
+async fn said<R>(mark: &str, from: &mut R, noise: &mut Noise) -> Result<String, ConnectError>
+where
+    R: AsyncBufRead + Unpin,
+{
+    loop {
+        let mut line = Vec::new();
+        let limit = noise.left as u64 + 1;
+        let read = timeout(PATIENCE, from.take(limit).read_until(b'\n', &mut line)).await;
+        let silent = || ConnectError::new(ConnectFault::Broken, "it says nothing for 30 s".to_owned());
+        let read = read.map_err(|_| silent())?.map_err(|error| broken(&error))?;
+        if read == 0 {
+            let said = if noise.last.is_empty() { String::new() } else { format!(" after `{}`", noise.last) };
+            return Err(ConnectError::new(ConnectFault::Broken, format!("the connection ended{said}")));
+        }
+        let text = String::from_utf8_lossy(&line);
+        if let Some((_, after)) = text.trim_end().split_once(mark) {
+            return Ok(after.trim_start().to_owned());
+        }
+        noise.take(&text)?;
+    }
+}
+
+fn broken(error: &io::Error) -> ConnectError {
+    ConnectError::new(ConnectFault::Broken, format!("the connection ended: {error}"))
+}
+
+fn failed(said: &str) -> ConnectError {
+    let (what, why) = said.split_once(' ').unwrap_or((said, ""));
+    let fault = match what {
+        "folder" => ConnectFault::Folder,
+        "write" => ConnectFault::Write,
+        "start" => ConnectFault::Program,
+        _ => ConnectFault::Garbage,
+    };
+    ConnectError::new(fault, why.to_owned())
+}
+
+/// Quotes a word for `sh`.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Returns the digest of the program that runs. One that is not what its name says is removed, so that it is brought anew.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn digest_of_self() -> io::Result<Digest> {
+    let digest = digest_of(&mut File::open("/proc/self/exe")?)?;
+    let path = std::env::current_exe()?;
+    let name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
+    if name.parse::<Digest>().is_ok_and(|named| named != digest) {
+        std::fs::remove_file(&path)?;
+    }
+    Ok(digest)
+}

@@ -1,0 +1,174 @@
+//! What a server and an agent say to each other: requests of HTTP/2 on the standard streams of the agent.
+//!
+//! | path | body | answer |
+//! | --- | --- | --- |
+//! | `/hello` | [`Hello`], the first request of a connection | [`Welcome`] |
+//! | `/call` | [`Call`] | [`Said`] |
+//! | `/watch` | none | [`Seen`] in lines, the first with everything, then what changed |
+//! | `/log` | [`LogRequest`] | the lines of a log |
+//! | `/artifact` | [`Artifact`] in the field [`ARTIFACT_FIELD`], and the bytes from its offset on | [`Said`] |
+//!
+//! Both sides are of one release: the agent is brought along. What outlives a release are folders, whose files have formats of their own.
+
+use lockstep_domain::work::Told;
+use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
+use lockstep_runtime::{InstanceSpec, LogLimits, Unpacked};
+use serde::{Deserialize, Serialize};
+
+use crate::lease::{Claim, Lease};
+use crate::refusal::Refusal;
+
+/// The number of this protocol. An agent of another one is never spoken to, because programs are told apart by their digest; should it
+/// happen, both say so.
+pub(crate) const PROTOCOL: u32 = 1;
+/// The longest message, which holds filled files of an instance.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// The longest line of what is watched or of a log.
+pub(crate) const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+/// Says which artifact is sent.
+pub(crate) const ARTIFACT_FIELD: &str = "lockstep-artifact";
+
+/// How a server greets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// [`PROTOCOL`].
+    pub(crate) protocol: u32,
+    /// By what right it works here.
+    pub(crate) claim: Claim,
+    /// How much log of an instance is kept.
+    pub(crate) log: LogLimits,
+}
+
+/// How an agent greets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// [`PROTOCOL`].
+    pub(crate) protocol: u32,
+    /// The lease as it stands now.
+    pub(crate) lease: Lease,
+    /// What the host is like.
+    pub(crate) facts: HostFacts,
+}
+
+/// What a host is like, as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The name that it has for itself.
+    pub name: String,
+    /// The release of its kernel, such as `6.1.0-28-amd64`.
+    pub kernel: String,
+    /// Its architecture, such as `x86_64`.
+    pub architecture: String,
+    /// Differs after each boot.
+    pub boot: String,
+    /// Milliseconds since 1970 by its clock.
+    pub clock_ms: i64,
+    /// The user of the agent, by its number.
+    pub user: u32,
+    /// Where the agent keeps what it has.
+    pub folder: String,
+    /// Bytes that are free there.
+    pub free_bytes: u64,
+    /// How many processors may be used.
+    pub processors: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// What instances are not kept from there.
+    pub unprotected: Vec<String>,
+}
+
+/// A request that has one answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Call {
+    Start(Box<InstanceSpec>),
+    Stop(InstanceId),
+    Routed {
+        id: InstanceId,
+        routed: bool,
+    },
+    Remove(InstanceId),
+    Look(Digest),
+    Releases,
+    RemoveRelease(Digest),
+    /// How many bytes of an artifact have come.
+    Arrived(Artifact),
+}
+
+/// The answer to a [`Call`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    Done,
+    Looked(Look),
+    Releases(Vec<Digest>),
+    Arrived(u64),
+    Refused(Refusal),
+}
+
+/// What is unpacked of an artifact; [`Unpacked`] as it is sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Look {
+    Missing,
+    Good(String),
+    Changed(String),
+}
+
+impl From<Unpacked> for Look {
+    fn from(unpacked: Unpacked) -> Self {
+        match unpacked {
+            Unpacked::Missing => Self::Missing,
+            Unpacked::Good(path) => Self::Good(path.display().to_string()),
+            Unpacked::Changed(why) => Self::Changed(why),
+        }
+    }
+}
+
+impl From<Look> for Unpacked {
+    fn from(look: Look) -> Self {
+        match look {
+            Look::Missing => Self::Missing,
+            Look::Good(path) => Self::Good(path.into()),
+            Look::Changed(why) => Self::Changed(why),
+        }
+    }
+}
+
+/// An artifact, or the rest of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Artifact {
+    pub(crate) digest: Digest,
+    /// How many bytes the whole of it has.
+    pub(crate) bytes: u64,
+    /// Where what is sent begins.
+    #[serde(default)]
+    pub(crate) offset: u64,
+}
+
+/// Asks for a log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LogRequest {
+    pub(crate) environment: EnvironmentName,
+    pub(crate) id: InstanceId,
+    pub(crate) follow: bool,
+}
+
+/// What an agent sees of its instances.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// What is new or has changed.
+    #[serde(default)]
+    pub(crate) changed: Vec<Row>,
+    /// What is forgotten.
+    #[serde(default)]
+    pub(crate) gone: Vec<InstanceId>,
+}
+
+/// An instance, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) instance: Instance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told: Option<Told>,
+}

@@ -1,0 +1,453 @@
+//! The driver of another host: one connection that is kept, what was last seen there, and calls over it.
+//!
+//! A connection that ends says nothing about the host: its instances are shown as they were last seen, and [`HostState`] says since when
+//! nobody knows better. Calls fail meanwhile, and may all be made again.
+
+mod link;
+mod log;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lockstep_domain::fault::Fault;
+use lockstep_domain::work::Told;
+use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
+use lockstep_runtime::{
+    Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLimits, LogLines, RemoveError,
+    StartError, StopError, Unpacked,
+};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use self::link::Link;
+use crate::claim::ClaimFile;
+use crate::protocol::{Artifact, Call, Hello, HostFacts, PROTOCOL, Said, Seen};
+use crate::refusal::Refusal;
+
+/// Pause before a host that could not be reached is tried again; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A connection that lasted so long is made again at once.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// Both directions of a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+/// What is held as long as a connection is.
+pub trait Holds: Debug + Send + Sync {
+    /// What was said beside the connection, such as an error.
+    fn said(&self) -> String;
+}
+
+/// A connection to an agent that has not been greeted.
+pub struct Connection {
+    streams: Box<dyn Duplex>,
+    held: Box<dyn Holds>,
+}
+
+impl Connection {
+    /// Makes a connection of its two directions.
+    #[must_use]
+    pub fn new(streams: impl Duplex + 'static, held: Box<dyn Holds>) -> Self {
+        Self { streams: Box::new(streams), held }
+    }
+}
+
+impl Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// Makes connections to a host.
+pub trait Connect: Debug + Send + Sync {
+    /// Makes one, with an agent at its end.
+    fn connect(&self) -> Answer<'_, Result<Connection, ConnectError>>;
+}
+
+/// Why there is no connection to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{fault}: {text}")]
+pub struct ConnectError {
+    /// What kind of thing it is.
+    pub fault: ConnectFault,
+    /// What was found.
+    pub text: String,
+}
+
+impl ConnectError {
+    pub(crate) fn new(fault: ConnectFault, text: String) -> Self {
+        Self { fault, text }
+    }
+}
+
+/// What kind of thing keeps a host from being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+pub enum ConnectFault {
+    /// There is no `ssh` here.
+    #[error("no program `ssh`")]
+    NoSsh,
+    /// Nobody answers.
+    #[error("it is not reached")]
+    Unreachable,
+    /// It shows another key than the one that is pinned.
+    #[error("its key is not the one that is pinned")]
+    HostKey,
+    /// It does not let us in.
+    #[error("it does not let us in")]
+    Login,
+    /// The user has no shell.
+    #[error("its user has no login shell")]
+    NoShell,
+    /// It says what nobody understands.
+    #[error("it says what is not understood")]
+    Garbage,
+    /// The folder cannot be made there.
+    #[error("its folder cannot be made")]
+    Folder,
+    /// The program cannot be written there.
+    #[error("the program cannot be written there")]
+    Write,
+    /// It is of another system or architecture.
+    #[error("it is of another kind")]
+    Architecture,
+    /// The program does not run there.
+    #[error("the program does not run there")]
+    Program,
+    /// Another server has it.
+    #[error("it is refused")]
+    Refused,
+    /// The connection ended.
+    #[error("the connection broke off")]
+    Broken,
+}
+
+/// How it is with a host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HostState {
+    /// It was not reached yet.
+    Connecting,
+    /// It is there.
+    Here(Arc<HostFacts>),
+    /// It is away.
+    Away {
+        /// Since when, on the clock that nobody sets.
+        since: Instant,
+        /// Why.
+        error: ConnectError,
+    },
+}
+
+/// Runs instances on another host.
+#[derive(Debug)]
+pub struct RemoteDriver {
+    shared: Arc<Shared>,
+    keeps: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// What the host is called, for people.
+    name: String,
+    claim: ClaimFile,
+    /// How much log of an instance is kept there.
+    log: LogLimits,
+    instances: watch::Sender<Instances>,
+    told: Mutex<BTreeMap<InstanceId, Told>>,
+    state: watch::Sender<HostState>,
+    link: watch::Sender<Option<Link>>,
+    again: Notify,
+}
+
+impl RemoteDriver {
+    /// Begins to connect to a host, and keeps a connection from then on. Must be called in a tokio runtime.
+    #[must_use]
+    pub fn open(
+        name: impl Into<String>,
+        connect: Arc<dyn Connect>,
+        claim: ClaimFile,
+        log: LogLimits,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            name: name.into(),
+            claim,
+            log,
+            instances: watch::Sender::default(),
+            told: Mutex::default(),
+            state: watch::Sender::new(HostState::Connecting),
+            link: watch::Sender::new(None),
+            again: Notify::new(),
+        });
+        let keeps = tokio::spawn(keep(Arc::clone(&shared), connect));
+        Self { shared, keeps }
+    }
+
+    /// Follows how it is with the host.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<HostState> {
+        self.shared.state.subscribe()
+    }
+
+    /// Tries at once to connect, where that was waited with.
+    pub fn try_again(&self) {
+        self.shared.again.notify_one();
+    }
+}
+
+impl Drop for RemoteDriver {
+    fn drop(&mut self) {
+        self.keeps.abort();
+    }
+}
+
+/// Keeps a connection.
+async fn keep(shared: Arc<Shared>, connect: Arc<dyn Connect>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let begin = Instant::now();
+        let error = shared.work(connect.as_ref()).await;
+        shared.link.send_replace(None);
+        tracing::warn!(host = %shared.name, %error, "the host is away");
+        shared.away(error);
+        if begin.elapsed() > STEADY {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = shared.again.notified() => pause = FIRST_PAUSE,
+        }
+    }
+}
+
+impl Shared {
+    /// Works with one connection until it ends, and says why it did.
+    async fn work(&self, connect: &dyn Connect) -> ConnectError {
+        let broken = |error: &io::Error| ConnectError::new(ConnectFault::Broken, error.to_string());
+        let claim = match self.claim.begin() {
+            Ok(claim) => claim,
+            Err(error) => {
+                return ConnectError::new(ConnectFault::Refused, format!("our claim on it: {error}"));
+            }
+        };
+        let connection = match connect.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return error,
+        };
+        let (link, welcome) =
+            match Link::greet(connection, Hello { protocol: PROTOCOL, claim, log: self.log }).await {
+                Ok(greeted) => greeted,
+                Err(error) => return error,
+            };
+        if let Err(error) = self.claim.granted(&welcome.lease) {
+            return ConnectError::new(ConnectFault::Refused, format!("our claim on it: {error}"));
+        }
+        match self.follow(&link, Arc::new(welcome.facts)).await {
+            Ok(()) => broken(&io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => ConnectError::new(ConnectFault::Broken, link.explain(&error)),
+        }
+    }
+
+    /// Takes in what is seen there. The host counts as there when all of it has been seen once.
+    async fn follow(&self, link: &Link, facts: Arc<HostFacts>) -> io::Result<()> {
+        let mut lines = link.watch().await?;
+        let mut is_first = true;
+        while let Some(line) = lines.next().await? {
+            let seen: Seen = serde_json::from_slice(&line)?;
+            self.take_in(seen, is_first);
+            if std::mem::take(&mut is_first) {
+                self.link.send_replace(Some(link.clone()));
+                self.state.send_replace(HostState::Here(Arc::clone(&facts)));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, seen: Seen, is_all: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_all {
+            told.clear();
+        }
+        self.instances.send_modify(|all| {
+            let all = Arc::make_mut(all);
+            if is_all {
+                all.clear();
+            }
+            for row in seen.changed {
+                told.extend(row.told.map(|told| (row.instance.id.clone(), told)));
+                all.insert(row.instance.id.clone(), row.instance);
+            }
+            for id in &seen.gone {
+                all.remove(id);
+                told.remove(id);
+            }
+        });
+    }
+
+    fn away(&self, error: ConnectError) {
+        self.state.send_if_modified(|state| {
+            let since = if let HostState::Away { since, .. } = state { *since } else { Instant::now() };
+            let now = HostState::Away { since, error };
+            let is_news = *state != now;
+            *state = now;
+            is_news
+        });
+    }
+
+    fn link(&self) -> Result<Link, Elsewhere> {
+        self.link.borrow().clone().ok_or_else(|| self.no_link())
+    }
+
+    fn no_link(&self) -> Elsewhere {
+        let why = match &*self.state.borrow() {
+            HostState::Away { error, .. } => format!(": {error}"),
+            _ => String::new(),
+        };
+        Elsewhere { text: format!("host `{}` is not connected{why}", self.name), fault: Fault::Host }
+    }
+
+    async fn call(&self, call: Call) -> Result<Said, Refusal> {
+        let refused = |said: Elsewhere| Refusal::because(said.text);
+        let link = self.link().map_err(refused)?;
+        match link.ask("/call", &call).await {
+            Ok(Said::Refused(refusal)) => Err(refusal),
+            Ok(said) => Ok(said),
+            Err(error) => Err(Refusal::because(self.broke_off(&link, &error))),
+        }
+    }
+
+    fn broke_off(&self, link: &Link, error: &io::Error) -> String {
+        format!("the connection to host `{}` broke off: {}", self.name, link.explain(error))
+    }
+
+    /// Waits until what was done is seen, or the connection has ended: then it is seen with the next one.
+    async fn until(&self, seen: impl Fn(&BTreeMap<InstanceId, Instance>) -> bool) {
+        let (mut instances, mut link) = (self.instances.subscribe(), self.link.subscribe());
+        link.mark_unchanged();
+        tokio::select! {
+            _ = instances.wait_for(|all| seen(all)) => {}
+            _ = link.changed() => {}
+        }
+    }
+
+    async fn start(&self, spec: InstanceSpec) -> Result<(), StartError> {
+        let id = spec.id.clone();
+        self.call(Call::Start(Box::new(spec))).await.map_err(|refusal| refusal.of_start(&id))?;
+        self.until(|all| all.contains_key(&id)).await;
+        Ok(())
+    }
+
+    async fn stop(&self, id: &InstanceId) -> Result<(), StopError> {
+        self.call(Call::Stop(id.clone())).await.map_err(|refusal| refusal.of_stop(id))?;
+        let is_told = |state: &InstanceState| *state == InstanceState::Stopping || state.is_over();
+        self.until(|all| all.get(id).is_none_or(|instance| is_told(&instance.state))).await;
+        Ok(())
+    }
+
+    async fn remove(&self, id: &InstanceId) -> Result<(), RemoveError> {
+        self.call(Call::Remove(id.clone())).await.map_err(|refusal| refusal.of_remove(Some(id)))?;
+        self.until(|all| !all.contains_key(id)).await;
+        Ok(())
+    }
+
+    async fn unpack(&self, digest: Digest, path: &Path) -> Result<(), BringError> {
+        let bytes = tokio::fs::metadata(path).await.map_err(|error| Refusal::of(&error).elsewhere())?.len();
+        let whole = Artifact { digest, bytes, offset: 0 };
+        let said = self.call(Call::Arrived(whole)).await.map_err(Refusal::elsewhere)?;
+        let offset = if let Said::Arrived(offset) = said { offset } else { 0 };
+        let link = self.link()?;
+        match link.send_artifact(&Artifact { offset, ..whole }, path).await {
+            Ok(Said::Refused(refusal)) => Err(refusal.elsewhere().into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Refusal::because(self.broke_off(&link, &error)).elsewhere().into()),
+        }
+    }
+
+    async fn open_log(&self, wanted: crate::protocol::LogRequest) -> io::Result<Option<Box<dyn LogLines>>> {
+        let link = self.link().map_err(io::Error::other)?;
+        Ok(link.log(&wanted).await?.map(|log| Box::new(log) as Box<dyn LogLines>))
+    }
+}
+
+fn as_io(refusal: Refusal) -> io::Error {
+    io::Error::other(refusal.text)
+}
+
+fn unexpected(said: &Said) -> io::Error {
+    io::Error::other(format!("the agent answered {said:?}, which is no answer to this"))
+}
+
+impl Driver for RemoteDriver {
+    fn start(&self, spec: InstanceSpec) -> Answer<'_, Result<(), StartError>> {
+        Box::pin(self.shared.start(spec))
+    }
+
+    fn stop<'a>(&'a self, id: &'a InstanceId) -> Answer<'a, Result<(), StopError>> {
+        Box::pin(self.shared.stop(id))
+    }
+
+    fn tell_routed<'a>(&'a self, id: &'a InstanceId, routed: bool) -> Answer<'a, io::Result<()>> {
+        let call = Call::Routed { id: id.clone(), routed };
+        Box::pin(async move { self.shared.call(call).await.map(|_| ()).map_err(as_io) })
+    }
+
+    fn remove<'a>(&'a self, id: &'a InstanceId) -> Answer<'a, Result<(), RemoveError>> {
+        Box::pin(self.shared.remove(id))
+    }
+
+    fn watch(&self) -> watch::Receiver<Instances> {
+        self.shared.instances.subscribe()
+    }
+
+    fn told(&self, id: &InstanceId) -> Option<Told> {
+        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn log<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        id: &'a InstanceId,
+        follow: Follow,
+    ) -> Answer<'a, io::Result<Option<Box<dyn LogLines>>>> {
+        let follow = follow == Follow::Yes;
+        let wanted = crate::protocol::LogRequest { environment: environment.clone(), id: id.clone(), follow };
+        Box::pin(self.shared.open_log(wanted))
+    }
+
+    fn unpack<'a>(&'a self, release: Digest, artifact: &'a Path) -> Answer<'a, Result<(), BringError>> {
+        Box::pin(self.shared.unpack(release, artifact))
+    }
+
+    fn unpacked<'a>(&'a self, release: &'a Digest) -> Answer<'a, io::Result<Unpacked>> {
+        Box::pin(async move {
+            match self.shared.call(Call::Look(*release)).await.map_err(as_io)? {
+                Said::Looked(look) => Ok(look.into()),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn releases(&self) -> Answer<'_, io::Result<Vec<Digest>>> {
+        Box::pin(async move {
+            match self.shared.call(Call::Releases).await.map_err(as_io)? {
+                Said::Releases(releases) => Ok(releases),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn remove_release<'a>(&'a self, release: &'a Digest) -> Answer<'a, Result<(), RemoveError>> {
+        let call = Call::RemoveRelease(*release);
+        Box::pin(async move {
+            self.shared.call(call).await.map(|_| ()).map_err(|refusal| refusal.of_remove(None))
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! A connection by the system's `ssh`: whatever its configuration says of hosts, jumps, agents and keys holds. The keys of hosts do not
+//! come from there: each is pinned when the host is seen first, in a file of ours.
+//!
+//! The alternative is a client of our own (`russh`): it would be one program less to be there, and each of jump hosts, hardware keys,
+//! certificates, `Match` and `ProxyCommand` would work otherwise than what the operator has tried by hand.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lockstep_runtime::Answer;
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::program::Program;
+use crate::remote::{Connect, ConnectError, ConnectFault, Connection};
+
+/// Most of what `ssh` says about itself that is kept.
+const MAX_SAID: usize = 4 * 1024;
+
+/// Where `ssh` connects to: `[USER@]HOST[:PORT]`, HOST a name, an alias of its configuration, or an address (IPv6 in brackets).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshTarget {
+    /// Who logs in; what the configuration says otherwise.
+    pub user: Option<String>,
+    /// The host.
+    pub host: String,
+    /// The port; what the configuration says otherwise.
+    pub port: Option<u16>,
+}
+
+/// Why a text names no target.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not [USER@]HOST[:PORT], such as deploy@10.0.0.5, web1 or deploy@[fd00::5]:2222: {why}")]
+pub struct TargetError {
+    /// The text, cut to a printable length.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl FromStr for SshTarget {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let fail = |why| TargetError { text: text.chars().take(80).collect(), why };
+        let (user, place) = match text.split_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, text),
+        };
+        let (host, port) = parts(place).ok_or_else(|| fail("an address of IPv6 stands in brackets"))?;
+        let port =
+            port.map(str::parse::<u16>).transpose().map_err(|_| fail("the port is no number to 65535"))?;
+        // What begins with a hyphen would be an option of `ssh`.
+        let is_word = |text: &str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '%');
+            !text.is_empty() && !text.starts_with('-') && text.len() <= 253 && text.chars().all(allowed)
+        };
+        if !is_word(host) {
+            return Err(fail("the host has letters, digits and .-_ in it, and begins with no -"));
+        }
+        if !user.is_none_or(is_word) {
+            return Err(fail("the user has letters, digits and .-_ in it, and begins with no -"));
+        }
+        Ok(Self { user: user.map(str::to_owned), host: host.to_owned(), port: port.filter(|port| *port > 0) })
+    }
+}
+
+fn parts(place: &str) -> Option<(&str, Option<&str>)> {
+    if let Some(rest) = place.strip_prefix('[') {
+        let (host, after) = rest.split_once(']')?;
+        return match after.strip_prefix(':') {
+            Some(port) => Some((host, Some(port))),
+            None if after.is_empty() => Some((host, None)),
+            None => None,
+        };
+    }
+    match place.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => None,
+        Some((host, port)) => Some((host, Some(port))),
+        None => Some((place, None)),
+    }
+}
+
+impl fmt::Display for SshTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// Connects to a host by `ssh`.
+#[derive(Debug, Clone)]
+pub struct Ssh {
+    /// Where to.
+    pub target: SshTarget,
+    /// A key of ours; what the configuration and an agent have otherwise.
+    pub key: Option<PathBuf>,
+    /// The file with the pinned keys of hosts.
+    pub known_hosts: PathBuf,
+    /// Under which name the key of this host stands there.
+    pub alias: String,
+    /// The folder on the host; one in the home of the user otherwise.
+    pub folder: Option<String>,
+    /// The program of the other side.
+    pub program: Arc<Program>,
+    /// A configuration of `ssh` instead of the user's, for tests.
+    pub configuration: Option<PathBuf>,
+}
+
+impl Ssh {
+    /// The arguments of `ssh`, apart from the command for the other side.
+    fn arguments(&self) -> Vec<String> {
+        let options = [
+            "BatchMode=yes",
+            "ConnectTimeout=15",
+            "ServerAliveInterval=5",
+            "ServerAliveCountMax=3",
+            // Seen first it is pinned; changed it is refused.
+            "StrictHostKeyChecking=accept-new",
+            "UpdateHostKeys=no",
+            "CheckHostIP=no",
+            "HashKnownHosts=no",
+            "VerifyHostKeyDNS=no",
+            "GlobalKnownHostsFile=/dev/null",
+            "ControlMaster=no",
+            "ControlPath=none",
+            "ClearAllForwardings=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "PermitLocalCommand=no",
+            "RequestTTY=no",
+            "EscapeChar=none",
+            "LogLevel=ERROR",
+        ];
+        let mut arguments: Vec<String> = vec!["-T".into()];
+        if let Some(configuration) = &self.configuration {
+            arguments.extend(["-F".into(), configuration.display().to_string()]);
+        }
+        arguments.extend(options.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
+        let file = self.known_hosts.display();
+        for option in [format!("UserKnownHostsFile=\"{file}\""), format!("HostKeyAlias={}", self.alias)] {
+            arguments.extend(["-o".to_owned(), option]);
+        }
+        if let Some(key) = &self.key {
+            arguments.extend([
+                "-i".into(),
+                key.display().to_string(),
+                "-o".into(),
+                "IdentitiesOnly=yes".into(),
+            ]);
+        }
+        if let Some(port) = self.target.port {
+            arguments.extend(["-p".into(), port.to_string()]);
+        }
+        if let Some(user) = &self.target.user {
+            arguments.extend(["-l".into(), user.clone()]);
+        }
+        arguments.extend(["--".into(), self.target.host.clone()]);
+        arguments
+    }
+
+    async fn open(&self) -> Result<Connection, ConnectError> {
+        let mark = mark().map_err(|error| ConnectError::new(ConnectFault::Broken, error.to_string()))?;
+        let mut command = Command::new("ssh");
+        command.args(self.arguments()).arg(self.program.command(&mark, self.folder.as_deref()));
+        command.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.kill_on_drop(true).process_group(0).spawn().map_err(|error| {
+            let text =
+                format!("`ssh` cannot be started here: {error}; install the client (Debian: openssh-client)");
+            ConnectError::new(ConnectFault::NoSsh, text)
+        })?;
+        self.speak(child, &mark).await
+    }
+
+    async fn speak(&self, mut child: Child, mark: &str) -> Result<Connection, ConnectError> {
+        let no_pipe = || ConnectError::new(ConnectFault::Broken, "no pipe to `ssh`".to_owned());
+        let mut to = child.stdin.take().ok_or_else(no_pipe)?;
+        let mut from = BufReader::new(child.stdout.take().ok_or_else(no_pipe)?);
+        let errors = child.stderr.take().ok_or_else(no_pipe)?;
+        let said = Said::follow(errors);
+        match self.program.bring(mark, &mut from, &mut to).await {
+            Ok(()) => Ok(Connection::new(tokio::io::join(from, to), Box::new(Held { _child: child, said }))),
+            Err(error) => {
+                // What it says is whole when it has ended; one that hangs is ended.
+                let _ = child.start_kill();
+                let _ = child.wait().await;
+                Err(explained(error, &said.text().await))
+            }
+        }
+    }
+}
+
+impl Connect for Ssh {
+    fn connect(&self) -> Answer<'_, Result<Connection, ConnectError>> {
+        Box::pin(self.open())
+    }
+}
+
+/// Held as long as a connection is.
+#[derive(Debug)]
+struct Held {
+    _child: Child,
+    said: Said,
+}
+
+impl crate::remote::Holds for Held {
+    fn said(&self) -> String {
+        self.said.now()
+    }
+}
+
+/// What a program says about itself, the end of it.
+#[derive(Debug)]
+struct Said {
+    text: Arc<Mutex<String>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Said {
+    fn follow(from: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&text);
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(from);
+            let mut line = Vec::new();
+            while (&mut lines)
+                .take(MAX_SAID as u64)
+                .read_until(b'\n', &mut line)
+                .await
+                .is_ok_and(|read| read > 0)
+            {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_str(&String::from_utf8_lossy(&std::mem::take(&mut line)));
+                let surplus = kept.len().saturating_sub(MAX_SAID);
+                let cut = kept.ceil_char_boundary(surplus);
+                kept.drain(..cut);
+            }
+        });
+        Self { text, reader }
+    }
+
+    fn now(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).trim().to_owned()
+    }
+
+    /// Returns all that was said, once the program has ended.
+    async fn text(mut self) -> String {
+        // A grandchild may hold the pipe: then what came until now is all.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), &mut self.reader).await;
+        self.now()
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Says what `ssh` meant, by its own words; they are English because it is started so.
+fn explained(error: ConnectError, said: &str) -> ConnectError {
+    if error.fault != ConnectFault::Broken {
+        return error;
+    }
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text) || error.text.contains(text));
+    let fault = if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed"]) {
+        ConnectFault::HostKey
+    } else if has(&["Permission denied (", "Too many authentication failures", "no mutual signature"]) {
+        ConnectFault::Login
+    } else if has(&[
+        "Connection refused",
+        "timed out",
+        "No route to host",
+        "Could not resolve",
+        "Network is unreachable",
+        "Name or service not known",
+    ]) {
+        ConnectFault::Unreachable
+    } else if has(&["account is currently not available", "nologin", "/false"]) {
+        ConnectFault::NoShell
+    } else {
+        ConnectFault::Broken
+    };
+    let said = said.replace('\r', "");
+    let text = if said.is_empty() { error.text } else { format!("{}; `ssh` said: {said}", error.text) };
+    ConnectError::new(fault, text)
+}
+
+/// Makes a word that nobody can guess, so that nobody else says it.
+fn mark() -> io::Result<String> {
+    Ok(format!("lockstep-{}", crate::claim::random()?))
+}
+
+/// Reads the pinned key of a host as it stands in the file, `TYPE KEY`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn pinned(known_hosts: &Path, alias: &str) -> io::Result<Option<String>> {
+    let text = match std::fs::read_to_string(known_hosts) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let of_host = |line: &str| line.strip_prefix(alias)?.strip_prefix(' ').map(str::to_owned);
+    Ok(text.lines().find_map(of_host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_as_ssh_users_write_it_and_never_an_option() {
+        let shown = |text: &str| text.parse::<SshTarget>().map(|target| target.to_string());
+        for text in ["web1", "deploy@10.0.0.5", "deploy@web1:2222", "[fd00::5]:22", "root@[fe80::1%eth0]"] {
+            assert_eq!(shown(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "-oProxyCommand=x",
+            "a@-b",
+            "-l@b",
+            "a@b:x",
+            "a@b:70000",
+            "fd00::5",
+            "a b",
+            "a@b;c",
+            "[::1",
+            "a@",
+        ] {
+            assert!(shown(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Bad days of a host over SSH: what ends, lies, changes or is lost, and what a person is told.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockstep_hosts::{ClaimFile, ConnectFault, HostState, Program, pinned};
+
+use crate::common::{eventually, kill, pid_of, runs};
+use crate::fixture::{Fixture, PROGRAM};
+
+#[tokio::test]
+async fn instances_outlive_the_connection_and_the_server_and_are_known_again() {
+    let mut fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    let pid = pid_of(&instance);
+    for agent in fixture.agents() {
+        kill(agent);
+    }
+    fixture.away().await;
+    assert!(runs(pid));
+    assert_eq!(fixture.port().instance(&instance.id), Some(instance.clone()), "shown as it was last seen");
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    assert_eq!(pid_of(&fixture.port().instance(&instance.id).unwrap()), pid);
+
+    // The server dies, and another process of it comes.
+    fixture.driver = None;
+    eventually("the agent ends with its connection", || fixture.agents().is_empty()).await;
+    assert!(runs(pid));
+    fixture.begin("another run");
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    assert_eq!(pid_of(&fixture.port().instance(&instance.id).unwrap()), pid);
+    fixture.stop(&instance.id).await;
+    assert!(fixture.processes().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_of_ssh_that_is_away_is_told_and_found_again() {
+    let mut fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    fixture.server.end();
+    fixture.away().await;
+    let error = fixture.port().stop(&instance.id).await.unwrap_err().to_string();
+    assert!(error.contains("host `web1`"), "{error}");
+    let is_unreachable = |state: &HostState| matches!(state, HostState::Away { error, .. } if error.fault == ConnectFault::Unreachable);
+    fixture.state_where(is_unreachable).await;
+    fixture.server.start();
+    fixture.driver.as_ref().unwrap().try_again();
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    fixture.stop(&instance.id).await;
+}
+
+#[tokio::test]
+async fn the_program_is_brought_whole_also_after_a_beginning_of_it_and_after_one_that_is_none() {
+    let mut fixture = Fixture::empty("");
+    let place = fixture.host().join("programs").join(PROGRAM.digest().to_string());
+    fs::create_dir_all(&place).unwrap();
+    let whole = fs::read(PROGRAM.path()).unwrap();
+    fs::write(place.join("part"), &whole[..whole.len() / 2]).unwrap();
+    fixture.open().await;
+    assert_eq!(fs::read(place.join("lockstep")).unwrap(), whole);
+    assert!(!place.join("part").exists());
+
+    // What is no beginning of it makes another program, which does nothing, goes, and is brought anew.
+    fixture.driver = None;
+    fs::remove_file(place.join("lockstep")).unwrap();
+    let mut changed = whole[..whole.len() / 2].to_vec();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(place.join("part"), changed).unwrap();
+    fixture.begin("run");
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    assert_eq!(fs::read(place.join("lockstep")).unwrap(), whole);
+}
+
+#[tokio::test]
+async fn an_artifact_goes_on_where_it_broke_off_and_is_never_what_it_is_not() {
+    let mut fixture = Fixture::empty("");
+    fixture.open().await;
+    let (artifact, part) =
+        (fixture.artifact(), fixture.host().join("incoming").join(fixture.release().to_string()));
+    let whole = fs::read(&artifact).unwrap();
+    fs::write(&part, &whole[..whole.len() / 2]).unwrap();
+    fixture.unpack().await;
+    assert!(!part.exists());
+    let instance = fixture.start_healthy(&[]).await;
+    fixture.stop(&instance.id).await;
+    fixture.port().remove_release(&fixture.release()).await.unwrap();
+
+    fs::write(&part, vec![7; whole.len() / 2]).unwrap();
+    let error = fixture.port().unpack(fixture.release(), &artifact).await.unwrap_err().to_string();
+    assert!(error.contains("what came has the digest"), "{error}");
+    fixture.unpack().await;
+}
+
+#[tokio::test]
+async fn a_key_that_changed_is_refused_and_the_pinned_one_stays() {
+    let mut fixture = Fixture::new().await;
+    let file = fixture.server.file("known_hosts");
+    let before = pinned(&file, "lockstep-web1").unwrap();
+    assert!(before.is_some());
+    fixture.driver = None;
+    fixture.server.change_key();
+    fixture.begin("run");
+    let error = fixture.away().await;
+    assert_eq!(error.fault, ConnectFault::HostKey, "{error}");
+    assert_eq!(pinned(&file, "lockstep-web1").unwrap(), before);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_so() {
+    let mut fixture = Fixture::empty("");
+    fs::write(fixture.server.file("client.pub"), "").unwrap();
+    fixture.begin("run");
+    let error = fixture.away().await;
+    assert_eq!(error.fault, ConnectFault::Login, "{error}");
+}
+
+#[tokio::test]
+async fn a_shell_that_talks_is_passed_over_and_one_that_only_talks_is_refused() {
+    let talks = r#"ForceCommand echo "Welcome to web1!"; echo; printf "lockstep-1 run\n"; exec sh -c "$SSH_ORIGINAL_COMMAND""#;
+    let mut fixture = Fixture::empty(talks);
+    fixture.open().await;
+    for (command, wanted) in [
+        ("yes", ConnectFault::Garbage),
+        ("head -c 70000 /dev/zero", ConnectFault::Garbage),
+        ("/usr/sbin/nologin", ConnectFault::NoShell),
+        ("true", ConnectFault::Broken),
+    ] {
+        let mut fixture = Fixture::empty(&format!("ForceCommand {command}"));
+        fixture.begin("run");
+        let error = fixture.away().await;
+        assert_eq!(error.fault, wanted, "{command}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_told() {
+    let fixture = Fixture::empty("");
+    let mut ssh = fixture.ssh();
+    ssh.folder = Some("/proc/none".to_owned());
+    let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
+    let log = lockstep_runtime::LogLimits::default();
+    let mut fixture = fixture;
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, log));
+    let error = fixture.away().await;
+    assert_eq!(error.fault, ConnectFault::Folder, "{error}");
+    assert!(error.text.contains("/proc/none"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_run_there_is_told_in_its_words() {
+    let mut fixture = Fixture::empty("");
+    let path: PathBuf = fixture.server.file("program");
+    fs::write(&path, "#!/bin/sh\necho 'version GLIBC_9.9 not found' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut ssh = fixture.ssh();
+    ssh.program = Arc::new(Program::of(&path).unwrap());
+    let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
+    let log = lockstep_runtime::LogLimits::default();
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, log));
+    let error = fixture.away().await;
+    assert_eq!(error.fault, ConnectFault::Program, "{error}");
+    assert!(error.text.contains("GLIBC_9.9"), "{error}");
+}
+
+#[tokio::test]
+async fn of_two_servers_that_own_a_host_one_is_refused_until_a_person_decides() {
+    let mut fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    let first = fixture.driver.take();
+
+    // A copy of the first one's folder, while the first works.
+    fs::copy(fixture.server.file("claim.json"), fixture.server.file("copy.json")).unwrap();
+    fixture.driver = Some(fixture.driver_of("copy.json", "copy"));
+    let error = fixture.away().await;
+    assert_eq!(error.fault, ConnectFault::Refused);
+    assert!(error.text.contains("another server works with the host"), "{error}");
+
+    // Another one, also when nobody works there.
+    fixture.driver = Some(fixture.driver_of("other.json", "other"));
+    let error = fixture.away().await;
+    assert!(error.text.contains("belongs to the server `testing`"), "{error}");
+    assert!(
+        matches!(*first.as_ref().unwrap().state().borrow(), HostState::Here(_)),
+        "nobody disturbs the first"
+    );
+
+    let claim = ClaimFile::at(fixture.server.file("other.json"), "testing", "other");
+    claim.take_over().unwrap();
+    fixture.driver.as_ref().unwrap().try_again();
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    assert_eq!(fixture.port().instance(&instance.id).unwrap().state, instance.state);
+    let mut state = first.as_ref().unwrap().state();
+    let is_refused = |state: &HostState| matches!(state, HostState::Away { error, .. } if error.fault == ConnectFault::Refused);
+    tokio::time::timeout(crate::common::PATIENCE, state.wait_for(is_refused)).await.unwrap().unwrap();
+}
