@@ -169,6 +169,7 @@ impl Control {
             urls,
             calls: None,
             ports: environment.settings.instance_ports,
+            listen: None,
             release: version.artifact.digest,
             resources: self.resources().addresses(environment, version)?,
             resource: None,

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::talk::{Line, connect, instance, remaining, send};
+use crate::talk::{Line, connect, remaining, send};
 
 /// A connection that is opened for nobody, in both versions.
 const FOR_NOBODY: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"];
@@ -29,8 +29,8 @@ pub(crate) fn header(approach: &Approach) -> &'static [u8] {
 }
 
 /// Opens a connection.
-pub(crate) fn open(port: u16, approach: &Approach, deadline: Instant) -> io::Result<Box<dyn Line>> {
-    let mut socket = connect(instance(port), deadline)?;
+pub(crate) fn open(at: SocketAddr, approach: &Approach, deadline: Instant) -> io::Result<Box<dyn Line>> {
+    let mut socket = connect(at, deadline)?;
     send(&mut socket, header(approach), deadline)?;
     match &approach.tls {
         None => Ok(Box::new(socket)),
@@ -118,6 +118,7 @@ mod tests {
 
     use super::*;
     use crate::health;
+    use crate::talk::instance;
 
     /// Serves one request within TLS after the PROXY header of nobody; returns the port, and the certificate as PEM.
     fn instance_of(name: &str, header: &'static [u8]) -> (u16, String) {
@@ -165,16 +166,21 @@ mod tests {
         ] {
             let (port, pem) = instance_of("db.internal", header);
             let good = approach(Some("db.internal"), Some(&pem), version);
-            assert_eq!(health::http(port, "/", limit, &good), Ok(()));
-            assert_eq!(health::tcp(port, limit, &good), Ok(()));
-            assert_eq!(health::tcp(port, limit, &approach(None, None, version)), Ok(()));
+            assert_eq!(health::http(instance(port), "/", limit, &good), Ok(()));
+            assert_eq!(health::tcp(instance(port), limit, &good), Ok(()));
+            assert_eq!(health::tcp(instance(port), limit, &approach(None, None, version)), Ok(()));
             let named =
-                health::tcp(port, limit, &approach(Some("other.internal"), Some(&pem), version)).unwrap_err();
+                health::tcp(instance(port), limit, &approach(Some("other.internal"), Some(&pem), version))
+                    .unwrap_err();
             assert!(named.contains("its certificate is for `db.internal` only"), "{named}");
             let (_, stranger) = instance_of("db.internal", b"");
-            let unknown =
-                health::http(port, "/", limit, &approach(Some("db.internal"), Some(&stranger), version))
-                    .unwrap_err();
+            let unknown = health::http(
+                instance(port),
+                "/",
+                limit,
+                &approach(Some("db.internal"), Some(&stranger), version),
+            )
+            .unwrap_err();
             assert!(unknown.contains("its certificate"), "{unknown}");
         }
     }
@@ -183,14 +189,16 @@ mod tests {
     fn who_speaks_no_tls_or_says_nothing_is_told_as_that() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let silent = health::tcp(port, Duration::from_millis(30), &approach(None, None, None)).unwrap_err();
+        let silent =
+            health::tcp(instance(port), Duration::from_millis(30), &approach(None, None, None)).unwrap_err();
         assert!(silent.contains("within 30 ms"), "{silent}");
         thread::spawn(move || {
             for mut socket in listener.incoming().map_while(Result::ok) {
                 let _ = socket.write_all(b"220 hello\r\n");
             }
         });
-        let plain = health::tcp(port, Duration::from_secs(5), &approach(None, None, None)).unwrap_err();
+        let plain =
+            health::tcp(instance(port), Duration::from_secs(5), &approach(None, None, None)).unwrap_err();
         assert!(plain.contains("it speaks no TLS"), "{plain}");
     }
 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -401,7 +401,7 @@ impl LocalDriver {
     /// # Errors
     /// When there is none.
     pub fn free_port(&self, ports: InstancePorts) -> Result<u16, StartError> {
-        self.shared.choose(ports, Port::Assigned)
+        self.shared.choose(ports, Port::Assigned, Ipv4Addr::LOCALHOST.into())
     }
 
     /// Looks whether an artifact is unpacked on this host, and is still what was unpacked.
@@ -520,7 +520,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         job: spec.job.clone(),
         resource: spec.resource.as_ref().map(|run| run.name.clone()),
         state: status.state.clone(),
-        address: spec.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        address: spec.address(),
         since: status.since,
         restarts: status.restarts,
     }

@@ -1,9 +1,10 @@
-//! Health checks over the network: a tiny HTTP/1.1 client and a TCP connect, on loopback.
+//! Health checks over the network: a tiny HTTP/1.1 client and a TCP connect, to where the instance listens.
 //!
 //! A service may answer anything: the time and the bytes read are bounded, and what is not HTTP is unhealthy, with the
 //! first bytes in the reason. Bodies are read only to be polite.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::approach::Approach;
@@ -25,9 +26,10 @@ const SHOWN_BYTES: usize = 40;
 /// # Errors
 ///
 /// Says what was answered instead, or why there was no answer.
-pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
-    let line = ask(port, path, timeout, approach)
-        .map_err(|error| explain(&format!("GET {path}"), port, timeout, &error))?;
+pub(crate) fn http(at: SocketAddr, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
+    let line = ask(at, path, timeout, approach)
+        .map_err(|error| explain(&format!("GET {path}"), at.port(), timeout, &error))?;
+    let port = at.port();
     match status_of(&line) {
         Some(200..=399) => Ok(()),
         Some(status) => Err(format!("GET {path} on port {port} answered with status {status}")),
@@ -44,10 +46,10 @@ pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach
 /// # Errors
 ///
 /// Says why the connection was not accepted.
-pub(crate) fn tcp(port: u16, timeout: Duration, approach: &Approach) -> Result<(), String> {
-    match open(port, approach, Instant::now() + timeout) {
+pub(crate) fn tcp(at: SocketAddr, timeout: Duration, approach: &Approach) -> Result<(), String> {
+    match open(at, approach, Instant::now() + timeout) {
         Ok(_) => Ok(()),
-        Err(error) => Err(explain("a connection", port, timeout, &error)),
+        Err(error) => Err(explain("a connection", at.port(), timeout, &error)),
     }
 }
 
@@ -61,12 +63,12 @@ fn explain(what: &str, port: u16, timeout: Duration, error: &io::Error) -> Strin
     }
 }
 
-fn ask(port: u16, path: &str, timeout: Duration, approach: &Approach) -> io::Result<Vec<u8>> {
+fn ask(at: SocketAddr, path: &str, timeout: Duration, approach: &Approach) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {at}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    let mut stream = open(port, approach, deadline)?;
+    let mut stream = open(at, approach, deadline)?;
     send(&mut *stream, request.as_bytes(), deadline)?;
     let line = read_line(&mut *stream, deadline)?;
     drain(&mut *stream);
@@ -122,6 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::talk::instance;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,7 +143,7 @@ mod tests {
     }
 
     fn check(bytes: &'static [u8]) -> Result<(), String> {
-        http(answering(bytes), "/health", TIMEOUT, &Approach::default())
+        http(instance(answering(bytes)), "/health", TIMEOUT, &Approach::default())
     }
 
     #[test]
@@ -168,7 +171,7 @@ mod tests {
     fn a_service_that_says_nothing_is_given_up_in_time() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = http(port, "/", Duration::from_millis(30), &Approach::default()).unwrap_err();
+        let error = http(instance(port), "/", Duration::from_millis(30), &Approach::default()).unwrap_err();
         assert!(error.ends_with("was not answered within 30 ms"), "{error}");
     }
 
@@ -183,7 +186,7 @@ mod tests {
             }
         });
         let started = Instant::now();
-        assert!(http(port, "/", Duration::from_millis(60), &Approach::default()).is_err());
+        assert!(http(instance(port), "/", Duration::from_millis(60), &Approach::default()).is_err());
         assert!(started.elapsed() < TIMEOUT);
     }
 
@@ -191,9 +194,12 @@ mod tests {
     fn a_closed_port_is_named() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(tcp(port, TIMEOUT, &Approach::default()), Ok(()));
+        assert_eq!(tcp(instance(port), TIMEOUT, &Approach::default()), Ok(()));
         drop(listener);
-        assert_eq!(tcp(port, TIMEOUT, &Approach::default()), Err(format!("nothing listens on port {port}")));
+        assert_eq!(
+            tcp(instance(port), TIMEOUT, &Approach::default()),
+            Err(format!("nothing listens on port {port}"))
+        );
     }
 
     proptest! {

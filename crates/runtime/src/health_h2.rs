@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -15,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::approach::{header, shake_hands_for_http2};
-use crate::talk::instance;
 
 /// Most of an answer that is read, head and body each; that of a health service has less than ten bytes.
 const MAX_ANSWER: u32 = 64 * 1024;
@@ -29,13 +29,13 @@ const MESSAGE_HEAD: usize = 5;
 /// # Errors
 ///
 /// Says what was answered instead, or why there was no answer.
-pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
+pub(crate) fn http(at: SocketAddr, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
     let what = format!("GET {path}");
-    let asked = request((port, approach), Method::GET, path);
-    let status = ask((port, approach), &what, asked, (Bytes::new(), Wanted::Head), timeout)?.status;
+    let asked = request((at, approach), Method::GET, path);
+    let status = ask((at, approach), &what, asked, (Bytes::new(), Wanted::Head), timeout)?.status;
     match status.as_u16() {
         200..=399 => Ok(()),
-        status => Err(format!("{what} on port {port} answered with status {status}")),
+        status => Err(format!("{what} on port {} answered with status {status}", at.port())),
     }
 }
 
@@ -44,16 +44,21 @@ pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach
 /// # Errors
 ///
 /// Says what was answered instead of `SERVING`, or why there was no answer.
-pub(crate) fn grpc(port: u16, service: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
+pub(crate) fn grpc(
+    at: SocketAddr,
+    service: &str,
+    timeout: Duration,
+    approach: &Approach,
+) -> Result<(), String> {
     const CHECK: &str = "/grpc.health.v1.Health/Check";
     let question = CheckRequest { service: service.to_owned() };
-    let request = request((port, approach), Method::POST, CHECK)
+    let request = request((at, approach), Method::POST, CHECK)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("grpc-timeout", format!("{}m", timeout.as_millis().min(99_999_999)));
     let what = "the gRPC health check";
-    let answer = ask((port, approach), what, request, (framed(&question), Wanted::All), timeout)?;
-    answer.serves(service).map_err(|why| format!("{what} on port {port} {why}"))
+    let answer = ask((at, approach), what, request, (framed(&question), Wanted::All), timeout)?;
+    answer.serves(service).map_err(|why| format!("{what} on port {} {why}", at.port()))
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -139,9 +144,9 @@ fn framed(message: &CheckRequest) -> Bytes {
     bytes.freeze()
 }
 
-fn request((port, approach): (u16, &Approach), method: Method, path: &str) -> http::request::Builder {
+fn request((at, approach): (SocketAddr, &Approach), method: Method, path: &str) -> http::request::Builder {
     let scheme = if approach.tls.is_some() { "https" } else { "http" };
-    let request = Request::builder().method(method).uri(format!("{scheme}://127.0.0.1:{port}{path}"));
+    let request = Request::builder().method(method).uri(format!("{scheme}://{at}{path}"));
     request.header("user-agent", "lockstep-health")
 }
 
@@ -153,33 +158,35 @@ enum Wanted {
 }
 
 fn ask(
-    (port, approach): (u16, &Approach),
+    (at, approach): (SocketAddr, &Approach),
     what: &str,
     request: http::request::Builder,
     (body, wanted): (Bytes, Wanted),
     timeout: Duration,
 ) -> Result<Answer, String> {
-    let failed = |error: &dyn Display| format!("{what} on port {port} failed: {error}");
+    let failed = |error: &dyn Display| format!("{what} on port {} failed: {error}", at.port());
     let request = request.body(()).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let asked =
-        async { tokio::time::timeout(timeout, exchange((port, approach), request, (body, wanted))).await };
+        async { tokio::time::timeout(timeout, exchange((at, approach), request, (body, wanted))).await };
     match runtime.map_err(|error| failed(&error))?.block_on(asked) {
-        Err(_) => Err(format!("{what} on port {port} was not answered within {} ms", timeout.as_millis())),
+        Err(_) => {
+            Err(format!("{what} on port {} was not answered within {} ms", at.port(), timeout.as_millis()))
+        }
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Err(format!("nothing listens on port {port}"))
+            Err(format!("nothing listens on port {}", at.port()))
         }
         Ok(Err(error)) => Err(failed(&error)),
     }
 }
 
 async fn exchange(
-    (port, approach): (u16, &Approach),
+    (at, approach): (SocketAddr, &Approach),
     request: Request<()>,
     wants: (Bytes, Wanted),
 ) -> io::Result<Answer> {
-    let mut socket = TcpStream::connect(instance(port)).await?;
+    let mut socket = TcpStream::connect(at).await?;
     socket.write_all(header(approach)).await?;
     match &approach.tls {
         None => speak(socket, request, wants).await,
@@ -241,6 +248,7 @@ mod tests {
     use lockstep_domain::approach::{Believes, InstanceTls, ProxyVersion};
 
     use super::*;
+    use crate::talk::instance;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -309,20 +317,21 @@ mod tests {
     #[test]
     fn within_tls_it_is_asked_when_the_certificate_is_the_right_one() {
         let (port, ca) = within_tls(Says::message(&[8, 1]), b"");
-        assert_eq!(grpc(port, "", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
+        assert_eq!(grpc(instance(port), "", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
         let (port, ca) = within_tls(Says::message(&[8, 2]), b"PROXY UNKNOWN\r\n");
         let approach = checked("shop.internal", ca, Some(ProxyVersion::V1));
-        assert!(grpc(port, "", TIMEOUT, &approach).unwrap_err().ends_with("says NOT_SERVING"));
+        assert!(grpc(instance(port), "", TIMEOUT, &approach).unwrap_err().ends_with("says NOT_SERVING"));
         let (port, ca) = within_tls(Says::http(204, 0), b"");
-        assert_eq!(http(port, "/health", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
+        assert_eq!(http(instance(port), "/health", TIMEOUT, &checked("shop.internal", ca, None)), Ok(()));
         let (port, ca) = within_tls(Says::message(&[8, 1]), b"");
-        let other = grpc(port, "", TIMEOUT, &checked("other.internal", ca, None)).unwrap_err();
+        let other = grpc(instance(port), "", TIMEOUT, &checked("other.internal", ca, None)).unwrap_err();
         assert!(other.contains("its certificate is for `shop.internal` only"), "{other}");
         let (port, _) = within_tls(Says::message(&[8, 1]), b"");
         let (_, stranger) = within_tls(Says::message(&[8, 1]), b"");
-        let unknown = grpc(port, "", TIMEOUT, &checked("shop.internal", stranger, None)).unwrap_err();
+        let unknown =
+            grpc(instance(port), "", TIMEOUT, &checked("shop.internal", stranger, None)).unwrap_err();
         assert!(unknown.contains("its certificate"), "{unknown}");
-        let plain = grpc(answering(Says::message(&[8, 1])), "", TIMEOUT, &approach).unwrap_err();
+        let plain = grpc(instance(answering(Says::message(&[8, 1]))), "", TIMEOUT, &approach).unwrap_err();
         assert!(plain.contains("failed:"), "{plain}");
     }
 
@@ -343,7 +352,7 @@ mod tests {
             });
         });
         let approach = Approach { proxy_protocol: Some(ProxyVersion::V2), tls: None };
-        assert_eq!(grpc(port, "", TIMEOUT, &approach), Ok(()));
+        assert_eq!(grpc(instance(port), "", TIMEOUT, &approach), Ok(()));
     }
 
     const FOR_NOBODY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
@@ -388,7 +397,7 @@ mod tests {
 
     fn check(says: Says) -> Result<(), String> {
         let port = answering(says);
-        grpc(port, "shop.v1.Catalog", TIMEOUT, &Approach::default())
+        grpc(instance(port), "shop.v1.Catalog", TIMEOUT, &Approach::default())
             .map_err(|why| why.replace(&port.to_string(), "PORT"))
     }
 
@@ -429,13 +438,16 @@ mod tests {
 
     #[test]
     fn a_get_is_accepted_from_200_to_399_however_long_its_body_is() {
-        assert_eq!(http(answering(Says::http(200, 0)), "/health", TIMEOUT, &Approach::default()), Ok(()));
         assert_eq!(
-            http(answering(Says::http(200, 1 << 20)), "/health", TIMEOUT, &Approach::default()),
+            http(instance(answering(Says::http(200, 0))), "/health", TIMEOUT, &Approach::default()),
             Ok(())
         );
-        let error =
-            http(answering(Says::http(500, 3)), "/health", TIMEOUT, &Approach::default()).unwrap_err();
+        assert_eq!(
+            http(instance(answering(Says::http(200, 1 << 20))), "/health", TIMEOUT, &Approach::default()),
+            Ok(())
+        );
+        let error = http(instance(answering(Says::http(500, 3))), "/health", TIMEOUT, &Approach::default())
+            .unwrap_err();
         assert!(error.ends_with("answered with status 500"), "{error}");
     }
 
@@ -443,11 +455,11 @@ mod tests {
     fn who_speaks_something_else_or_nothing_is_unhealthy_in_time() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = grpc(port, "", Duration::from_millis(50), &Approach::default()).unwrap_err();
+        let error = grpc(instance(port), "", Duration::from_millis(50), &Approach::default()).unwrap_err();
         assert!(error.ends_with("was not answered within 50 ms"), "{error}");
         drop(listener);
         assert_eq!(
-            grpc(port, "", TIMEOUT, &Approach::default()),
+            grpc(instance(port), "", TIMEOUT, &Approach::default()),
             Err(format!("nothing listens on port {port}"))
         );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -456,6 +468,6 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
-        assert!(grpc(port, "", TIMEOUT, &Approach::default()).unwrap_err().contains("failed:"));
+        assert!(grpc(instance(port), "", TIMEOUT, &Approach::default()).unwrap_err().contains("failed:"));
     }
 }

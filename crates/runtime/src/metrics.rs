@@ -4,7 +4,7 @@
 //! reading takes bounded time and memory, never leaves the working folder, and what is not whole counts nothing.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,10 @@ const MAX_HEAD: usize = 64 * 1024;
 /// # Errors
 ///
 /// Says why nothing can be made of it.
-pub(crate) fn read(work: &Path, port: Option<u16>, metrics: &Metrics) -> Result<Read, String> {
+pub(crate) fn read(work: &Path, at: Option<SocketAddr>, metrics: &Metrics) -> Result<Read, String> {
     let text = match &metrics.place {
         MetricsPlace::File { path } => file(work, Path::new(path.as_str())),
-        MetricsPlace::Http { path } => answer(port, path).map_err(in_words),
+        MetricsPlace::Http { path } => answer(at, path).map_err(in_words),
     };
     exposition::read(&text.map_err(|error| error.to_string())?, metrics)
 }
@@ -49,14 +49,13 @@ fn whole(text: String) -> io::Result<String> {
     }
 }
 
-fn answer(port: Option<u16>, path: &str) -> io::Result<String> {
-    let port = port.ok_or_else(|| io::Error::other("it listens on no port"))?;
+fn answer(at: Option<SocketAddr>, path: &str) -> io::Result<String> {
+    let at = at.ok_or_else(|| io::Error::other("it listens on no port"))?;
     let deadline = Instant::now() + ANSWERED_WITHIN;
     // To a client of this version nobody answers in chunks.
-    let request = format!(
-        "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep\r\nAccept: text/plain\r\n\r\n"
-    );
-    let mut stream = talk::connect(talk::instance(port), deadline)?;
+    let request =
+        format!("GET {path} HTTP/1.0\r\nHost: {at}\r\nUser-Agent: lockstep\r\nAccept: text/plain\r\n\r\n");
+    let mut stream = talk::connect(at, deadline)?;
     talk::send(&mut stream, request.as_bytes(), deadline)?;
     let mut bytes = Vec::new();
     let (head, body) = loop {
@@ -160,7 +159,7 @@ mod tests {
             let _ = write(&mut stream);
         });
         let place = MetricsPlace::Http { path: "/metrics".to_owned() };
-        Ok(read(Path::new("/"), Some(port), &metrics(place))?.done.values().sum())
+        Ok(read(Path::new("/"), Some(talk::instance(port)), &metrics(place))?.done.values().sum())
     }
 
     #[test]

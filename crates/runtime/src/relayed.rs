@@ -4,6 +4,7 @@
 //! the other side does.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::external::{HEALTH_FIELD, REASON_FIELD};
@@ -24,7 +25,7 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 /// Says why there is none.
 pub fn text(port: u16, path: &str, timeout: Duration) -> Result<String, String> {
     let what = format!("GET {path}");
-    let (head, body) = ask(port, (&what, ""), MAX_BODY, timeout)?;
+    let (head, body) = ask(instance(port), (&what, ""), MAX_BODY, timeout)?;
     head.check(&what, 200..=299)?;
     String::from_utf8(body).map_err(|_| format!("{what} was answered with something that is no text"))
 }
@@ -33,12 +34,12 @@ pub fn text(port: u16, path: &str, timeout: Duration) -> Result<String, String> 
 ///
 /// # Errors
 /// Says what is wrong.
-pub(crate) fn healthy(port: u16, probe: &Probe, timeout: Duration) -> Result<(), String> {
+pub(crate) fn healthy(at: SocketAddr, probe: &Probe, timeout: Duration) -> Result<(), String> {
     let (what, fields) = match probe {
         Probe::Http { path } => (format!("GET {path}"), String::new()),
         _ => ("OPTIONS *".to_owned(), format!("{HEALTH_FIELD}: reach\r\n")),
     };
-    ask(port, (&what, &fields), 0, timeout)?.0.check(&what, 200..=399)
+    ask(at, (&what, &fields), 0, timeout)?.0.check(&what, 200..=399)
 }
 
 /// What is looked at of the head of an answer.
@@ -58,9 +59,14 @@ impl Head {
     }
 }
 
-fn ask(port: u16, request: (&str, &str), most: usize, timeout: Duration) -> Result<(Head, Vec<u8>), String> {
-    let what = request.0;
-    let bytes = exchange(port, request, most, timeout).map_err(|error| match error.kind() {
+fn ask(
+    at: SocketAddr,
+    request: (&str, &str),
+    most: usize,
+    timeout: Duration,
+) -> Result<(Head, Vec<u8>), String> {
+    let (what, port) = (request.0, at.port());
+    let bytes = exchange(at, request, most, timeout).map_err(|error| match error.kind() {
         _ if is_late(&error) => format!("{what} was not answered within {} ms", timeout.as_millis()),
         io::ErrorKind::ConnectionRefused => format!("no relay listens on port {port}"),
         _ => format!("{what} through the relay on port {port} failed: {error}"),
@@ -77,11 +83,16 @@ fn ask(port: u16, request: (&str, &str), most: usize, timeout: Duration) -> Resu
 }
 
 /// Asks in HTTP/1.0, whose answers are over when the connection is. What comes late after the head is done without.
-fn exchange(port: u16, (what, fields): (&str, &str), most: usize, timeout: Duration) -> io::Result<Vec<u8>> {
+fn exchange(
+    at: SocketAddr,
+    (what, fields): (&str, &str),
+    most: usize,
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
-    let mut stream = connect(instance(port), deadline)?;
+    let mut stream = connect(at, deadline)?;
     let request = format!(
-        "{what} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\n{fields}\r\n"
+        "{what} HTTP/1.0\r\nHost: {at}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\n{fields}\r\n"
     );
     send(&mut stream, request.as_bytes(), deadline)?;
     let mut bytes = Vec::new();
@@ -139,15 +150,18 @@ mod tests {
     #[test]
     fn the_head_says_how_the_other_side_is_whatever_becomes_of_the_body() {
         let endless = answering(b"HTTP/1.0 200 OK\r\ncontent-type: a\r\n\r\nx", true);
-        assert_eq!(healthy(endless, &http(), TIMEOUT), Ok(()));
+        assert_eq!(healthy(instance(endless), &http(), TIMEOUT), Ok(()));
         let sick = answering(b"HTTP/1.0 503 Service Unavailable\r\n\r\n", false);
-        let error = healthy(sick, &http(), TIMEOUT).unwrap_err();
+        let error = healthy(instance(sick), &http(), TIMEOUT).unwrap_err();
         assert_eq!(error, "the other side answered GET /health with status 503");
         let away = answering(
             b"HTTP/1.0 502 Bad Gateway\r\nLockstep-Relay: nobody answers at http://a\r\n\r\n{}",
             false,
         );
-        assert_eq!(healthy(away, &Probe::Tcp, TIMEOUT), Err("nobody answers at http://a".to_owned()));
+        assert_eq!(
+            healthy(instance(away), &Probe::Tcp, TIMEOUT),
+            Err("nobody answers at http://a".to_owned())
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use lockstep_confine::User;
@@ -25,8 +26,10 @@ use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of an instance that listens on another address than that of loopback.
+pub(crate) const FORMAT: u32 = 13;
 /// The format of an instance that is asked for its health in HTTP/2 behind something else, or of a relay that shows a certificate.
-pub(crate) const FORMAT: u32 = 12;
+const FORMAT_BEHIND_TLS: u32 = 12;
 /// The format of an instance that is asked for its health in HTTP/2.
 const FORMAT_WITH_HTTP2: u32 = 11;
 /// The format of a relay to a service that somebody else runs, which is asked for its health otherwise.
@@ -51,8 +54,8 @@ const FORMAT_WITHOUT_FILES: u32 = 2;
 
 /// The first port that needs no right of its own.
 const FIRST_OPEN_PORT: u16 = 1024;
-/// Where instances listen.
-const HOST: &str = "127.0.0.1";
+/// Where instances listen, unless their host says otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What a driver is asked to start. Written down it holds whatever is secret in it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,9 @@ pub struct InstanceSpec {
     pub calls: Option<CallAddresses>,
     /// Where its port is taken from.
     pub ports: InstancePorts,
+    /// The address of the host that it listens on; loopback where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<IpAddr>,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
     /// Where the resources are that it needs.
@@ -175,17 +181,22 @@ impl InstanceSpec {
         if self.run.image.is_some() { release.join(lockstep_archive::ROOT) } else { release.to_owned() }
     }
 
+    /// Returns the address that it listens on.
+    pub(crate) fn listen_ip(&self) -> IpAddr {
+        self.listen.unwrap_or(LOOPBACK)
+    }
+
     fn variable(&self, name: &str, port: Option<u16>) -> Option<String> {
         match name {
             "PORT" if self.run.listens_on().is_some() => port.map(|port| port.to_string()),
-            "HOST" if self.run.listens_on().is_some() => Some(HOST.to_owned()),
+            "HOST" if self.run.listens_on().is_some() => Some(self.listen_ip().to_string()),
             _ => self.variables.get(name).or_else(|| self.run.variables.get(name)).cloned(),
         }
     }
 
     fn own(&self, own: Own, port: Option<u16>) -> Option<String> {
         Some(match own {
-            Own::Host => HOST.to_owned(),
+            Own::Host => self.listen_ip().to_string(),
             // A job listens on nothing, and what is made for its service has to be filled all the same.
             Own::Port if self.run.kind == Kind::Job => "0".to_owned(),
             Own::Port => port?.to_string(),
@@ -266,6 +277,9 @@ pub(crate) struct SpecFile {
     /// The port that the driver chose, if it has one at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<u16>,
+    /// The address that it listens on; loopback where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<IpAddr>,
     /// How much log is kept.
     pub(crate) log: LogLimits,
     /// Where it works; `None` in files of the first format.
@@ -307,11 +321,16 @@ impl SpecFile {
         files: BTreeMap<WorkPath, String>,
         user: Option<SpecUser>,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
+        let InstanceSpec {
+            id, environment, arm, job, resource, run, variables, release, calls, listen, ..
+        } = spec;
         let by_http2 = !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. });
         let shows = run.external.as_ref().is_some_and(|external| external.certificate.is_some());
         let format = match run.kind {
-            _ if shows || (by_http2 && run.protocol.is_http() && !run.approach.is_plain()) => FORMAT,
+            _ if listen.is_some() => FORMAT,
+            _ if shows || (by_http2 && run.protocol.is_http() && !run.approach.is_plain()) => {
+                FORMAT_BEHIND_TLS
+            }
             _ if by_http2 => FORMAT_WITH_HTTP2,
             _ if run.external.is_some() => FORMAT_OF_RELAY,
             _ if !run.work.is_none() => FORMAT_OF_WORK,
@@ -338,6 +357,7 @@ impl SpecFile {
             release,
             release_folder,
             port,
+            listen,
             log,
             rooms,
             files,
@@ -359,6 +379,13 @@ impl SpecFile {
             && self.variables == spec.variables
             && self.release == spec.release
             && self.calls == spec.calls
+            && self.listen == spec.listen
+    }
+
+    /// Returns where it listens; `None` where it listens on nothing.
+    #[must_use]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.listen.unwrap_or(LOOPBACK), self.port?))
     }
 
     /// Returns whom the processes run as; `None` is the user of this process.
@@ -376,7 +403,7 @@ impl SpecFile {
         all.extend(self.variables.clone());
         if let Some(port) = self.port {
             all.insert("PORT".to_owned(), port.to_string());
-            all.insert("HOST".to_owned(), HOST.to_owned());
+            all.insert("HOST".to_owned(), self.listen.unwrap_or(LOOPBACK).to_string());
         }
         all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
         // It may hold a secret, so it is no argument, which every user of the machine sees.
@@ -431,6 +458,7 @@ mod tests {
             include_str!("../tests/formats/spec-10.json"),
             include_str!("../tests/formats/spec-11.json"),
             include_str!("../tests/formats/spec-12.json"),
+            include_str!("../tests/formats/spec-13.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -444,6 +472,7 @@ mod tests {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {
             data_of: None,
+            listen: None,
             resources: BTreeMap::new(),
             resource: None,
             filled: BTreeMap::new(),
@@ -467,6 +496,7 @@ mod tests {
     fn asking(file: &SpecFile, run: RunSpec, (name, value): (&str, &str)) -> InstanceSpec {
         InstanceSpec {
             data_of: None,
+            listen: None,
             resources: BTreeMap::new(),
             resource: None,
             filled: [(name.to_owned(), value.to_owned())].into(),
@@ -484,6 +514,24 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_read_as_it_was_written_and_one_for_another_address_is_of_the_newest_format() {
+        let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-13.json")).unwrap();
+        assert_eq!(file.address(), Some("10.0.0.5:20001".parse().unwrap()));
+        assert_eq!(file.process_variables()["HOST"], "10.0.0.5");
+        let mut spec = asking(&file, file.run.clone(), ("AT", "${self.host}:${self.port}"));
+        spec.listen = file.listen;
+        spec.resources.insert("db".parse().unwrap(), "postgres://app:x%40y@db:5432/shop".parse().unwrap());
+        let again: InstanceSpec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();
+        assert!(again == spec);
+        let filled = spec.with_port(Some(20_001)).unwrap();
+        assert_eq!(filled.variables["AT"], "10.0.0.5:20001");
+        let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
+        let written =
+            SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
+        assert_eq!(written.format, FORMAT);
+    }
+
+    #[test]
     fn an_address_is_filled_after_the_variables_that_it_refers_to() {
         let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-10.json")).unwrap();
         let mut run = file.run.clone();
@@ -498,7 +546,7 @@ mod tests {
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
             SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
-        assert_eq!(written.format, FORMAT);
+        assert_eq!(written.format, FORMAT_BEHIND_TLS);
         let told: External = serde_json::from_str(&written.process_variables()[VARIABLE]).unwrap();
         assert_eq!(told, external);
         spec.filled.clear();

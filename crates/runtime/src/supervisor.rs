@@ -329,8 +329,8 @@ impl Supervisor {
     }
 
     fn try_spawn(&mut self) -> Result<(), Trouble> {
-        if let Some(port) = self.spec.port {
-            ports::wait_free(port).map_err(|why| Trouble { why, fault: Fault::Port })?;
+        if let Some(address) = self.spec.address() {
+            ports::wait_free(address).map_err(|why| Trouble { why, fault: Fault::Port })?;
         }
         for path in launch::furnish(&self.folder, &self.spec)? {
             self.log.note(&format!(

@@ -92,6 +92,7 @@ impl Control {
             resources: BTreeMap::new(),
             resource: Some(run),
             data_of: None,
+            listen: None,
         };
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err(NotStarted::of_host("it was told to end before it was started"));

@@ -18,7 +18,7 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
@@ -119,7 +119,7 @@ fn say(path: &Path) {
 
 fn serve(answer: Answer) -> ExitCode {
     let port = env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
-    let Some(listener) = port.and_then(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()) else {
+    let Some(listener) = port.and_then(|port| TcpListener::bind((host(), port)).ok()) else {
         eprintln!("cannot listen on PORT {port:?}");
         return ExitCode::from(2);
     };
@@ -155,4 +155,10 @@ fn answer_one(mut stream: TcpStream, answer: Answer) {
     let body = format!("pid={}\ncwd={}\n{}\n", std::process::id(), folder.display(), variables.join("\n"));
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     let _ = stream.write_all((head + &body).as_bytes());
+}
+
+/// The address that it is told to listen on.
+fn host() -> IpAddr {
+    let told = env::var("HOST").ok().and_then(|host| host.parse().ok());
+    told.unwrap_or(Ipv4Addr::LOCALHOST.into())
 }

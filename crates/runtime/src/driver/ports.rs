@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
 use lockstep_domain::InstanceId;
@@ -16,16 +17,16 @@ use crate::spec::InstanceSpec;
 impl Shared {
     /// Chooses a port that no live instance of this driver has and that nobody listens on, for what listens at all.
     pub(super) fn choose_port(&self, spec: &InstanceSpec) -> Result<Option<u16>, StartError> {
-        spec.run.listens_on().map(|port| self.choose(spec.ports, port)).transpose()
+        spec.run.listens_on().map(|port| self.choose(spec.ports, port, spec.listen_ip())).transpose()
     }
 
-    pub(super) fn choose(&self, ports: InstancePorts, port: Port) -> Result<u16, StartError> {
+    pub(super) fn choose(&self, ports: InstancePorts, port: Port, ip: IpAddr) -> Result<u16, StartError> {
         let taken = self.taken_ports();
         match port {
             Port::Fixed(port) => {
                 let problem = match taken.get(&port) {
                     Some(id) => Err(format!("port {port} is in use by instance `{id}`")),
-                    None => check_free(port),
+                    None => check_free(SocketAddr::new(ip, port)),
                 };
                 problem.map_err(|problem| StartError::PortInUse { port, problem })?;
                 Ok(port)
@@ -37,7 +38,7 @@ impl Shared {
                 };
                 let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let is_given = |port: &u16| taken.contains_key(port) || reserved.contains(port);
-                let free = |port: &u16| !is_given(port) && check_free(*port).is_ok();
+                let free = |port: &u16| !is_given(port) && check_free(SocketAddr::new(ip, *port)).is_ok();
                 let found = (0..range.count()).map(|_| self.next_port(range)).find(free);
                 found.ok_or(StartError::NoFreePort { range })
             }

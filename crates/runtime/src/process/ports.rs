@@ -1,7 +1,7 @@
 //! Ports of this host: whether one is free, and who holds it when it is not.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,14 @@ pub(super) const LISTEN: &str = "0A";
 /// # Errors
 ///
 /// When it could not: says who holds the port as far as that can be found out.
-pub(crate) fn check_free(port: u16) -> Result<(), String> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+pub(crate) fn check_free(address: SocketAddr) -> Result<(), String> {
+    let port = address.port();
+    match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             Err(format!("port {port} is in use by {}", holder(port)))
         }
-        Err(error) => Err(format!("port {port} cannot be listened on: {error}")),
+        Err(error) => Err(format!("port {port} of {} cannot be listened on: {error}", address.ip())),
     }
 }
 
@@ -35,10 +36,10 @@ pub(crate) fn check_free(port: u16) -> Result<(), String> {
 /// # Errors
 ///
 /// When it does not become free, as [`check_free`].
-pub(crate) fn wait_free(port: u16) -> Result<(), String> {
+pub(crate) fn wait_free(address: SocketAddr) -> Result<(), String> {
     let deadline = Instant::now() + FREE_PATIENCE;
     loop {
-        match check_free(port) {
+        match check_free(address) {
             Err(_) if Instant::now() < deadline => thread::sleep(FREE_PAUSE),
             result => return result,
         }
@@ -71,17 +72,19 @@ fn has_socket(pid: i32, inode: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn names_the_process_that_holds_a_port() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = check_free(port).unwrap_err();
+        let error = check_free((Ipv4Addr::LOCALHOST, port).into()).unwrap_err();
         let me = format!("(pid {})", std::process::id());
         assert!(error.contains(&format!("port {port} is in use by")) && error.contains(&me), "{error}");
         drop(listener);
-        assert_eq!(check_free(port), Ok(()));
+        assert_eq!(check_free((Ipv4Addr::LOCALHOST, port).into()), Ok(()));
     }
 
     #[test]

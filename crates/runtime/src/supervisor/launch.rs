@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, Read as _};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -260,15 +261,15 @@ pub(super) fn check(
         return answer;
     }
     if spec.run.external.is_some() {
-        return relayed::healthy(port_of(spec)?, &spec.run.health.probe, timeout);
+        return relayed::healthy(place_of(spec)?, &spec.run.health.probe, timeout);
     }
     match &spec.run.health.probe {
         Probe::Http { path } if spec.run.protocol == Protocol::H2c => {
-            health_h2::http(port_of(spec)?, path, timeout, &spec.run.approach)
+            health_h2::http(place_of(spec)?, path, timeout, &spec.run.approach)
         }
-        Probe::Http { path } => health::http(port_of(spec)?, path, timeout, &spec.run.approach),
-        Probe::Grpc { service } => health_h2::grpc(port_of(spec)?, service, timeout, &spec.run.approach),
-        Probe::Tcp => health::tcp(port_of(spec)?, timeout, &spec.run.approach),
+        Probe::Http { path } => health::http(place_of(spec)?, path, timeout, &spec.run.approach),
+        Probe::Grpc { service } => health_h2::grpc(place_of(spec)?, service, timeout, &spec.run.approach),
+        Probe::Tcp => health::tcp(place_of(spec)?, timeout, &spec.run.approach),
         Probe::Ends => Err("it has not ended yet".to_owned()),
         Probe::Command { command } => {
             let place = process.map_or(In::Own, In::That);
@@ -279,6 +280,10 @@ pub(super) fn check(
             life::touches(&folder.work(), path, Duration::from_millis(*fresh_ms), age_of(process)?)
         }
     }
+}
+
+fn place_of(spec: &SpecFile) -> Result<SocketAddr, String> {
+    spec.address().ok_or_else(|| "a worker listens on no port that could be asked".to_owned())
 }
 
 fn port_of(spec: &SpecFile) -> Result<u16, String> {

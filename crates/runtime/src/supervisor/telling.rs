@@ -164,7 +164,7 @@ struct Asked {
 impl Asked {
     fn jobs(&self) -> Result<Read, String> {
         let metrics = self.spec.run.work.metrics.as_ref().ok_or_else(String::new)?;
-        metrics::read(&self.folder.work(), self.spec.port, metrics)
+        metrics::read(&self.folder.work(), self.spec.address(), metrics)
     }
 
     fn depth(&self) -> Result<u64, String> {

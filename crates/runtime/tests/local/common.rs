@@ -22,6 +22,7 @@ pub(crate) fn spec(number: u32, release: Digest, modes: &[&str]) -> InstanceSpec
     health.interval_ms = 50;
     InstanceSpec {
         data_of: None,
+        listen: None,
         resources: BTreeMap::new(),
         resource: None,
         job: None,

@@ -45,6 +45,19 @@ async fn the_process_runs_in_a_folder_of_its_own_with_the_variables_of_the_speci
 }
 
 #[tokio::test]
+async fn an_instance_listens_on_the_address_that_its_host_has_for_that() {
+    let fixture = Fixture::new().await;
+    let mut spec = fixture.spec(&[]);
+    spec.listen = Some("127.0.0.9".parse().unwrap());
+    let id = fixture.start(spec).await;
+    let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    let address = instance.address.unwrap();
+    assert_eq!(address.ip().to_string(), "127.0.0.9");
+    assert!(get(address).lines().any(|line| line == "HOST=127.0.0.9"));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", address.port())).is_err());
+}
+
+#[tokio::test]
 async fn secrets_are_readable_by_the_owner_only() {
     let fixture = Fixture::new().await;
     let mut spec = fixture.spec(&[]);

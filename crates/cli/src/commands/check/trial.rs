@@ -311,6 +311,7 @@ impl Trial {
             resources: resources.collect(),
             resource: None,
             data_of: None,
+            listen: None,
         })
     }
 
