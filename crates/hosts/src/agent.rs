@@ -2,7 +2,10 @@
 //! input and output, and ends with the connection. What it has started goes on.
 
 mod answers;
+mod boot;
 mod facts;
+mod programs;
+mod revive;
 
 use std::ffi::OsString;
 use std::io;
@@ -29,6 +32,8 @@ use crate::wire;
 
 /// The first argument of the program that makes it an agent.
 pub const WORD: &str = "host-agent";
+/// The first argument of the program that makes it start the instances of a host again, after a boot.
+pub const REVIVE: &str = "host-revive";
 /// Exit code when the program is not what the server has sent.
 pub const EXIT_OTHER_PROGRAM: u8 = 70;
 
@@ -48,6 +53,18 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]) 
         Err(error) => return failed(&error),
     }
     match run(Path::new(&folder), supervisor) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Starts the instances of a host again. The argument is the folder of the host; `supervisor` as for [`main`].
+pub fn revive(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]) -> ExitCode {
+    let (Some(folder), None) = (arguments.next(), arguments.next()) else {
+        eprintln!("this takes the folder of a host, and nothing else");
+        return ExitCode::from(2);
+    };
+    match command_of_self(supervisor).and_then(|command| revive::run(Path::new(&folder), command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -176,10 +193,16 @@ async fn begin(
     let lease = lease::take(folder.path(), &hello.claim).map_err(|error| Refusal::of(&error))?;
     let mut options = LocalDriverOptions::new(supervisor);
     options.hidden = Some(folder.path().to_owned());
-    options.log = hello.log;
+    options.log = hello.options.log;
     let driver = LocalDriver::open_with(&folder.runtime(), options).await;
     let driver = driver.map_err(|error| Refusal::of(&error))?;
-    let facts = facts::of(&folder, driver.unprotected());
+    let (path, wanted) = (folder.path().to_owned(), hello.options.starts_at_boot);
+    let boot = tokio::task::spawn_blocking(move || {
+        programs::clean(&path);
+        if wanted { boot::prepare(&path) } else { Some("that was not asked for".to_owned()) }
+    });
+    let not_after_boot = boot.await.unwrap_or_else(|error| Some(error.to_string()));
+    let facts = facts::of(&folder, driver.unprotected(), not_after_boot);
     let incoming = Incoming::at(folder.incoming());
     let answers = Answers { driver, incoming, _alone: alone };
     Ok((Welcome { protocol: PROTOCOL, lease, facts }, answers))

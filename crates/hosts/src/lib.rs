@@ -21,6 +21,6 @@ mod wire;
 pub use claim::ClaimFile;
 pub use lease::{Claim, Lease, LeaseError, Token};
 pub use program::Program;
-pub use protocol::HostFacts;
+pub use protocol::{HostFacts, HostOptions};
 pub use remote::{Connect, ConnectError, ConnectFault, Connection, Duplex, Holds, HostState, RemoteDriver};
 pub use ssh::{Ssh, SshTarget, TargetError, pinned};

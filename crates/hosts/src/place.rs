@@ -23,8 +23,9 @@ use crate::lease::{Claim, LeaseError};
 
 /// How often it is looked whether the agent before has ended.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long it may take to end: the connection of a server that was killed is closed at once.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take to end: the connection of a server that was killed is closed at once, and what starts instances again after a
+/// boot asks every supervisor once.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// The folder of a host.
 #[derive(Debug, Clone)]
@@ -66,11 +67,7 @@ impl HostFolder {
     /// # Errors
     /// When another server's agent works here, or the lock cannot be used.
     pub(crate) async fn alone(&self, claim: &Claim) -> Result<Alone, AloneError> {
-        let path = self.0.join("agent.lock");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut lock = options.custom_flags(flags.bits().cast_signed()).open(&path)?;
+        let mut lock = self.open_lock()?;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             let holder = Holder::read(&mut lock);
@@ -87,6 +84,28 @@ impl HostFolder {
         lock.rewind()?;
         write!(lock, "{} {}", std::process::id(), claim.run)?;
         Ok(Alone { _lock: lock })
+    }
+}
+
+impl HostFolder {
+    /// Works here alone, unless somebody does already.
+    ///
+    /// # Errors
+    /// When the lock cannot be used.
+    pub(crate) fn alone_if_free(&self) -> io::Result<Option<Alone>> {
+        let lock = self.open_lock()?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => lock.set_len(0).map(|()| Some(Alone { _lock: lock })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn open_lock(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed()).open(self.0.join("agent.lock"))
     }
 }
 

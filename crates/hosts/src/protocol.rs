@@ -10,6 +10,8 @@
 //!
 //! Both sides are of one release: the agent is brought along. What outlives a release are folders, whose files have formats of their own.
 
+use std::net::IpAddr;
+
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_runtime::{InstanceSpec, LogLimits, Unpacked};
@@ -35,8 +37,23 @@ pub(crate) struct Hello {
     pub(crate) protocol: u32,
     /// By what right it works here.
     pub(crate) claim: Claim,
+    /// How it keeps instances there.
+    pub(crate) options: HostOptions,
+}
+
+/// How instances are kept on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostOptions {
     /// How much log of an instance is kept.
-    pub(crate) log: LogLimits,
+    pub log: LogLimits,
+    /// Whether they start again after a boot by themselves, as far as the host can do that: a unit of systemd is written for it.
+    pub starts_at_boot: bool,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { log: LogLimits::default(), starts_at_boot: true }
+    }
 }
 
 /// How an agent greets.
@@ -73,6 +90,10 @@ pub struct HostFacts {
     pub processors: u32,
     /// Bytes of memory.
     pub memory_bytes: u64,
+    /// The address at which the connection came in, where it came by `sshd`.
+    pub address: Option<IpAddr>,
+    /// Why instances do not start again after a boot without a server, where that is so.
+    pub not_after_boot: Option<String>,
     /// What instances are not kept from there.
     pub unprotected: Vec<String>,
 }

@@ -17,7 +17,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
 use lockstep_runtime::{
-    Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLimits, LogLines, RemoveError,
+    Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLines, RemoveError,
     StartError, StopError, Unpacked,
 };
 use thiserror::Error;
@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use self::link::Link;
 use crate::claim::ClaimFile;
-use crate::protocol::{Artifact, Call, Hello, HostFacts, PROTOCOL, Said, Seen};
+use crate::protocol::{Artifact, Call, Hello, HostFacts, HostOptions, PROTOCOL, Said, Seen};
 use crate::refusal::Refusal;
 
 /// Pause before a host that could not be reached is tried again; it doubles each time.
@@ -159,8 +159,8 @@ struct Shared {
     /// What the host is called, for people.
     name: String,
     claim: ClaimFile,
-    /// How much log of an instance is kept there.
-    log: LogLimits,
+    /// How instances are kept there.
+    options: HostOptions,
     instances: watch::Sender<Instances>,
     told: Mutex<BTreeMap<InstanceId, Told>>,
     state: watch::Sender<HostState>,
@@ -175,12 +175,12 @@ impl RemoteDriver {
         name: impl Into<String>,
         connect: Arc<dyn Connect>,
         claim: ClaimFile,
-        log: LogLimits,
+        options: HostOptions,
     ) -> Self {
         let shared = Arc::new(Shared {
             name: name.into(),
             claim,
-            log,
+            options,
             instances: watch::Sender::default(),
             told: Mutex::default(),
             state: watch::Sender::new(HostState::Connecting),
@@ -243,7 +243,7 @@ impl Shared {
             Err(error) => return error,
         };
         let (link, welcome) =
-            match Link::greet(connection, Hello { protocol: PROTOCOL, claim, log: self.log }).await {
+            match Link::greet(connection, Hello { protocol: PROTOCOL, claim, options: self.options }).await {
                 Ok(greeted) => greeted,
                 Err(error) => return error,
             };

@@ -39,7 +39,7 @@ pub use control_group::GroupChoice;
 pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
     BringError, Elsewhere, Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError,
-    StopError, SupervisorCommand,
+    StopError, SupervisorCommand, listened_addresses,
 };
 pub use ended::EndedLimits;
 pub use lockstep_archive::{UnpackError, UnpackLimits};

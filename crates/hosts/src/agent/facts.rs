@@ -1,6 +1,7 @@
 //! What a host is like, looked at by its agent.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use crate::place::HostFolder;
 use crate::protocol::HostFacts;
 
 /// Looks at this host. What cannot be found out is empty or zero.
-pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>) -> HostFacts {
+pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>, not_after_boot: Option<String>) -> HostFacts {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     HostFacts {
@@ -22,8 +23,16 @@ pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>) -> HostFacts {
         free_bytes: lockstep_files::whole::room_of(folder.path()).unwrap_or_default(),
         processors: processors(),
         memory_bytes: memory_bytes().unwrap_or_default(),
+        address: address(),
+        not_after_boot,
         unprotected,
     }
+}
+
+/// The address of this host at which the connection came in, as `sshd` says it: `CLIENT PORT SERVER PORT`.
+fn address() -> Option<IpAddr> {
+    let connection = std::env::var("SSH_CONNECTION").ok()?;
+    connection.split_whitespace().nth(2)?.parse().ok()
 }
 
 fn first_line(path: &Path) -> String {

@@ -6,6 +6,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(lockstep_hosts::agent::WORD) => lockstep_hosts::agent::main(arguments, &["supervisor"]),
+        Some(lockstep_hosts::agent::REVIVE) => lockstep_hosts::agent::revive(arguments, &["supervisor"]),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
         Some(lockstep_confine::WORD) => lockstep_confine::main(),
         Some("--version") => {

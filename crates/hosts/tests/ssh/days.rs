@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lockstep_hosts::{ClaimFile, ConnectFault, HostState, Program, pinned};
 
 use crate::common::{eventually, kill, pid_of, runs};
-use crate::fixture::{Fixture, PROGRAM};
+use crate::fixture::{Fixture, OPTIONS, PROGRAM};
 
 #[tokio::test]
 async fn instances_outlive_the_connection_and_the_server_and_are_known_again() {
@@ -141,9 +141,8 @@ async fn a_folder_that_cannot_be_made_is_told() {
     let mut ssh = fixture.ssh();
     ssh.folder = Some("/proc/none".to_owned());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
-    let log = lockstep_runtime::LogLimits::default();
     let mut fixture = fixture;
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, log));
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Folder, "{error}");
     assert!(error.text.contains("/proc/none"), "{error}");
@@ -158,8 +157,7 @@ async fn a_program_that_does_not_run_there_is_told_in_its_words() {
     let mut ssh = fixture.ssh();
     ssh.program = Arc::new(Program::of(&path).unwrap());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
-    let log = lockstep_runtime::LogLimits::default();
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, log));
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Program, "{error}");
     assert!(error.text.contains("GLIBC_9.9"), "{error}");
@@ -195,4 +193,34 @@ async fn of_two_servers_that_own_a_host_one_is_refused_until_a_person_decides() 
     let mut state = first.as_ref().unwrap().state();
     let is_refused = |state: &HostState| matches!(state, HostState::Away { error, .. } if error.fault == ConnectFault::Refused);
     tokio::time::timeout(crate::common::PATIENCE, state.wait_for(is_refused)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn after_a_boot_instances_start_again_with_no_server_in_sight_and_what_was_told_to_end_does_not() {
+    let mut fixture = Fixture::new().await;
+    let [kept, ended] = [fixture.start_healthy(&[]).await, fixture.start_healthy(&[]).await];
+    fixture.stop(&ended.id).await;
+    fixture.driver = None;
+    fixture.server.end();
+    eventually("the agent ends", || fixture.agents().is_empty()).await;
+    // As a boot does: everything is gone at once.
+    fixture.supervisors().into_iter().for_each(kill);
+    fixture.processes().into_iter().for_each(kill);
+    eventually("nothing runs", || fixture.processes().is_empty() && fixture.supervisors().is_empty()).await;
+
+    let program = fixture.host().join("programs").join(PROGRAM.digest().to_string()).join("lockstep");
+    let revive =
+        || std::process::Command::new(&program).arg("host-revive").arg(fixture.host()).status().unwrap();
+    assert!(revive().success());
+    let serves = || std::net::TcpStream::connect(kept.address.unwrap()).is_ok();
+    eventually("the instance serves again", serves).await;
+    assert!(revive().success(), "twice is as once");
+    assert_eq!(fixture.supervisors().len(), 1);
+
+    fixture.server.start();
+    fixture.begin("after the boot");
+    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    let again = fixture.wait_until(&kept.id, |instance| instance.state.is_healthy()).await;
+    assert_eq!(again.address, kept.address);
+    assert!(fixture.port().instance(&ended.id).is_none_or(|instance| instance.state.is_over()));
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use lockstep_domain::{Digest, Instance, InstanceId, InstanceState};
-use lockstep_hosts::{ClaimFile, ConnectError, HostState, Program, RemoteDriver, Ssh};
+use lockstep_hosts::{ClaimFile, ConnectError, HostOptions, HostState, Program, RemoteDriver, Ssh};
 use lockstep_runtime::{Driver, Follow, InstanceSpec, LogLimits, LogLines};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -36,6 +36,10 @@ static ARTIFACT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     assert!(program.exists(), "`{}` is built with `cargo test --workspace`", program.display());
     service_artifact(&program)
 });
+
+/// A small log, and nothing that outlasts a test.
+pub(crate) const OPTIONS: HostOptions =
+    HostOptions { log: LogLimits { file_bytes: 64 * 1024, files: 3 }, starts_at_boot: false };
 
 /// A host over SSH, which is this machine.
 pub(crate) struct Fixture {
@@ -88,8 +92,7 @@ impl Fixture {
     /// Makes a driver with a claim in a file.
     pub(crate) fn driver_of(&self, claim: &str, run: &str) -> RemoteDriver {
         let claim = ClaimFile::at(self.server.file(claim), "testing", run);
-        let log = LogLimits { file_bytes: 64 * 1024, files: 3 };
-        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, log)
+        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS)
     }
 
     /// How it is connected to.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -140,6 +141,21 @@ fn prepare(root: &Path, limits: EndedLimits) -> Result<Prepared, OpenError> {
     let ended = Ended::open(folder.clone(), limits).map_err(explain(&folder))?;
     let kept = ended.newest(SHOWN_AGAIN);
     Ok(Prepared { root, lock, found, ended, kept, begun })
+}
+
+/// Lists the addresses that instances of a driver listen on which are not over, apart from loopback; `root` is the folder of the driver.
+/// What cannot be read has none.
+#[must_use]
+pub fn listened_addresses(root: &Path) -> BTreeSet<IpAddr> {
+    let instances = root.join("instances");
+    let names = fs::read_dir(&instances).into_iter().flatten().flatten();
+    let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<InstanceId>().ok());
+    let listens = |id: InstanceId| {
+        let folder = InstanceFolder::of(&instances, &id);
+        let is_over = Status::read(&folder).is_ok_and(|status| status.is_some_and(|it| it.state.is_over()));
+        if is_over { None } else { folder.read_spec().ok()?.listen }
+    };
+    ids.filter_map(listens).collect()
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
