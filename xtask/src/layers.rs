@@ -96,6 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-domain",
             "lockstep-files",
             "lockstep-gateway",
+            "lockstep-hosts",
             "lockstep-image",
             "lockstep-judge",
             "lockstep-manifest",

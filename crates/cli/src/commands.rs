@@ -29,6 +29,7 @@ pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod history;
 pub(crate) mod hold;
+pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod instance;

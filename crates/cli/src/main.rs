@@ -1,7 +1,7 @@
 //! `lockstep`: the command line, the server, the gateway, and the small processes that stand between the server and what it runs.
 //!
 //! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `import`, `check`,
-//! `contract`, and `journal verify` on a folder or file work without one.
+//! `contract`, `host check`, and `journal verify` on a folder or file work without one.
 
 mod app;
 mod commands;
@@ -43,6 +43,8 @@ fn main() -> ExitCode {
         Some(lockstep_domain::database::WORD) => lockstep_migrate::main(arguments),
         Some(lockstep_site::WORD) => lockstep_site::main(arguments),
         Some(lockstep_runtime::resource::step::WORD) => lockstep_runtime::resource::step::main(arguments),
+        Some(lockstep_hosts::agent::WORD) => lockstep_hosts::agent::main(arguments, &["supervisor"]),
+        Some(lockstep_hosts::agent::REVIVE) => lockstep_hosts::agent::revive(arguments, &["supervisor"]),
         Some("guard") => lockstep_pipeline::guard::main(),
         Some(lockstep_confine::WORD) => lockstep_confine::main(),
         _ => app::main(),

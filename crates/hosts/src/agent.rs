@@ -19,14 +19,14 @@ use h2::server::SendResponse;
 use http::{Request, Response, StatusCode};
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use self::answers::Answers;
 use crate::artifact::Incoming;
 use crate::lease;
 use crate::place::HostFolder;
 use crate::program::digest_of_self;
-use crate::protocol::{Hello, PROTOCOL, Welcome};
+use crate::protocol::{Hello, LookRequest, PROTOCOL, Welcome};
 use crate::refusal::{Refusal, with_causes};
 use crate::wire;
 
@@ -111,6 +111,12 @@ where
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted.map_err(wire::as_io)?;
         while answering.try_join_next().is_some() {}
+        if let State::New(folder, _) = &state
+            && request.uri().path() == "/look"
+        {
+            answering.spawn(look(folder.clone(), request, respond));
+            continue;
+        }
         state = match state {
             State::New(folder, supervisor) => {
                 let greeting = greet(request, respond, folder, supervisor);
@@ -130,6 +136,22 @@ where
 enum State {
     New(HostFolder, SupervisorCommand),
     Greeted(Arc<Answers>),
+}
+
+/// Answers what the host is like.
+async fn look(folder: HostFolder, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let wanted = wire::read::<LookRequest>(request.into_body()).await;
+    let looked = match wanted {
+        Ok(LookRequest { ports }) => spawn_blocking(move || facts::look(&folder, ports)).await,
+        Err(error) => Ok(Err(error)),
+    };
+    let replied = match looked.map_err(io::Error::other).flatten() {
+        Ok(looked) => reply(&mut respond, StatusCode::OK, &looked),
+        Err(error) => reply(&mut respond, StatusCode::FORBIDDEN, &Refusal::of(&error)),
+    };
+    if let Err(error) = replied {
+        tracing::debug!(%error, "what the host is like was not answered");
+    }
 }
 
 type ServerConnection<S> = h2::server::Connection<S, Bytes>;
@@ -197,7 +219,7 @@ async fn begin(
     let driver = LocalDriver::open_with(&folder.runtime(), options).await;
     let driver = driver.map_err(|error| Refusal::of(&error))?;
     let (path, wanted) = (folder.path().to_owned(), hello.options.starts_at_boot);
-    let boot = tokio::task::spawn_blocking(move || {
+    let boot = spawn_blocking(move || {
         programs::clean(&path);
         if wanted { boot::prepare(&path) } else { Some("that was not asked for".to_owned()) }
     });

@@ -109,6 +109,14 @@ pub(crate) fn look(folder: &Path, claim: &Claim) -> Result<(), LeaseError> {
     decide(lease.as_ref(), claim).map(|_| ())
 }
 
+/// Says what the server is called that has a host.
+///
+/// # Errors
+/// When the lease cannot be read.
+pub(crate) fn owner(folder: &Path) -> io::Result<Option<String>> {
+    Ok(read(&folder.join(FILE))?.map(|lease| lease.server))
+}
+
 /// Takes the lease of a folder for a claim, while nobody else does.
 ///
 /// # Errors

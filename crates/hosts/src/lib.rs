@@ -21,6 +21,8 @@ mod wire;
 pub use claim::ClaimFile;
 pub use lease::{Claim, Lease, LeaseError, Token};
 pub use program::Program;
-pub use protocol::{HostFacts, HostOptions};
-pub use remote::{Connect, ConnectError, ConnectFault, Connection, Duplex, Holds, HostState, RemoteDriver};
-pub use ssh::{Ssh, SshTarget, TargetError, pinned};
+pub use protocol::{HostFacts, HostOptions, Looked};
+pub use remote::{
+    Connect, ConnectError, ConnectFault, Connection, Duplex, Holds, HostLook, HostState, RemoteDriver, look,
+};
+pub use ssh::{Ssh, SshTarget, TargetError, fingerprint, pinned};

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,18 +61,26 @@ pub struct Program {
     path: PathBuf,
     bytes: u64,
     digest: Digest,
-    architecture: &'static str,
+    /// As `uname -m` says it.
+    architecture: String,
 }
 
 impl Program {
-    /// Takes a program of this machine's architecture, such as the one that runs.
+    /// Takes a program, such as the one that runs.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
+        let architecture = architecture_of(&mut file)?;
         let (bytes, digest) = (file.metadata()?.len(), digest_of(&mut file)?);
-        Ok(Self { path: path.to_owned(), bytes, digest, architecture: std::env::consts::ARCH })
+        Ok(Self { path: path.to_owned(), bytes, digest, architecture })
+    }
+
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns its digest.
@@ -126,7 +134,7 @@ impl Program {
         if system == "Linux" && machine == self.architecture {
             return Ok(());
         }
-        let wanted = self.architecture;
+        let wanted = &self.architecture;
         Err(ConnectError::new(
             ConnectFault::Architecture,
             format!("it is {system} on {machine}, and this program is for Linux on {wanted}"),
@@ -224,6 +232,26 @@ fn failed(said: &str) -> ConnectError {
         _ => ConnectFault::Garbage,
     };
     ConnectError::new(fault, why.to_owned())
+}
+
+/// Reads for which architecture a program is: ELF's `e_machine`, two bytes at 18, whose order byte 5 says. What is no ELF, such as a
+/// script, is for this one.
+fn architecture_of(file: &mut File) -> io::Result<String> {
+    let mut head = [0; 20];
+    let read = file.read(&mut head)?;
+    file.rewind()?;
+    let here = std::env::consts::ARCH;
+    if read < head.len() || head[..4] != *b"\x7fELF" {
+        return Ok(here.to_owned());
+    }
+    let number = if head[5] == 2 { [head[19], head[18]] } else { [head[18], head[19]] };
+    Ok(match u16::from_le_bytes(number) {
+        40 => "armv7l".to_owned(),
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        243 => "riscv64".to_owned(),
+        other => format!("machine {other} of ELF"),
+    })
 }
 
 /// Quotes a word for `sh`.

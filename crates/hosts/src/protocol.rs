@@ -2,7 +2,8 @@
 //!
 //! | path | body | answer |
 //! | --- | --- | --- |
-//! | `/hello` | [`Hello`], the first request of a connection | [`Welcome`] |
+//! | `/look` | [`LookRequest`], before any greeting; changes nothing | [`Looked`] |
+//! | `/hello` | [`Hello`], the first request of a connection that works | [`Welcome`] |
 //! | `/call` | [`Call`] | [`Said`] |
 //! | `/watch` | none | [`Seen`] in lines, the first with everything, then what changed |
 //! | `/log` | [`LogRequest`] | the lines of a log |
@@ -12,6 +13,7 @@
 
 use std::net::IpAddr;
 
+use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_runtime::{InstanceSpec, LogLimits, Unpacked};
@@ -65,6 +67,26 @@ pub(crate) struct Welcome {
     pub(crate) lease: Lease,
     /// What the host is like.
     pub(crate) facts: HostFacts,
+}
+
+/// Asks what a host is like.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LookRequest {
+    /// Which ports instances would get, where it is to be tried whether they are free.
+    pub(crate) ports: Option<PortRange>,
+}
+
+/// What a host is like, looked at without working on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// What it is like.
+    pub facts: HostFacts,
+    /// What the server is called that has it, if one has.
+    pub owner: Option<String>,
+    /// How many of the ports are free that instances would get.
+    pub free_ports: u32,
+    /// Why what a login has started ends when it logs out, where that is so.
+    pub ends_at_logout: Option<String>,
 }
 
 /// What a host is like, as its agent sees it.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockstep_domain::fault::Fault;
+use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
 use lockstep_runtime::{
@@ -28,7 +29,9 @@ use tokio::time::{Instant, sleep};
 
 use self::link::Link;
 use crate::claim::ClaimFile;
-use crate::protocol::{Artifact, Call, Hello, HostFacts, HostOptions, PROTOCOL, Said, Seen};
+use crate::protocol::{
+    Artifact, Call, Hello, HostFacts, HostOptions, LookRequest, Looked, PROTOCOL, Said, Seen,
+};
 use crate::refusal::Refusal;
 
 /// Pause before a host that could not be reached is tried again; it doubles each time.
@@ -207,6 +210,38 @@ impl Drop for RemoteDriver {
     fn drop(&mut self) {
         self.keeps.abort();
     }
+}
+
+/// What a host is like, and what the connection to it is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLook {
+    /// What its agent says.
+    pub looked: Looked,
+    /// How long a question takes there and back.
+    pub round_trip: Duration,
+    /// By how many milliseconds its clock is ahead of ours; negative when it is behind.
+    pub clock_ahead_ms: i64,
+}
+
+/// Looks at a host without working on it. `ports` are those that instances would get, `now_ms` is our clock in milliseconds since 1970.
+///
+/// # Errors
+/// When it cannot be reached or used.
+pub async fn look(
+    connect: &dyn Connect,
+    ports: PortRange,
+    now_ms: impl Fn() -> i64,
+) -> Result<HostLook, ConnectError> {
+    let link = Link::open(connect.connect().await?).await?;
+    // The first makes the connection ready; the second is measured, and quick: it has no ports to try.
+    let mut looked: Looked = link.first("/look", &LookRequest { ports: Some(ports) }).await?;
+    let (begin, begun_ms) = (Instant::now(), now_ms());
+    let again: Looked = link.first("/look", &LookRequest { ports: None }).await?;
+    let round_trip = begin.elapsed();
+    let half = i64::try_from(round_trip.as_millis()).unwrap_or(i64::MAX) / 2;
+    let clock_ahead_ms = again.facts.clock_ms.saturating_sub(begun_ms.saturating_add(half));
+    looked.facts.clock_ms = again.facts.clock_ms;
+    Ok(HostLook { looked, round_trip, clock_ahead_ms })
 }
 
 /// Keeps a connection.

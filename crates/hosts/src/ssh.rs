@@ -11,7 +11,10 @@ use std::process::Stdio;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use lockstep_runtime::Answer;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -313,6 +316,14 @@ pub fn pinned(known_hosts: &Path, alias: &str) -> io::Result<Option<String>> {
     };
     let of_host = |line: &str| line.strip_prefix(alias)?.strip_prefix(' ').map(str::to_owned);
     Ok(text.lines().find_map(of_host))
+}
+
+/// Returns the kind and the fingerprint of a key, `TYPE KEY`, as `ssh-keygen -l` shows it; `None` for what is no key.
+#[must_use]
+pub fn fingerprint(key: &str) -> Option<String> {
+    let (kind, text) = key.trim().split_once(' ')?;
+    let bytes = STANDARD.decode(text.split_whitespace().next()?).ok()?;
+    Some(format!("{kind} SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(bytes))))
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod going_back;
 mod grpc;
 mod host;
 mod host_and_port;
+mod host_check;
 mod https;
 mod images;
 mod instances;

@@ -35,6 +35,40 @@ pub(super) fn prepare(folder: &Path) -> Option<String> {
     }
 }
 
+/// Says why instances would not start again after a boot, where that is so. Changes nothing.
+pub(super) fn look() -> Option<String> {
+    if !Path::new(SYSTEMD).is_dir() {
+        return Some(
+            "systemd does not run this host: instances start again when the server is connected".into(),
+        );
+    }
+    if rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let name = user_name()?;
+    let lingers = Path::new(LINGER).join(&name).exists();
+    (!lingers).then(|| format!("`{name}` does not linger; as root: loginctl enable-linger {name}"))
+}
+
+/// Says why what a login has started ends when it logs out, where that is so.
+pub(super) fn ends_at_logout() -> Option<String> {
+    let dropped = fs::read_dir("/etc/systemd/logind.conf.d").into_iter().flatten().flatten();
+    let files =
+        std::iter::once(PathBuf::from("/etc/systemd/logind.conf")).chain(dropped.map(|file| file.path()));
+    let kills = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| kills_at_logout(&text));
+    let is_root = rustix::process::geteuid().is_root();
+    let found = files.filter(|_| !is_root).find(kills)?;
+    let found = found.display();
+    Some(format!(
+        "`{found}` says KillUserProcesses=yes: instances would end with each connection; as root: set it to no"
+    ))
+}
+
+fn kills_at_logout(text: &str) -> bool {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("KillUserProcesses="));
+    lines.last().is_some_and(|value| matches!(value.trim(), "yes" | "true" | "on" | "1"))
+}
+
 /// Where a unit stands.
 struct Unit {
     folder: PathBuf,
@@ -122,6 +156,14 @@ fn user_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_at_logout_is_read_as_logind_reads_it() {
+        assert!(kills_at_logout("[Login]\nKillUserProcesses=yes\n"));
+        for text in ["", "#KillUserProcesses=yes\n", "KillUserProcesses=yes\nKillUserProcesses=no\n"] {
+            assert!(!kills_at_logout(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_unit_starts_what_it_is_told_whatever_the_path_is_called_and_stops_nothing() {

@@ -1,12 +1,35 @@
 //! What a host is like, looked at by its agent.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lockstep_domain::instance_ports::PortRange;
+
+use super::boot;
+use crate::lease;
 use crate::place::HostFolder;
-use crate::protocol::HostFacts;
+use crate::protocol::{HostFacts, Looked};
+
+/// Looks at this host without working on it.
+pub(super) fn look(folder: &HostFolder, ports: Option<PortRange>) -> io::Result<Looked> {
+    let unprotected =
+        lockstep_confine::available().unprotected().iter().map(|open| (*open).to_owned()).collect();
+    Ok(Looked {
+        facts: of(folder, unprotected, boot::look()),
+        owner: lease::owner(folder.path())?,
+        free_ports: ports.map_or(0, free_among),
+        ends_at_logout: boot::ends_at_logout(),
+    })
+}
+
+fn free_among(ports: PortRange) -> u32 {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = (0..ports.count()).map(|n| ports.nth(n)).filter(is_free).count();
+    u32::try_from(free).unwrap_or(u32::MAX)
+}
 
 /// Looks at this host. What cannot be found out is empty or zero.
 pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>, not_after_boot: Option<String>) -> HostFacts {

@@ -51,6 +51,13 @@ impl Drop for Ends {
 impl Link {
     /// Greets the agent of a connection.
     pub(super) async fn greet(connection: Connection, hello: Hello) -> Result<(Self, Welcome), ConnectError> {
+        let link = Self::open(connection).await?;
+        let welcome = link.first("/hello", &hello).await?;
+        Ok((link, welcome))
+    }
+
+    /// Begins to speak with an agent.
+    pub(super) async fn open(connection: Connection) -> Result<Self, ConnectError> {
         let held = connection.held;
         let broken = |error: &io::Error, said: &str| {
             ConnectError::new(ConnectFault::Broken, format!("{error} {said}").trim_end().to_owned())
@@ -65,17 +72,28 @@ impl Link {
         let pings = driven.ping_pong();
         let driving = tokio::spawn(async move { drop(driven.await) }).abort_handle();
         let pinging = tokio::spawn(ping(pings)).abort_handle();
-        let link = Self { requests, held: Arc::new(Ends { driving, pinging, held }) };
-        let greeted = timeout(GREETING, link.hello(&hello)).await;
-        match greeted.map_err(io::Error::from).flatten() {
-            Ok(Ok(welcome)) => Ok((link, welcome)),
+        Ok(Self { requests, held: Arc::new(Ends { driving, pinging, held }) })
+    }
+
+    /// Asks the first question of a connection, which may be refused.
+    pub(super) async fn first<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Q,
+    ) -> Result<A, ConnectError> {
+        match timeout(GREETING, self.ask_first(path, question)).await.map_err(io::Error::from).flatten() {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(refusal)) => Err(ConnectError::new(ConnectFault::Refused, refusal.text)),
-            Err(error) => Err(ConnectError::new(ConnectFault::Broken, link.explain(&error))),
+            Err(error) => Err(ConnectError::new(ConnectFault::Broken, self.explain(&error))),
         }
     }
 
-    async fn hello(&self, hello: &Hello) -> io::Result<Result<Welcome, Refusal>> {
-        let response = self.send("/hello", wire::message(hello)?).await?;
+    async fn ask_first<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Q,
+    ) -> io::Result<Result<A, Refusal>> {
+        let response = self.send(path, wire::message(question)?).await?;
         match response.status() {
             StatusCode::OK => wire::read(response.into_body()).await.map(Ok),
             _ => wire::read(response.into_body()).await.map(Err),

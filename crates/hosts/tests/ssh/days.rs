@@ -9,6 +9,7 @@ use lockstep_hosts::{ClaimFile, ConnectFault, HostState, Program, pinned};
 
 use crate::common::{eventually, kill, pid_of, runs};
 use crate::fixture::{Fixture, OPTIONS, PROGRAM};
+use crate::server::make_key;
 
 #[tokio::test]
 async fn instances_outlive_the_connection_and_the_server_and_are_known_again() {
@@ -101,7 +102,10 @@ async fn a_key_that_changed_is_refused_and_the_pinned_one_stays() {
     let before = pinned(&file, "lockstep-web1").unwrap();
     assert!(before.is_some());
     fixture.driver = None;
-    fixture.server.change_key();
+    fixture.server.end();
+    fs::remove_file(fixture.server.file("host")).unwrap();
+    make_key(&fixture.server.file("host"));
+    fixture.server.start();
     fixture.begin("run");
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::HostKey, "{error}");

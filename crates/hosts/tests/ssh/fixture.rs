@@ -98,7 +98,7 @@ impl Fixture {
     /// How it is connected to.
     pub(crate) fn ssh(&self) -> Ssh {
         Ssh {
-            target: self.server.target(),
+            target: self.server.target().parse().unwrap(),
             key: Some(self.server.key()),
             known_hosts: self.server.file("known_hosts"),
             alias: "lockstep-web1".to_owned(),

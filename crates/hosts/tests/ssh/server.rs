@@ -5,11 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::common::PATIENCE;
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server of SSH, which ends with the value.
 pub(crate) struct SshServer {
@@ -53,7 +54,7 @@ impl SshServer {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < deadline, "sshd: {}", fs::read_to_string(self.file("log")).unwrap());
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -63,20 +64,12 @@ impl SshServer {
         let sessions = children_of(i32::try_from(running.id()).unwrap());
         let _ = running.kill();
         let _ = running.wait();
-        sessions.into_iter().for_each(crate::common::kill);
-    }
-
-    /// Gives it another key.
-    pub(crate) fn change_key(&mut self) {
-        self.end();
-        fs::remove_file(self.file("host")).unwrap();
-        make_key(&self.file("host"));
-        self.start();
+        sessions.into_iter().for_each(kill);
     }
 
     /// Where `ssh` connects to.
-    pub(crate) fn target(&self) -> lockstep_hosts::SshTarget {
-        format!("127.0.0.1:{}", self.port).parse().unwrap()
+    pub(crate) fn target(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// The key that it lets in.
@@ -96,7 +89,8 @@ impl Drop for SshServer {
     }
 }
 
-fn make_key(path: &Path) {
+/// Makes a key and its public part.
+pub(crate) fn make_key(path: &Path) {
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
     assert!(made.unwrap().success());
 }
@@ -108,7 +102,14 @@ fn children_of(parent: i32) -> Vec<i32> {
         let fields = stat.rsplit(')').next().unwrap_or_default().to_owned();
         fields.split_whitespace().nth(1) == Some(&parent.to_string())
     };
-    let children = crate::common::pids_where(|pid| is_child(&pid));
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let children: Vec<i32> = pids.filter(is_child).collect();
     let below = children.iter().flat_map(|child| children_of(*child)).collect::<Vec<_>>();
     children.into_iter().chain(below).collect()
+}
+
+fn kill(process: i32) {
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
 }
