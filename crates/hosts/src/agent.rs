@@ -52,10 +52,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]) 
         }
         Err(error) => return failed(&error),
     }
-    match run(Path::new(&folder), supervisor) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
-    }
+    run(Path::new(&folder), supervisor).unwrap_or_else(|error| failed(&error))
 }
 
 /// Starts the instances of a host again. The argument is the folder of the host; `supervisor` as for [`main`].
@@ -75,17 +72,21 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(folder: &Path, supervisor: &[&str]) -> io::Result<()> {
+fn run(folder: &Path, supervisor: &[&str]) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let folder = HostFolder::open(folder)?;
     let command = command_of_self(supervisor)?;
+    let mut state = State::New(folder, command);
     let ended = runtime.block_on(async {
         let streams = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
-        serve(streams, folder, command).await
+        serve(streams, &mut state).await
     });
-    // The standard input is read by a thread that nothing ends.
-    runtime.shutdown_background();
-    ended
+    if let Err(error) = ended {
+        failed(&error);
+    }
+    // Ended while the folder is held: what is still at work on threads does not meet the next agent. The standard input is read by a
+    // thread that nothing ends.
+    std::process::exit(0)
 }
 
 fn command_of_self(supervisor: &[&str]) -> io::Result<SupervisorCommand> {
@@ -97,7 +98,7 @@ fn command_of_self(supervisor: &[&str]) -> io::Result<SupervisorCommand> {
 ///
 /// # Errors
 /// When the connection breaks off, or the first request is no greeting that is taken.
-pub(crate) async fn serve<S>(streams: S, folder: HostFolder, supervisor: SupervisorCommand) -> io::Result<()>
+async fn serve<S>(streams: S, state: &mut State) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -106,29 +107,23 @@ where
     builder.max_concurrent_streams(wire::MAX_STREAMS);
     let mut connection =
         builder.handshake::<_, Bytes>(wire::Heard::new(streams)).await.map_err(wire::as_io)?;
-    let mut state = State::New(folder, supervisor);
     let mut answering = JoinSet::new();
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted.map_err(wire::as_io)?;
         while answering.try_join_next().is_some() {}
-        if let State::New(folder, _) = &state
-            && request.uri().path() == "/look"
-        {
-            answering.spawn(look(folder.clone(), request, respond));
-            continue;
-        }
-        state = match state {
+        match state {
+            State::New(folder, _) if request.uri().path() == "/look" => {
+                answering.spawn(look(folder.clone(), request, respond));
+            }
             State::New(folder, supervisor) => {
-                let greeting = greet(request, respond, folder, supervisor);
+                let greeting = greet(request, respond, folder.clone(), supervisor.clone());
                 // The connection is driven while the driver opens.
-                let greeted = drive(&mut connection, greeting).await?;
-                State::Greeted(Arc::new(greeted))
+                *state = State::Greeted(Arc::new(drive(&mut connection, greeting).await?));
             }
             State::Greeted(answers) => {
-                answering.spawn(Arc::clone(&answers).answer(request, respond));
-                State::Greeted(answers)
+                answering.spawn(Arc::clone(answers).answer(request, respond));
             }
-        };
+        }
     }
     Ok(())
 }
@@ -220,8 +215,10 @@ async fn begin(
     let driver = driver.map_err(|error| Refusal::of(&error))?;
     let (path, wanted) = (folder.path().to_owned(), hello.options.starts_at_boot);
     let boot = spawn_blocking(move || {
+        // Written first: what it names is never a program that went.
+        let why = boot::prepare(&path, wanted);
         programs::clean(&path);
-        if wanted { boot::prepare(&path) } else { Some("that was not asked for".to_owned()) }
+        why
     });
     let not_after_boot = boot.await.unwrap_or_else(|error| Some(error.to_string()));
     let facts = facts::of(&folder, driver.unprotected(), not_after_boot);

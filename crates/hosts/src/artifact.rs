@@ -1,14 +1,14 @@
 //! Artifacts that come to a host: in pieces, again from where a connection broke off, and unpacked only when the whole is what was
 //! announced.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use h2::RecvStream;
 use lockstep_domain::Digest;
+use lockstep_domain::fault::Fault;
 use lockstep_files::foreign;
 use lockstep_runtime::{BringError, LocalDriver, UnpackError};
 use sha2::{Digest as _, Sha256};
@@ -17,37 +17,44 @@ use tokio::task::spawn_blocking;
 
 use crate::protocol::Artifact;
 use crate::refusal::Refusal;
+use crate::turns::Turns;
 use crate::wire;
 
 /// How much of a file is read at a time.
 const PIECE: usize = 256 * 1024;
 
+/// How long the beginning of an artifact is kept whose rest does not come.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Takes artifacts in.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     folder: PathBuf,
-    /// One of each at a time.
-    taking: Mutex<BTreeMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    taking: Turns<Digest>,
 }
 
 impl Incoming {
+    /// Takes them in in a folder, and removes beginnings there whose rest has not come for a week.
     pub(crate) fn at(folder: PathBuf) -> Self {
-        Self { folder, taking: Mutex::default() }
+        let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let is_old = |file: &fs::DirEntry| {
+            let changed = file.metadata().and_then(|metadata| metadata.modified()).ok();
+            changed.and_then(|changed| changed.elapsed().ok()).is_some_and(|age| age > KEPT)
+        };
+        for file in files.filter(is_old) {
+            // What cannot be removed is tried with the next connection.
+            let _ = fs::remove_file(file.path());
+        }
+        Self { folder, taking: Turns::default() }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.to_string())
     }
 
-    fn turn(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
-        let mut taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        taking.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(taking.entry(*digest).or_default())
-    }
-
     /// Says how many bytes of an artifact are here. More than it has are none: they are another's.
     pub(crate) fn arrived(&self, artifact: &Artifact) -> u64 {
-        let found = std::fs::symlink_metadata(self.path(&artifact.digest));
+        let found = fs::symlink_metadata(self.path(&artifact.digest));
         found.map_or(0, |found| found.len()).min(artifact.bytes)
     }
 
@@ -61,13 +68,17 @@ impl Incoming {
         artifact: &Artifact,
         body: RecvStream,
     ) -> Result<(), Refusal> {
-        let turn = self.turn(&artifact.digest);
-        let _one_at_a_time = turn.lock().await;
+        // Nobody waits with bytes under way that nobody takes in.
+        let Some(_alone) = self.taking.take_if_free(artifact.digest) else {
+            return Err(Refusal::because("the artifact is being sent already"));
+        };
         let path = self.path(&artifact.digest);
         append(&path, artifact, body).await.map_err(|error| Refusal::of(&error))?;
         let unpacked = self.unpack(driver, &path, artifact).await;
-        // It is unpacked, or must not be taken for a beginning of what it should be.
-        let _ = std::fs::remove_file(&path);
+        // It is unpacked, or must not be taken for a beginning of what it should be; what found no room is whole.
+        if !unpacked.as_ref().is_err_and(|refusal| refusal.fault == Fault::Disk) {
+            let _ = fs::remove_file(&path);
+        }
         unpacked
     }
 

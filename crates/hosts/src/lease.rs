@@ -1,8 +1,8 @@
 //! The lease of a host: who may work on it. A number that grows with each connection, and a secret of the last one.
 //!
-//! A server that comes says the token of its last connection, and a new one that it has written down before. The host takes the
-//! new one only if it knows one of the two: so a server that did not hear the answer comes again without harm, and of two that own the
-//! host, be it two servers or a copied data folder, whoever comes second is refused until a person decides. No clock has a say.
+//! A server that comes says the tokens that may be the host's by what it knows, and a new one that it has written down before. The host
+//! takes the new one only if its own is among the others: so a server that did not hear the answer comes again without harm, and of two
+//! that own the host, be it two servers or a copied data folder, one is refused until a person decides. No clock has a say.
 
 use std::fs::{self, File};
 use std::io;
@@ -33,8 +33,8 @@ impl std::fmt::Debug for Token {
 pub struct Claim {
     /// What the server is called, for people.
     pub server: String,
-    /// The token of its last connection; `None` when it has never been here.
-    pub last: Option<Token>,
+    /// The tokens of which one is the host's, when nobody else has been there; none when it has never been here.
+    pub known: Vec<Token>,
     /// The token of this connection, which it has written down before.
     pub next: Token,
     /// Differs for each process of a server: what tells a server that comes again from a copy of it.
@@ -91,8 +91,7 @@ pub(crate) fn decide(lease: Option<&Lease>, claim: &Claim) -> Result<Lease, Leas
     let next = |number| Lease { server: claim.server.clone(), number, token: claim.next.clone() };
     match lease {
         None => Ok(next(1)),
-        Some(lease) if lease.token == claim.next => Ok(lease.clone()),
-        Some(lease) if claim.take_over || claim.last.as_ref() == Some(&lease.token) => {
+        Some(lease) if claim.take_over || claim.known.contains(&lease.token) => {
             Ok(next(lease.number.saturating_add(1)))
         }
         Some(lease) => Err(taken(lease)),
@@ -127,11 +126,17 @@ pub(crate) fn take(folder: &Path, claim: &Claim) -> Result<Lease, LeaseError> {
     let _alone = lock(folder).map_err(explain)?;
     let lease = read(&path).map_err(explain)?;
     let taken = decide(lease.as_ref(), claim)?;
-    if lease.as_ref() != Some(&taken) {
-        let text = serde_json::to_vec_pretty(&taken).map_err(|error| explain(io::Error::other(error)))?;
-        whole::put(&path, &text, 0o600).map_err(explain)?;
+    let text = serde_json::to_vec_pretty(&taken).map_err(|error| explain(io::Error::other(error)))?;
+    match (whole::put(&path, &text, 0o600), lease) {
+        (Ok(()), _) => Ok(taken),
+        // What is full can only be helped by who has it: nothing changes, and it works.
+        (Err(error), Some(lease)) if is_full(&error) && claim.known.contains(&lease.token) => Ok(lease),
+        (Err(error), _) => Err(explain(error)),
     }
-    Ok(taken)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn lock(folder: &Path) -> io::Result<File> {
@@ -155,38 +160,32 @@ fn read(path: &Path) -> io::Result<Option<Lease>> {
 mod tests {
     use super::*;
 
-    fn claim(server: &str, last: Option<&str>, next: &str) -> Claim {
-        let token = |text: &str| Token(text.to_owned());
-        Claim {
-            server: server.to_owned(),
-            last: last.map(token),
-            next: token(next),
-            run: String::new(),
-            take_over: false,
-        }
+    fn claim(server: &str, known: &[&str], next: &str) -> Claim {
+        let token = |text: &&str| Token((*text).to_owned());
+        let known = known.iter().map(token).collect();
+        Claim { server: server.to_owned(), known, next: token(&next), run: String::new(), take_over: false }
     }
 
     #[test]
     fn of_two_copies_of_a_server_the_second_is_refused_and_an_answer_that_was_lost_harms_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let take = |claim: &Claim| take(folder.path(), claim).map(|lease| lease.number);
-        assert_eq!(take(&claim("a", None, "1")).unwrap(), 1);
-        // The answer was lost, and it comes again with the same.
-        assert_eq!(take(&claim("a", None, "1")).unwrap(), 1);
-        assert_eq!(take(&claim("a", Some("1"), "2")).unwrap(), 2);
+        assert_eq!(take(&claim("a", &[], "1")).unwrap(), 1);
+        // The answer was lost, and it comes again.
+        assert_eq!(take(&claim("a", &["1"], "2")).unwrap(), 2);
         // The copy of its folder knows 1 as the last.
-        let refused = take(&claim("a", Some("1"), "x")).unwrap_err().to_string();
+        let refused = take(&claim("a", &["1"], "x")).unwrap_err().to_string();
         assert!(refused.contains("belongs to the server `a` (its connection 2)"), "{refused}");
-        assert!(take(&claim("b", None, "y")).is_err());
-        let by_a_person = Claim { take_over: true, ..claim("b", None, "y") };
+        assert!(take(&claim("b", &[], "y")).is_err());
+        let by_a_person = Claim { take_over: true, ..claim("b", &[], "y") };
         assert_eq!(take(&by_a_person).unwrap(), 3);
-        assert!(take(&claim("a", Some("2"), "3")).is_err());
+        assert!(take(&claim("a", &["1", "2"], "3")).is_err());
     }
 
     #[test]
     fn a_lease_that_cannot_be_read_is_no_host_that_nobody_has() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), "{").unwrap();
-        assert!(matches!(take(folder.path(), &claim("a", None, "1")), Err(LeaseError::File { .. })));
+        assert!(matches!(take(folder.path(), &claim("a", &[], "1")), Err(LeaseError::File { .. })));
     }
 }

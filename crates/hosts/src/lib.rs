@@ -16,6 +16,7 @@ mod protocol;
 mod refusal;
 mod remote;
 mod ssh;
+mod turns;
 mod wire;
 
 pub use claim::ClaimFile;

@@ -8,9 +8,11 @@
 //! | `incoming/DIGEST` | artifacts that have not come whole |
 //! | `runtime/` | the folder of the driver |
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,8 +45,9 @@ impl HostFolder {
     /// # Errors
     /// When it cannot be made or used.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        for folder in [path.to_owned(), path.join("incoming")] {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        for folder in [path.to_owned(), path.join("incoming"), path.join("programs")] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            check_ours(&folder)?;
         }
         Ok(Self(path.canonicalize()?))
     }
@@ -75,14 +78,16 @@ impl HostFolder {
             match holder {
                 _ if error != rustix::io::Errno::WOULDBLOCK => return Err(io::Error::from(error).into()),
                 _ if tokio::time::Instant::now() > deadline => return Err(LeaseError::InUse.into()),
-                Some(holder) if may_end => holder.end(),
+                Some(holder) if may_end => holder.end(&self.0),
                 _ => {}
             }
             sleep(PAUSE).await;
         }
-        lock.set_len(0)?;
-        lock.rewind()?;
-        write!(lock, "{} {}", std::process::id(), claim.run)?;
+        // Written over what is there: a full disk has room for that.
+        let text = format!("{} {} {}", std::process::id(), boot(), claim.run);
+        let written = lock.rewind().and_then(|()| lock.write_all(text.as_bytes()));
+        // What cannot be written is not known by the next one, which waits then.
+        let _ = written.and_then(|()| lock.set_len(text.len() as u64));
         Ok(Alone { _lock: lock })
     }
 }
@@ -109,6 +114,19 @@ impl HostFolder {
     }
 }
 
+/// Checks that nobody else owns a folder, or may write in it: whatever lies there is run.
+fn check_ours(folder: &Path) -> io::Result<()> {
+    let found = std::fs::metadata(folder)?;
+    let (owner, others) = (found.uid(), found.mode() & 0o022);
+    if owner == rustix::process::geteuid().as_raw() && others == 0 {
+        return Ok(());
+    }
+    let (folder, mode) = (folder.display(), found.mode() & 0o777);
+    Err(io::Error::other(format!(
+        "`{folder}` belongs to user {owner} and has the mode {mode:o}: others could change what runs; name another folder"
+    )))
+}
+
 /// Why an agent does not work alone.
 #[derive(Debug, Error)]
 pub(crate) enum AloneError {
@@ -127,22 +145,35 @@ struct Holder {
 impl Holder {
     fn read(lock: &mut File) -> Option<Self> {
         let mut text = String::new();
-        lock.rewind().and_then(|()| io::Read::by_ref(lock).take(128).read_to_string(&mut text)).ok()?;
-        let (process, run) = text.split_once(' ')?;
-        Some(Self { process: Pid::from_raw(process.parse().ok()?)?, run: run.to_owned() })
+        lock.rewind().and_then(|()| io::Read::by_ref(lock).take(256).read_to_string(&mut text)).ok()?;
+        let mut words = text.splitn(3, ' ');
+        let process = Pid::from_raw(words.next()?.parse().ok()?)?;
+        // A number of another boot, or of another machine with the same home, says nothing here.
+        if words.next()? != boot() {
+            return None;
+        }
+        Some(Self { process, run: words.next()?.to_owned() })
     }
 
-    /// Kills it, when it is an agent: that may be done at any moment.
-    fn end(&self) {
+    /// Kills it, when it is an agent of this folder: that may be done at any moment.
+    fn end(&self, folder: &Path) {
         // Opened first: the process that is asked for its name is the one that is killed.
         let Ok(held) = rustix::process::pidfd_open(self.process, PidfdFlags::empty()) else { return };
-        if is_agent(self.process) {
+        if is_agent(self.process, folder) {
             let _ = rustix::process::pidfd_send_signal(&held, Signal::KILL);
         }
     }
 }
 
-fn is_agent(process: Pid) -> bool {
+fn boot() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Tells whether a process is an agent of a folder: its program, its word, a digest, the folder, and no more.
+fn is_agent(process: Pid, folder: &Path) -> bool {
     let line = std::fs::read(format!("/proc/{}/cmdline", process.as_raw_nonzero())).unwrap_or_default();
-    line.split(|byte| *byte == 0).any(|word| word == crate::agent::WORD.as_bytes())
+    let words: Vec<_> = line.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
+    let [_, word, _, place, _] = words[..] else { return false };
+    word == crate::agent::WORD && Path::new(place).canonicalize().is_ok_and(|place| place == folder)
 }

@@ -6,15 +6,16 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::Digest;
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _,
-};
-use tokio::time::timeout;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::artifact::digest_of;
 use crate::remote::{ConnectError, ConnectFault};
@@ -23,42 +24,41 @@ use crate::remote::{ConnectError, ConnectFault};
 const MAX_NOISE: usize = 64 * 1024;
 /// How much of what it printed is shown.
 const SHOWN_CHARACTERS: usize = 200;
-/// How long one step may take: to log in, to take in a piece of the program.
+/// How long it may take to log in and to say what is there; what is sent apart.
+const BRINGING: Duration = Duration::from_secs(60);
+/// How long a piece of the program may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of the program is sent at a time.
 const PIECE: usize = 256 * 1024;
 
-/// Runs on any `sh` of POSIX. It has no single quote, because it is sent in a pair of them.
-const SCRIPT: &str = r#"mark=$1 digest=$2 bytes=$3 folder=$4 word=$5
-umask 077
-say() { echo "$mark $*"; }
-die() { say fail "$@"; exit 1; }
-if [ -z "$folder" ]; then
-  [ -n "$HOME" ] || die folder "the user has no home folder"
-  folder=${XDG_DATA_HOME:-$HOME/.local/share}/lockstep/host
-fi
-place=$folder/programs/$digest
-said=$(mkdir -p "$place" 2>&1) || die folder $said
-say host "$(uname -s)" "$(uname -m)"
-if [ ! -x "$place/lockstep" ]; then
-  part=$place/part
-  have=$(wc -c 2>/dev/null < "$part") || have=0
-  say send $((have))
-  read -r rest || exit 1
-  if [ "$rest" -gt "$bytes" ]; then exit 1; fi
-  if [ "$rest" -eq "$bytes" ]; then said=$( { : > "$part"; } 2>&1 ) || die write $said; fi
-  said=$( { head -c "$rest" >> "$part"; } 2>&1 ) || die write $said
-  [ "$(($(wc -c < "$part")))" -eq "$bytes" ] || die write "not all of the program came"
-  said=$( { chmod 700 "$part" && mv "$part" "$place/lockstep"; } 2>&1 ) || die write $said
-fi
-said=$("$place/lockstep" --version 2>&1) || die start $said
-say run
-exec "$place/lockstep" "$word" "$digest" "$folder""#;
+/// Runs on any `sh` of POSIX. It has no single quote, because it is sent in a pair of them, and each line is a statement of its own, because
+/// they are sent as one line: `csh` knows no quotes over several. What runs is never the file that was appended to, which a session that
+/// hangs may have open still.
+const SCRIPT: &[&str] = &[
+    r#"mark=$1 digest=$2 bytes=$3 folder=$4 word=$5"#,
+    r#"umask 077"#,
+    r#"say() { echo "$mark $*"; }"#,
+    r#"die() { say fail "$@"; exit 1; }"#,
+    r#"[ -n "$folder" ] || [ -n "$HOME" ] || die folder "the user has no home folder""#,
+    r#"[ -n "$folder" ] || folder=${XDG_DATA_HOME:-$HOME/.local/share}/lockstep/host"#,
+    r#"place=$folder/programs/$digest part=$folder/programs/$digest/part program=$folder/programs/$digest/lockstep"#,
+    r#"said=$(mkdir -p "$place" 2>&1) || die folder $said"#,
+    r#"{ [ -O "$folder" ] && [ -O "$folder/programs" ] && [ -O "$place" ]; } || die folder "$folder belongs to another user""#,
+    r#"size() { wc -c 2>/dev/null < "$1" || echo 0; }"#,
+    r#"whole() { [ -x "$program" ] && [ "$(($(size "$program")))" -eq "$bytes" ] || return 1; if command -v sha256sum >/dev/null 2>&1; then case $(sha256sum < "$program") in "$digest"*) return 0;; *) return 1;; esac; fi; return 0; }"#,
+    r#"say host "$(uname -s)" "$(uname -m)""#,
+    r#"if whole; then :; else rm -f "$program"; say send $(($(size "$part"))); read -r rest || exit 1; if [ "$rest" -eq "$bytes" ]; then said=$( { : > "$part"; } 2>&1 ) || die write $said; fi; said=$( { head -c "$rest" >> "$part"; } 2>&1 ) || die write $said; [ "$(($(size "$part")))" -eq "$bytes" ] || die write "not all of the program came, or more than it has"; new=$place/new.$$; said=$( { cp "$part" "$new" && chmod 700 "$new" && sync && mv "$new" "$program" && rm -f "$part"; } 2>&1 ) || { rm -f "$new"; die write $said; }; fi"#,
+    r#"said=$("$program" --version 2>&1) || die start $said"#,
+    r#"say run"#,
+    r#"exec "$program" "$word" "$digest" "$folder""#,
+];
 
 /// A program that can be an agent on another host.
 #[derive(Debug, Clone)]
 pub struct Program {
     path: PathBuf,
+    /// The file as it was opened: what takes its place later is another program.
+    file: Arc<File>,
     bytes: u64,
     digest: Digest,
     /// As `uname -m` says it.
@@ -74,7 +74,7 @@ impl Program {
         let mut file = File::open(path)?;
         let architecture = architecture_of(&mut file)?;
         let (bytes, digest) = (file.metadata()?.len(), digest_of(&mut file)?);
-        Ok(Self { path: path.to_owned(), bytes, digest, architecture })
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), bytes, digest, architecture })
     }
 
     /// Returns how many bytes it has.
@@ -97,7 +97,7 @@ impl Program {
 
     /// Writes the command for the shell of the other side.
     pub(crate) fn command(&self, mark: &str, folder: Option<&str>) -> String {
-        let mut command = format!("exec sh -c '{SCRIPT}' lockstep");
+        let mut command = format!("exec sh -c '{}' lockstep", SCRIPT.join("; "));
         let folder = folder.unwrap_or_default();
         for word in [mark, &self.digest.to_string(), &self.bytes.to_string(), folder, crate::agent::WORD] {
             // A text never fails to be written to.
@@ -109,19 +109,26 @@ impl Program {
     /// Talks to the script until it is the program. What is read afterwards is the program's.
     ///
     /// # Errors
-    /// When the other side cannot be this program, or says nothing that is understood.
+    /// When the other side cannot be this program, says nothing that is understood, or takes too long over it.
     pub(crate) async fn bring<R, W>(&self, mark: &str, from: &mut R, to: &mut W) -> Result<(), ConnectError>
     where
         R: AsyncBufRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let mut noise = Noise { left: MAX_NOISE, last: String::new() };
+        let (mut unsent, mut deadline) = (None, Instant::now() + BRINGING);
         loop {
-            let line = said(mark, from, &mut noise).await?;
+            let line = said(mark, from, &mut noise, deadline).await;
+            // What the script says of a program that it could not take is more than that it was not taken.
+            let line = line.map_err(|error| unsent.take().unwrap_or(error))?;
             let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match word {
                 "host" => self.check_host(rest)?,
-                "send" => self.send(rest, to).await?,
+                "send" if deadline < Instant::now() + BRINGING => {
+                    unsent = self.send(rest, to).await.err();
+                    // It copies what it took and writes it to the disk; once.
+                    deadline = Instant::now() + 2 * BRINGING;
+                }
                 "run" => return Ok(()),
                 "fail" => return Err(failed(rest)),
                 _ => return Err(ConnectError::new(ConnectFault::Garbage, format!("it said `{line}`"))),
@@ -145,7 +152,7 @@ impl Program {
         let have: u64 = have.parse().unwrap_or(0);
         // What is too long is no beginning of it: it is begun anew.
         let offset = if have < self.bytes { have } else { 0 };
-        let sent = send_rest(&self.path, self.bytes, offset, to).await;
+        let sent = send_rest(&self.file, self.bytes, offset, to).await;
         sent.map_err(|error| {
             ConnectError::new(ConnectFault::Broken, format!("the program was not sent: {error}"))
         })
@@ -153,21 +160,24 @@ impl Program {
 }
 
 async fn send_rest<W: AsyncWrite + Unpin>(
-    path: &Path,
+    file: &Arc<File>,
     bytes: u64,
-    offset: u64,
+    mut offset: u64,
     to: &mut W,
 ) -> io::Result<()> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(SeekFrom::Start(offset)).await?;
-    let mut rest = file.take(bytes - offset);
     to.write_all(format!("{}\n", bytes - offset).as_bytes()).await?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        match rest.read(&mut piece).await? {
-            0 => break,
-            read => timeout(PATIENCE, to.write_all(&piece[..read])).await??,
+    while offset < bytes {
+        let file = Arc::clone(file);
+        let read = spawn_blocking(move || {
+            let mut piece = vec![0; PIECE];
+            file.read_at(&mut piece, offset).map(|read| (piece, read))
+        });
+        let (piece, read) = read.await.map_err(io::Error::other).flatten()?;
+        if read == 0 {
+            return Err(io::Error::other("the file of the program has become shorter"));
         }
+        timeout(PATIENCE, to.write_all(&piece[..read])).await??;
+        offset += read as u64;
     }
     timeout(PATIENCE, to.flush()).await?
 }
@@ -197,15 +207,22 @@ impl Noise {
 }
 
 /// Reads the next line with the mark, without it.
-async fn said<R>(mark: &str, from: &mut R, noise: &mut Noise) -> Result<String, ConnectError>
+async fn said<R>(
+    mark: &str,
+    from: &mut R,
+    noise: &mut Noise,
+    deadline: Instant,
+) -> Result<String, ConnectError>
 where
     R: AsyncBufRead + Unpin,
 {
     loop {
         let mut line = Vec::new();
         let limit = noise.left as u64 + 1;
-        let read = timeout(PATIENCE, from.take(limit).read_until(b'\n', &mut line)).await;
-        let silent = || ConnectError::new(ConnectFault::Broken, "it says nothing for 30 s".to_owned());
+        let read = timeout_at(deadline, from.take(limit).read_until(b'\n', &mut line)).await;
+        let silent = || {
+            ConnectError::new(ConnectFault::Broken, "it has not come to run the program in time".to_owned())
+        };
         let read = read.map_err(|_| silent())?.map_err(|error| broken(&error))?;
         if read == 0 {
             let said = if noise.last.is_empty() { String::new() } else { format!(" after `{}`", noise.last) };

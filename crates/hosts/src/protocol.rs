@@ -5,7 +5,7 @@
 //! | `/look` | [`LookRequest`], before any greeting; changes nothing | [`Looked`] |
 //! | `/hello` | [`Hello`], the first request of a connection that works | [`Welcome`] |
 //! | `/call` | [`Call`] | [`Said`] |
-//! | `/watch` | none | [`Seen`] in lines, the first with everything, then what changed |
+//! | `/watch` | none | [`Seen`] in lines: everything that there is, [`Seen::All`], then what changes |
 //! | `/log` | [`LogRequest`] | the lines of a log |
 //! | `/artifact` | [`Artifact`] in the field [`ARTIFACT_FIELD`], and the bytes from its offset on | [`Said`] |
 //!
@@ -29,6 +29,8 @@ pub(crate) const PROTOCOL: u32 = 1;
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// The longest line of what is watched or of a log.
 pub(crate) const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
+/// Most instances that a host may show: far above what a host can run.
+pub(crate) const MAX_ROWS: usize = 10_000;
 /// Says which artifact is sent.
 pub(crate) const ARTIFACT_FIELD: &str = "lockstep-artifact";
 
@@ -197,15 +199,16 @@ pub(crate) struct LogRequest {
     pub(crate) follow: bool,
 }
 
-/// What an agent sees of its instances.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Seen {
-    /// What is new or has changed.
-    #[serde(default)]
-    pub(crate) changed: Vec<Row>,
-    /// What is forgotten.
-    #[serde(default)]
-    pub(crate) gone: Vec<InstanceId>,
+/// A line of what an agent sees of its instances.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Seen {
+    /// One is new, or has changed.
+    Row(Box<Row>),
+    /// One is forgotten.
+    Gone(InstanceId),
+    /// Until here it was everything that there is.
+    All,
 }
 
 /// An instance, and what it said.

@@ -85,6 +85,12 @@ impl Refusal {
     }
 }
 
+impl From<Elsewhere> for Refusal {
+    fn from(said: Elsewhere) -> Self {
+        Self { kind: Kind::Other, text: said.text, fault: said.fault }
+    }
+}
+
 impl From<StartError> for Refusal {
     fn from(error: StartError) -> Self {
         let kind = match &error {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockstep_domain::fault::Fault;
@@ -24,22 +24,26 @@ use lockstep_runtime::{
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
 use self::link::Link;
 use crate::claim::ClaimFile;
 use crate::protocol::{
-    Artifact, Call, Hello, HostFacts, HostOptions, LookRequest, Looked, PROTOCOL, Said, Seen,
+    Artifact, Call, Hello, HostFacts, HostOptions, Look, LookRequest, Looked, MAX_ROWS, PROTOCOL, Row, Said,
+    Seen, Welcome,
 };
 use crate::refusal::Refusal;
+use crate::turns::Turns;
 
 /// Pause before a host that could not be reached is tried again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// A connection that lasted so long is made again at once.
-const STEADY: Duration = Duration::from_secs(5);
+/// Pause where only a person can change what is wrong; programs that look for break-ins count attempts.
+const FOR_A_PERSON: Duration = Duration::from_secs(300);
+/// How long a host may take to show what it has done.
+const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Both directions of a connection.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -134,6 +138,13 @@ pub enum ConnectFault {
     Broken,
 }
 
+impl ConnectFault {
+    /// Tells whether only a person can change it.
+    const fn is_for_a_person(self) -> bool {
+        !matches!(self, Self::Unreachable | Self::Broken | Self::Refused | Self::Write)
+    }
+}
+
 /// How it is with a host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostState {
@@ -167,6 +178,7 @@ struct Shared {
     instances: watch::Sender<Instances>,
     told: Mutex<BTreeMap<InstanceId, Told>>,
     state: watch::Sender<HostState>,
+    sending: Turns<Digest>,
     link: watch::Sender<Option<Link>>,
     again: Notify,
 }
@@ -187,6 +199,7 @@ impl RemoteDriver {
             instances: watch::Sender::default(),
             told: Mutex::default(),
             state: watch::Sender::new(HostState::Connecting),
+            sending: Turns::default(),
             link: watch::Sender::new(None),
             again: Notify::new(),
         });
@@ -198,6 +211,16 @@ impl RemoteDriver {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<HostState> {
         self.shared.state.subscribe()
+    }
+
+    /// Takes the host from whoever has it, with the next connection, which is tried at once: a person said so.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn take_over(&self) -> io::Result<()> {
+        self.shared.claim.take_over()?;
+        self.try_again();
+        Ok(())
     }
 
     /// Tries at once to connect, where that was waited with.
@@ -248,16 +271,17 @@ pub async fn look(
 async fn keep(shared: Arc<Shared>, connect: Arc<dyn Connect>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let begin = Instant::now();
         let error = shared.work(connect.as_ref()).await;
-        shared.link.send_replace(None);
+        let was_here = shared.link.send_replace(None).is_some();
         tracing::warn!(host = %shared.name, %error, "the host is away");
+        pause = match (was_here, error.fault.is_for_a_person()) {
+            (true, _) => FIRST_PAUSE,
+            (false, true) => FOR_A_PERSON,
+            (false, false) => (pause * 2).min(LONGEST_PAUSE),
+        };
         shared.away(error);
-        if begin.elapsed() > STEADY {
-            pause = FIRST_PAUSE;
-        }
         tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = sleep(pause) => {}
             () = shared.again.notified() => pause = FIRST_PAUSE,
         }
     }
@@ -266,64 +290,82 @@ async fn keep(shared: Arc<Shared>, connect: Arc<dyn Connect>) {
 impl Shared {
     /// Works with one connection until it ends, and says why it did.
     async fn work(&self, connect: &dyn Connect) -> ConnectError {
-        let broken = |error: &io::Error| ConnectError::new(ConnectFault::Broken, error.to_string());
-        let claim = match self.claim.begin() {
-            Ok(claim) => claim,
-            Err(error) => {
-                return ConnectError::new(ConnectFault::Refused, format!("our claim on it: {error}"));
-            }
-        };
-        let connection = match connect.connect().await {
-            Ok(connection) => connection,
-            Err(error) => return error,
-        };
-        let (link, welcome) =
-            match Link::greet(connection, Hello { protocol: PROTOCOL, claim, options: self.options }).await {
-                Ok(greeted) => greeted,
-                Err(error) => return error,
-            };
-        if let Err(error) = self.claim.granted(&welcome.lease) {
-            return ConnectError::new(ConnectFault::Refused, format!("our claim on it: {error}"));
+        match self.greet(connect).await {
+            Err(error) => error,
+            Ok((link, facts)) => match self.follow(&link, facts).await {
+                Ok(()) => ConnectError::new(ConnectFault::Broken, "the agent ended".to_owned()),
+                Err(error) => ConnectError::new(ConnectFault::Broken, link.explain(&error)),
+            },
         }
-        match self.follow(&link, Arc::new(welcome.facts)).await {
-            Ok(()) => broken(&io::ErrorKind::UnexpectedEof.into()),
-            Err(error) => ConnectError::new(ConnectFault::Broken, link.explain(&error)),
+    }
+
+    async fn greet(&self, connect: &dyn Connect) -> Result<(Link, Arc<HostFacts>), ConnectError> {
+        let refused = |text: String| ConnectError::new(ConnectFault::Refused, text);
+        let link = Link::open(connect.connect().await?).await?;
+        let file = self.claim.clone();
+        let begun = spawn_blocking(move || file.begin()).await.map_err(io::Error::other).flatten();
+        let claim = begun.map_err(|error| refused(format!("our claim on it: {error}")))?;
+        let hello = Hello { protocol: PROTOCOL, claim: claim.clone(), options: self.options };
+        let Welcome { protocol, lease, facts } = link.first("/hello", &hello).await?;
+        if protocol != PROTOCOL || !(lease.token == claim.next || claim.known.contains(&lease.token)) {
+            let text =
+                format!("its agent answers with protocol {protocol} and a lease that nobody asked for");
+            return Err(ConnectError::new(ConnectFault::Garbage, text));
         }
+        let file = self.claim.clone();
+        let noted = spawn_blocking(move || file.granted(&lease)).await;
+        noted.map_err(|error| refused(error.to_string()))?;
+        Ok((link, Arc::new(facts)))
     }
 
     /// Takes in what is seen there. The host counts as there when all of it has been seen once.
     async fn follow(&self, link: &Link, facts: Arc<HostFacts>) -> io::Result<()> {
         let mut lines = link.watch().await?;
-        let mut is_first = true;
+        let mut first = Some(Vec::new());
         while let Some(line) = lines.next().await? {
-            let seen: Seen = serde_json::from_slice(&line)?;
-            self.take_in(seen, is_first);
-            if std::mem::take(&mut is_first) {
-                self.link.send_replace(Some(link.clone()));
-                self.state.send_replace(HostState::Here(Arc::clone(&facts)));
+            match (serde_json::from_slice(&line)?, &mut first) {
+                (Seen::Row(row), Some(rows)) if rows.len() < MAX_ROWS => rows.push(*row),
+                (Seen::Row(row), None) if self.has_room() => self.take_in(*row),
+                (Seen::Row(_), _) => return Err(io::Error::other(format!("more than {MAX_ROWS} instances"))),
+                (Seen::Gone(id), _) => self.forget(&id),
+                (Seen::All, rows) => {
+                    self.replace(rows.take().unwrap_or_default());
+                    self.link.send_replace(Some(link.clone()));
+                    self.state.send_replace(HostState::Here(Arc::clone(&facts)));
+                }
             }
         }
         Ok(())
     }
 
-    fn take_in(&self, seen: Seen, is_all: bool) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_all {
-            told.clear();
-        }
+    fn has_room(&self) -> bool {
+        self.instances.borrow().len() < MAX_ROWS
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in everything that there is.
+    fn replace(&self, rows: Vec<Row>) {
+        let told = rows.iter().filter_map(|row| Some((row.instance.id.clone(), row.told.clone()?)));
+        *self.told() = told.collect();
+        let all = rows.into_iter().map(|row| (row.instance.id.clone(), row.instance));
+        self.instances.send_replace(Arc::new(all.collect()));
+    }
+
+    fn take_in(&self, row: Row) {
+        let Row { instance, told } = row;
+        self.told().extend(told.map(|told| (instance.id.clone(), told)));
         self.instances.send_modify(|all| {
-            let all = Arc::make_mut(all);
-            if is_all {
-                all.clear();
-            }
-            for row in seen.changed {
-                told.extend(row.told.map(|told| (row.instance.id.clone(), told)));
-                all.insert(row.instance.id.clone(), row.instance);
-            }
-            for id in &seen.gone {
-                all.remove(id);
-                told.remove(id);
-            }
+            Arc::make_mut(all).insert(instance.id.clone(), instance);
+        });
+    }
+
+    fn forget(&self, id: &InstanceId) {
+        self.told().remove(id);
+        self.instances.send_modify(|all| {
+            Arc::make_mut(all).remove(id);
         });
     }
 
@@ -350,12 +392,14 @@ impl Shared {
     }
 
     async fn call(&self, call: Call) -> Result<Said, Refusal> {
-        let refused = |said: Elsewhere| Refusal::because(said.text);
-        let link = self.link().map_err(refused)?;
+        self.call_by(&self.link().map_err(Refusal::from)?, call).await
+    }
+
+    async fn call_by(&self, link: &Link, call: Call) -> Result<Said, Refusal> {
         match link.ask("/call", &call).await {
             Ok(Said::Refused(refusal)) => Err(refusal),
             Ok(said) => Ok(said),
-            Err(error) => Err(Refusal::because(self.broke_off(&link, &error))),
+            Err(error) => Err(Refusal::because(self.broke_off(link, &error))),
         }
     }
 
@@ -363,42 +407,52 @@ impl Shared {
         format!("the connection to host `{}` broke off: {}", self.name, link.explain(error))
     }
 
-    /// Waits until what was done is seen, or the connection has ended: then it is seen with the next one.
-    async fn until(&self, seen: impl Fn(&BTreeMap<InstanceId, Instance>) -> bool) {
-        let (mut instances, mut link) = (self.instances.subscribe(), self.link.subscribe());
-        link.mark_unchanged();
+    /// Waits until what was done over a connection is seen, or that has ended: then it is seen with the next one. A host that never
+    /// shows it is not waited for without end.
+    async fn until(&self, link: &Link, seen: impl Fn(&BTreeMap<InstanceId, Instance>) -> bool) {
+        let (mut instances, mut present) = (self.instances.subscribe(), self.link.subscribe());
+        let is_over = |now: &Option<Link>| now.as_ref().is_none_or(|now| !now.is(link));
         tokio::select! {
             _ = instances.wait_for(|all| seen(all)) => {}
-            _ = link.changed() => {}
+            _ = present.wait_for(is_over) => {}
+            () = sleep(SHOWN_WITHIN) => {}
         }
     }
 
     async fn start(&self, spec: InstanceSpec) -> Result<(), StartError> {
-        let id = spec.id.clone();
-        self.call(Call::Start(Box::new(spec))).await.map_err(|refusal| refusal.of_start(&id))?;
-        self.until(|all| all.contains_key(&id)).await;
+        let (id, link) = (spec.id.clone(), self.link()?);
+        self.call_by(&link, Call::Start(Box::new(spec))).await.map_err(|refusal| refusal.of_start(&id))?;
+        self.until(&link, |all| all.contains_key(&id)).await;
         Ok(())
     }
 
     async fn stop(&self, id: &InstanceId) -> Result<(), StopError> {
-        self.call(Call::Stop(id.clone())).await.map_err(|refusal| refusal.of_stop(id))?;
+        let link = self.link()?;
+        self.call_by(&link, Call::Stop(id.clone())).await.map_err(|refusal| refusal.of_stop(id))?;
         let is_told = |state: &InstanceState| *state == InstanceState::Stopping || state.is_over();
-        self.until(|all| all.get(id).is_none_or(|instance| is_told(&instance.state))).await;
+        self.until(&link, |all| all.get(id).is_none_or(|instance| is_told(&instance.state))).await;
         Ok(())
     }
 
     async fn remove(&self, id: &InstanceId) -> Result<(), RemoveError> {
-        self.call(Call::Remove(id.clone())).await.map_err(|refusal| refusal.of_remove(Some(id)))?;
-        self.until(|all| !all.contains_key(id)).await;
+        let link = self.link()?;
+        self.call_by(&link, Call::Remove(id.clone())).await.map_err(|refusal| refusal.of_remove(Some(id)))?;
+        self.until(&link, |all| !all.contains_key(id)).await;
         Ok(())
     }
 
+    /// Sends an artifact, unless it is there and unchanged. One at a time of each, so that nobody sends it twice.
     async fn unpack(&self, digest: Digest, path: &Path) -> Result<(), BringError> {
+        let _one_at_a_time = self.sending.take(digest).await;
+        let link = self.link()?;
+        let looked = self.call_by(&link, Call::Look(digest)).await.map_err(Refusal::elsewhere)?;
+        if matches!(looked, Said::Looked(Look::Good(_))) {
+            return Ok(());
+        }
         let bytes = tokio::fs::metadata(path).await.map_err(|error| Refusal::of(&error).elsewhere())?.len();
         let whole = Artifact { digest, bytes, offset: 0 };
-        let said = self.call(Call::Arrived(whole)).await.map_err(Refusal::elsewhere)?;
+        let said = self.call_by(&link, Call::Arrived(whole)).await.map_err(Refusal::elsewhere)?;
         let offset = if let Said::Arrived(offset) = said { offset } else { 0 };
-        let link = self.link()?;
         match link.send_artifact(&Artifact { offset, ..whole }, path).await {
             Ok(Said::Refused(refusal)) => Err(refusal.elsewhere().into()),
             Ok(_) => Ok(()),
@@ -443,7 +497,7 @@ impl Driver for RemoteDriver {
     }
 
     fn told(&self, id: &InstanceId) -> Option<Told> {
-        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.shared.told().get(id).cloned()
     }
 
     fn log<'a>(

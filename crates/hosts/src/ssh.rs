@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use lockstep_runtime::Answer;
+use rustix::process::{Pid, Signal};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
@@ -125,6 +126,15 @@ impl Ssh {
     /// The arguments of `ssh`, apart from the command for the other side.
     fn arguments(&self) -> Vec<String> {
         let options = [
+            // What a configuration may say of these would keep our command from running, or decide whom we trust.
+            "IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication,KnownHostsCommand",
+            "SessionType=default",
+            "StdinNull=no",
+            "ForkAfterAuthentication=no",
+            "KnownHostsCommand=none",
+            "RemoteCommand=none",
+            "Tunnel=no",
+            "NoHostAuthenticationForLocalhost=no",
             "BatchMode=yes",
             "ConnectTimeout=15",
             "ServerAliveInterval=5",
@@ -151,14 +161,15 @@ impl Ssh {
             arguments.extend(["-F".into(), configuration.display().to_string()]);
         }
         arguments.extend(options.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
-        let file = self.known_hosts.display();
+        // Within the value `%` stands for something.
+        let file = self.known_hosts.display().to_string().replace('%', "%%");
         for option in [format!("UserKnownHostsFile=\"{file}\""), format!("HostKeyAlias={}", self.alias)] {
             arguments.extend(["-o".to_owned(), option]);
         }
         if let Some(key) = &self.key {
             arguments.extend([
                 "-i".into(),
-                key.display().to_string(),
+                key.display().to_string().replace('%', "%%"),
                 "-o".into(),
                 "IdentitiesOnly=yes".into(),
             ]);
@@ -173,7 +184,24 @@ impl Ssh {
         arguments
     }
 
+    /// Names a path that `ssh` would read otherwise than it is.
+    fn unreadable(&self) -> Option<&Path> {
+        let paths = self.key.as_deref().into_iter().chain([self.known_hosts.as_path()]);
+        let is_read_otherwise = |path: &&Path| {
+            let text = path.display().to_string();
+            text.contains('"') || text.contains("${")
+        };
+        paths.into_iter().find(is_read_otherwise)
+    }
+
     async fn open(&self) -> Result<Connection, ConnectError> {
+        if let Some(path) = self.unreadable() {
+            let text = format!(
+                "`{}` has a quote or `${{` in it, which `ssh` reads otherwise; move it",
+                path.display()
+            );
+            return Err(ConnectError::new(ConnectFault::NoSsh, text));
+        }
         let mark = mark().map_err(|error| ConnectError::new(ConnectFault::Broken, error.to_string()))?;
         let mut command = Command::new("ssh");
         command.args(self.arguments()).arg(self.program.command(&mark, self.folder.as_deref()));
@@ -193,10 +221,10 @@ impl Ssh {
         let errors = child.stderr.take().ok_or_else(no_pipe)?;
         let said = Said::follow(errors);
         match self.program.bring(mark, &mut from, &mut to).await {
-            Ok(()) => Ok(Connection::new(tokio::io::join(from, to), Box::new(Held { _child: child, said }))),
+            Ok(()) => Ok(Connection::new(tokio::io::join(from, to), Box::new(Held { child, said }))),
             Err(error) => {
                 // What it says is whole when it has ended; one that hangs is ended.
-                let _ = child.start_kill();
+                end_all(&child);
                 let _ = child.wait().await;
                 Err(explained(error, &said.text().await))
             }
@@ -213,8 +241,21 @@ impl Connect for Ssh {
 /// Held as long as a connection is.
 #[derive(Debug)]
 struct Held {
-    _child: Child,
+    child: Child,
     said: Said,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        end_all(&self.child);
+    }
+}
+
+/// Ends `ssh` and what it has started, such as a jump host's.
+fn end_all(child: &Child) {
+    // Its number is its own as long as nobody has waited for it; its group has the same.
+    let number = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let _ = number.map(|number| rustix::process::kill_process_group(number, Signal::KILL));
 }
 
 impl crate::remote::Holds for Held {
@@ -276,7 +317,11 @@ fn explained(error: ConnectError, said: &str) -> ConnectError {
     if error.fault != ConnectFault::Broken {
         return error;
     }
-    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text) || error.text.contains(text));
+    // What the host printed says nothing of the connection, but for this.
+    if error.text.contains("account is currently not available") {
+        return ConnectError::new(ConnectFault::NoShell, error.text);
+    }
+    let has = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     let fault = if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key verification failed"]) {
         ConnectFault::HostKey
     } else if has(&["Permission denied (", "Too many authentication failures", "no mutual signature"]) {
@@ -290,8 +335,6 @@ fn explained(error: ConnectError, said: &str) -> ConnectError {
         "Name or service not known",
     ]) {
         ConnectFault::Unreachable
-    } else if has(&["account is currently not available", "nologin", "/false"]) {
-        ConnectFault::NoShell
     } else {
         ConnectFault::Broken
     };

@@ -15,12 +15,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::protocol::{MAX_LINE_BYTES, MAX_MESSAGE_BYTES};
 
-/// How much of one stream may be under way: enough for a line with 200 ms there and back at 100 Mbit/s.
-pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-/// How much of all streams may be under way.
-pub(crate) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// How much of one stream may be under way: at 200 ms there and back it carries 5 MiB a second.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+/// How much of all streams may be under way: more than they have together, so that no stream that nobody reads holds up another one.
+pub(crate) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// How many requests may be under way: each instance may have its log followed a few times.
 pub(crate) const MAX_STREAMS: u32 = 1024;
+/// How long an answer may take: a tree of files may have to be removed for it.
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// How often it is asked whether the other side is there.
 pub(crate) const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long nothing may come, pings and answers to them included: a connection of 200 ms that loses packets has many tries in it.

@@ -19,6 +19,7 @@ use std::io::{self, Read, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lockstep_domain::database::TOLD_FILE;
 use lockstep_domain::instance_ports::{InstancePorts, PortRange};
@@ -45,6 +46,9 @@ use crate::status::{Request, Status};
 use crate::users::{UserChoice, Users};
 use lockstep_archive::{UnpackError, UnpackLimits};
 
+/// How long supervisors are waited for where nothing is said.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
+
 /// What starts a supervisor: a program with its first arguments. The folder of the instance is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupervisorCommand(pub Vec<OsString>);
@@ -68,6 +72,9 @@ pub struct LocalDriverOptions {
     pub groups: GroupChoice,
     /// Whom services run as.
     pub users: UserChoice,
+    /// How long the supervisors of all instances together are waited for when the driver opens. One that says nothing in this time is
+    /// followed like the others; until then its instance is shown as its file says.
+    pub known_within: Duration,
 }
 
 impl LocalDriverOptions {
@@ -84,6 +91,7 @@ impl LocalDriverOptions {
             hidden: None,
             groups: GroupChoice::Found,
             users: UserChoice::OfServer,
+            known_within: KNOWN_WITHIN,
         }
     }
 }

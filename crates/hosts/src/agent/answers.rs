@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
-use lockstep_domain::InstanceId;
+use lockstep_domain::{Instance, InstanceId};
 use lockstep_runtime::{Follow, Instances, LocalDriver, LogReader};
 
 use super::reply;
@@ -90,31 +90,28 @@ impl Answers {
     async fn show(&self, mut body: SendStream<Bytes>) -> io::Result<()> {
         let mut instances = self.driver.watch();
         let mut shown = BTreeMap::new();
-        let mut is_first = true;
+        let mut last = Some(Seen::All);
         loop {
             let now = Instances::clone(&instances.borrow_and_update());
-            let seen = self.news(&now, &mut shown);
-            if is_first || !seen.changed.is_empty() || !seen.gone.is_empty() {
+            for seen in self.news(&now, &mut shown).into_iter().chain(last.take()) {
                 wire::send(&mut body, wire::line(&seen)?).await?;
             }
-            is_first = false;
             if instances.changed().await.is_err() {
                 return wire::end(&mut body);
             }
         }
     }
 
-    fn news(&self, now: &Instances, shown: &mut BTreeMap<InstanceId, Row>) -> Seen {
-        let gone = shown.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
+    fn news(&self, now: &Instances, shown: &mut BTreeMap<InstanceId, Row>) -> Vec<Seen> {
+        let gone: Vec<_> = shown.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
         shown.retain(|id, _| now.contains_key(id));
-        let row = |instance: &lockstep_domain::Instance| Row {
-            instance: instance.clone(),
-            told: self.driver.told(&instance.id),
-        };
+        let row =
+            |instance: &Instance| Row { instance: instance.clone(), told: self.driver.told(&instance.id) };
         let rows = now.values().map(row);
         let changed: Vec<Row> = rows.filter(|row| shown.get(&row.instance.id) != Some(row)).collect();
         shown.extend(changed.iter().map(|row| (row.instance.id.clone(), row.clone())));
-        Seen { changed, gone }
+        let changed = changed.into_iter().map(|row| Seen::Row(Box::new(row)));
+        gone.into_iter().map(Seen::Gone).chain(changed).collect()
     }
 
     async fn log(&self, wanted: LogRequest, mut respond: SendResponse<Bytes>) -> io::Result<()> {

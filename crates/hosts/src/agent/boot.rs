@@ -9,29 +9,40 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use lockstep_domain::Digest;
 use lockstep_files::whole;
+use sha2::{Digest as _, Sha256};
 
-/// The name of the unit. A host has one folder of Lockstep for each user.
-const UNIT: &str = "lockstep-host.service";
+/// How long a program of systemd may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const PAUSE: Duration = Duration::from_millis(20);
+const NO_SYSTEMD: &str = "systemd does not run this host: instances start again when the server is connected";
 /// Where it is said that systemd runs this host.
 const SYSTEMD: &str = "/run/systemd/system";
 /// Who lingers.
 const LINGER: &str = "/var/lib/systemd/linger";
 
-/// Sees to it that instances start again after a boot, and says why they do not, where that is so.
-pub(super) fn prepare(folder: &Path) -> Option<String> {
+/// Sees to it that instances start again after a boot, where that is `wanted`, and says why they do not, where that is so.
+pub(super) fn prepare(folder: &Path, wanted: bool) -> Option<String> {
     if !Path::new(SYSTEMD).is_dir() {
-        return Some(
-            "systemd does not run this host: instances start again when the server is connected".into(),
-        );
+        return Some(NO_SYSTEMD.to_owned());
     }
-    let unit = Unit::of_user();
-    let written = unit.and_then(|unit| unit.write(folder).map(|()| unit));
-    match written {
-        Err(error) => Some(format!("the unit `{UNIT}` cannot be written: {error}")),
-        Ok(unit) if unit.is_of_system => None,
-        Ok(_) => lingers().err(),
+    let unit = match Unit::of(folder) {
+        Ok(unit) => unit,
+        Err(error) => return Some(format!("no unit can be written: {error}")),
+    };
+    if !wanted {
+        unit.remove();
+        return Some("that was not asked for".to_owned());
+    }
+    match unit.write(folder) {
+        Err(error) => Some(format!("the unit `{}` cannot be written: {error}", unit.name)),
+        Ok(()) if unit.is_of_system => None,
+        Ok(()) => lingers().err(),
     }
 }
 
@@ -50,56 +61,98 @@ pub(super) fn look() -> Option<String> {
     (!lingers).then(|| format!("`{name}` does not linger; as root: loginctl enable-linger {name}"))
 }
 
-/// Says why what a login has started ends when it logs out, where that is so.
+/// Says why what a login has started ends when it logs out, where that is so: logind is asked, because only it knows all its files.
 pub(super) fn ends_at_logout() -> Option<String> {
-    let dropped = fs::read_dir("/etc/systemd/logind.conf.d").into_iter().flatten().flatten();
-    let files =
-        std::iter::once(PathBuf::from("/etc/systemd/logind.conf")).chain(dropped.map(|file| file.path()));
-    let kills = |path: &PathBuf| fs::read_to_string(path).is_ok_and(|text| kills_at_logout(&text));
+    const ASKED: [&str; 5] = [
+        "get-property",
+        "org.freedesktop.login1",
+        "/org/freedesktop/login1",
+        "org.freedesktop.login1.Manager",
+        "KillUserProcesses",
+    ];
     let is_root = rustix::process::geteuid().is_root();
-    let found = files.filter(|_| !is_root).find(kills)?;
-    let found = found.display();
-    Some(format!(
-        "`{found}` says KillUserProcesses=yes: instances would end with each connection; as root: set it to no"
-    ))
+    let said = if is_root { None } else { output_of("busctl", &ASKED) };
+    let kills = said.is_some_and(|said| said.trim() == "b true");
+    kills.then(|| {
+        "logind has KillUserProcesses=yes: instances would end with each connection; as root: set it to no in /etc/systemd/logind.conf"
+            .to_owned()
+    })
 }
 
-fn kills_at_logout(text: &str) -> bool {
-    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("KillUserProcesses="));
-    lines.last().is_some_and(|value| matches!(value.trim(), "yes" | "true" | "on" | "1"))
+/// What a program prints, when it ends well and soon enough.
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                let output = child.wait_with_output().ok()?;
+                return status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            Ok(None) if Instant::now() < deadline => sleep(PAUSE),
+            _ => break,
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
 }
 
-/// Where a unit stands.
+/// The unit of a folder, which has a name of its own.
 struct Unit {
+    name: String,
     folder: PathBuf,
     wanted_by: &'static str,
     is_of_system: bool,
 }
 
 impl Unit {
-    fn of_user() -> io::Result<Self> {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let digest = Digest::from_bytes(Sha256::digest(folder.as_os_str().as_encoded_bytes()).into());
+        let name = format!("lockstep-host-{}.service", digest.short());
         if rustix::process::geteuid().is_root() {
             let folder = PathBuf::from("/etc/systemd/system");
-            return Ok(Self { folder, wanted_by: "multi-user.target", is_of_system: true });
+            return Ok(Self { name, folder, wanted_by: "multi-user.target", is_of_system: true });
         }
         let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
         let configuration = configuration.filter(|path| path.is_absolute()).or_else(home);
         let folder = configuration.ok_or_else(|| io::Error::other("the user has no home folder"))?;
-        Ok(Self { folder: folder.join("systemd/user"), wanted_by: "default.target", is_of_system: false })
+        Ok(Self {
+            name,
+            folder: folder.join("systemd/user"),
+            wanted_by: "default.target",
+            is_of_system: false,
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    fn wants(&self) -> PathBuf {
+        self.folder.join(format!("{}.wants", self.wanted_by))
     }
 
     fn write(&self, folder: &Path) -> io::Result<()> {
-        let text = text(&std::env::current_exe()?, folder, self);
-        let (path, wants) = (self.folder.join(UNIT), self.folder.join(format!("{}.wants", self.wanted_by)));
-        DirBuilder::new().recursive(true).mode(0o755).create(&wants)?;
-        if fs::read_to_string(&path).is_ok_and(|found| found == text) && wants.join(UNIT).exists() {
+        let (text, link) = (text(&std::env::current_exe()?, folder, self), self.wants().join(&self.name));
+        DirBuilder::new().recursive(true).mode(0o755).create(self.wants())?;
+        if fs::read_to_string(self.path()).is_ok_and(|found| found == text) && link.exists() {
             return Ok(());
         }
-        whole::put(&path, text.as_bytes(), 0o644)?;
-        match symlink(Path::new("..").join(UNIT), wants.join(UNIT)) {
+        whole::put(&self.path(), text.as_bytes(), 0o644)?;
+        match symlink(Path::new("..").join(&self.name), link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Removes it; what cannot be removed is tried with the next connection.
+    fn remove(&self) {
+        for path in [self.wants().join(&self.name), self.path()] {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -109,20 +162,21 @@ fn text(program: &Path, folder: &Path, unit: &Unit) -> String {
     let network =
         if unit.is_of_system { "Wants=network-online.target\nAfter=network-online.target\n" } else { "" };
     format!(
-        "[Unit]\nDescription=Instances that Lockstep runs on this host\n{network}\n\
-         [Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\n\
+        "[Unit]\nDescription=Instances that Lockstep runs on this host\n{network}ConditionPathExists={}\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\nKillMode=process\nTimeoutStartSec=infinity\n\
          ExecStart={} {} {}\n\n[Install]\nWantedBy={}\n",
+        program.display().to_string().replace('%', "%%"),
         quoted(program),
         super::REVIVE,
-        quoted(folder),
+        quoted(folder).replace('$', "$$"),
         unit.wanted_by
     )
 }
 
-/// Quotes a path for systemd, which fills in what stands behind `%` and `$`.
+/// Quotes a path for systemd, which fills in what stands behind `%`; behind `$` only in arguments.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    let plain = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{plain}\"")
 }
 
@@ -133,9 +187,7 @@ fn lingers() -> Result<(), String> {
     if is_noted() {
         return Ok(());
     }
-    let mut command = Command::new("loginctl");
-    command.args(["--no-ask-password", "enable-linger"]);
-    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    output_of("loginctl", &["--no-ask-password", "enable-linger"]);
     match is_noted() {
         true => Ok(()),
         false => Err(format!(
@@ -158,22 +210,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ends_at_logout_is_read_as_logind_reads_it() {
-        assert!(kills_at_logout("[Login]\nKillUserProcesses=yes\n"));
-        for text in ["", "#KillUserProcesses=yes\n", "KillUserProcesses=yes\nKillUserProcesses=no\n"] {
-            assert!(!kills_at_logout(text), "{text}");
-        }
-    }
-
-    #[test]
     fn a_unit_starts_what_it_is_told_whatever_the_path_is_called_and_stops_nothing() {
-        let unit = Unit { folder: "/x".into(), wanted_by: "default.target", is_of_system: false };
-        let text = text(Path::new("/home/a b/100%/lockstep"), Path::new("/home/$x\"y"), &unit);
+        let unit = Unit::of(Path::new("/home/$x\"y")).unwrap();
+        let unit = Unit { is_of_system: false, wanted_by: "default.target", ..unit };
+        let text = text(Path::new("/home/a $b/100%/lockstep"), Path::new("/home/$x\"y"), &unit);
         assert!(
-            text.contains("ExecStart=\"/home/a b/100%%/lockstep\" host-revive \"/home/$$x\\\"y\"\n"),
+            text.contains("ExecStart=\"/home/a $b/100%%/lockstep\" host-revive \"/home/$$x\\\"y\"\n"),
             "{text}"
         );
         assert!(text.contains("KillMode=process\n") && !text.contains("network"), "{text}");
         assert!(text.ends_with("WantedBy=default.target\n"), "{text}");
+        assert_ne!(unit.name, Unit::of(Path::new("/home/other")).unwrap().name);
+    }
+
+    #[test]
+    fn a_program_that_does_not_answer_is_not_waited_for() {
+        assert_eq!(output_of("echo", &["b true"]).as_deref(), Some("b true\n"));
+        assert_eq!(output_of("false", &[]), None);
+        assert_eq!(output_of("/no/such/program", &[]), None);
     }
 }

@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use lockstep_domain::Digest;
 use lockstep_files::tree;
 
-/// Removes the programs that no process runs, apart from this one. One that cannot be removed is left for the next time.
+/// What was changed since is perhaps being brought.
+const BROUGHT_WITHIN: Duration = Duration::from_secs(3600);
+
+/// Removes the programs that no process runs, apart from this one and those that came within the hour. One that cannot be removed is left
+/// for the next time.
 pub(super) fn clean(folder: &Path) {
     if let Err(error) = clean_below(&folder.join("programs")) {
         tracing::warn!(%error, "programs of other releases cannot be removed");
@@ -16,23 +21,31 @@ pub(super) fn clean(folder: &Path) {
 }
 
 fn clean_below(programs: &Path) -> io::Result<()> {
-    let running = running_below(programs)?;
-    for entry in fs::read_dir(programs)? {
+    // As `/proc` names what runs, whatever links lead here.
+    let programs = programs.canonicalize()?;
+    let kept = running_below(&programs)?;
+    for entry in fs::read_dir(&programs)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.parse::<Digest>().is_ok() && !running.contains(&path) {
+        if name.parse::<Digest>().is_ok() && !kept.contains(&path) && !is_new(&path) {
             tree::remove(&path)?;
         }
     }
     Ok(())
 }
 
-/// The folders of programs that run, whoever runs them, as far as this user sees. A process that is not seen may be another user's who
-/// was given the program: a supervisor is of this user, and is seen.
+/// Tells whether something came into a folder of a program lately; what lies in the future did, too.
+fn is_new(folder: &Path) -> bool {
+    let changed = [folder.to_owned(), folder.join("part")].map(|path| fs::metadata(path)?.modified());
+    let is_new = |changed: SystemTime| changed.elapsed().is_ok_and(|age| age < BROUGHT_WITHIN);
+    changed.into_iter().flatten().any(|changed| is_new(changed) || changed > SystemTime::now())
+}
+
+/// The folders of programs that run, whoever runs them, as far as this user sees; this one in any case.
 fn running_below(programs: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let processes = fs::read_dir("/proc")?.flatten();
-    let programs_of = processes.filter_map(|process| fs::read_link(process.path().join("exe")).ok());
-    let below = programs_of.filter_map(|program| {
+    let running = processes.filter_map(|process| fs::read_link(process.path().join("exe")).ok());
+    let below = running.chain(std::env::current_exe()).filter_map(|program| {
         let first = program.strip_prefix(programs).ok()?.components().next()?;
         Some(programs.join(first))
     });

@@ -13,6 +13,8 @@ use crate::place::HostFolder;
 
 /// How long the addresses are waited for that instances listen on.
 const ADDRESSES: Duration = Duration::from_secs(60);
+/// How long all supervisors together may take to say that they are there.
+const SUPERVISORS: Duration = Duration::from_secs(600);
 /// How often it is looked whether they are there.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -27,6 +29,8 @@ pub(super) fn run(folder: &Path, supervisor: SupervisorCommand) -> io::Result<()
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut options = LocalDriverOptions::new(supervisor);
     options.hidden = Some(folder.path().to_owned());
+    // Ended before that, it would leave instances that nobody starts.
+    options.known_within = SUPERVISORS;
     let opened = runtime.block_on(LocalDriver::open_with(&folder.runtime(), options));
     let opened = opened.map(drop).map_err(io::Error::other);
     runtime.shutdown_background();

@@ -17,7 +17,7 @@ use tokio::time::{interval, timeout};
 
 use super::log::RemoteLog;
 use super::{ConnectError, ConnectFault, Connection, Holds};
-use crate::protocol::{ARTIFACT_FIELD, Artifact, Hello, LogRequest, Said, Welcome};
+use crate::protocol::{ARTIFACT_FIELD, Artifact, LogRequest, Said};
 use crate::refusal::Refusal;
 use crate::wire::{self, Heard, Lines};
 
@@ -49,13 +49,6 @@ impl Drop for Ends {
 }
 
 impl Link {
-    /// Greets the agent of a connection.
-    pub(super) async fn greet(connection: Connection, hello: Hello) -> Result<(Self, Welcome), ConnectError> {
-        let link = Self::open(connection).await?;
-        let welcome = link.first("/hello", &hello).await?;
-        Ok((link, welcome))
-    }
-
     /// Begins to speak with an agent.
     pub(super) async fn open(connection: Connection) -> Result<Self, ConnectError> {
         let held = connection.held;
@@ -71,7 +64,7 @@ impl Link {
         let (requests, mut driven) = begun.map_err(|error| broken(&wire::as_io(error), &held.said()))?;
         let pings = driven.ping_pong();
         let driving = tokio::spawn(async move { drop(driven.await) }).abort_handle();
-        let pinging = tokio::spawn(ping(pings)).abort_handle();
+        let pinging = tokio::spawn(ping(pings, driving.clone())).abort_handle();
         Ok(Self { requests, held: Arc::new(Ends { driving, pinging, held }) })
     }
 
@@ -106,7 +99,13 @@ impl Link {
         path: &str,
         question: &Q,
     ) -> io::Result<A> {
-        wire::read(self.send(path, wire::message(question)?).await?.into_body()).await
+        let asked = async { wire::read(self.send(path, wire::message(question)?).await?.into_body()).await };
+        timeout(wire::ANSWER, asked).await.map_err(io::Error::from).flatten()
+    }
+
+    /// Tells whether it is the same connection as another.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
     }
 
     /// Begins to watch the instances there.
@@ -128,15 +127,15 @@ impl Link {
         let (response, mut body) = self.begin(request.body(()).map_err(io::Error::other)?).await?;
         let sending = send_file(path, artifact.offset, &mut body);
         tokio::pin!(response);
-        // An agent that cannot take it says so before all of it was sent.
+        // An agent that cannot take it says so before all of it was sent, and its words say more than that it was not taken.
         let answered = tokio::select! {
-            answered = &mut response => answered,
+            answered = &mut response => answered.map_err(wire::as_io),
             sent = sending => {
-                sent?;
-                response.await
+                let answered = response.await.map_err(wire::as_io);
+                answered.map_err(|error| sent.err().unwrap_or(error))
             }
         };
-        wire::read(answered.map_err(wire::as_io)?.into_body()).await
+        wire::read(answered?.into_body()).await
     }
 
     async fn send(&self, path: &str, message: Bytes) -> io::Result<Response<RecvStream>> {
@@ -163,14 +162,16 @@ fn uri(path: &str) -> String {
     format!("http://host{path}")
 }
 
-/// Asks again and again whether the other side is there; silence ends the connection.
-async fn ping(pings: Option<PingPong>) {
+/// Asks again and again whether the other side is there; silence ends the connection, also one that waits to send.
+async fn ping(pings: Option<PingPong>, driving: AbortHandle) {
     let Some(mut pings) = pings else { return };
     let mut every = interval(wire::PING_EVERY);
     loop {
         every.tick().await;
-        if pings.ping(Ping::opaque()).await.is_err() {
-            return;
+        match timeout(wire::SILENCE, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return,
+            Err(_) => return driving.abort(),
         }
     }
 }

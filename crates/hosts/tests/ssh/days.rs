@@ -40,8 +40,10 @@ async fn instances_outlive_the_connection_and_the_server_and_are_known_again() {
 async fn a_server_of_ssh_that_is_away_is_told_and_found_again() {
     let mut fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;
+    let pid = pid_of(&instance);
     fixture.server.end();
     fixture.away().await;
+    assert!(runs(pid));
     let error = fixture.port().stop(&instance.id).await.unwrap_err().to_string();
     assert!(error.contains("host `web1`"), "{error}");
     let is_unreachable = |state: &HostState| matches!(state, HostState::Away { error, .. } if error.fault == ConnectFault::Unreachable);
@@ -49,6 +51,7 @@ async fn a_server_of_ssh_that_is_away_is_told_and_found_again() {
     fixture.server.start();
     fixture.driver.as_ref().unwrap().try_again();
     fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+    assert_eq!(pid_of(&fixture.port().instance(&instance.id).unwrap()), pid);
     fixture.stop(&instance.id).await;
 }
 
@@ -63,16 +66,66 @@ async fn the_program_is_brought_whole_also_after_a_beginning_of_it_and_after_one
     assert_eq!(fs::read(place.join("lockstep")).unwrap(), whole);
     assert!(!place.join("part").exists());
 
-    // What is no beginning of it makes another program, which does nothing, goes, and is brought anew.
-    fixture.driver = None;
-    fs::remove_file(place.join("lockstep")).unwrap();
-    let mut changed = whole[..whole.len() / 2].to_vec();
-    let middle = changed.len() / 2;
-    changed[middle] ^= 1;
-    fs::write(place.join("part"), changed).unwrap();
+    // What is no beginning of it makes another program, and what a power cut left of it is none: each is brought anew.
+    let mut other = whole[..whole.len() / 2].to_vec();
+    other[100] ^= 1;
+    let damaged = [whole[..whole.len() / 3].to_vec(), Vec::new(), vec![0; whole.len()]];
+    fs::write(place.join("part"), other).unwrap();
+    for left in damaged {
+        fixture.driver = None;
+        eventually("the agent ends", || fixture.agents().is_empty()).await;
+        fs::remove_file(place.join("lockstep")).unwrap();
+        fs::write(place.join("lockstep"), left).unwrap();
+        fs::set_permissions(place.join("lockstep"), fs::Permissions::from_mode(0o700)).unwrap();
+        fixture.begin("run");
+        fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
+        assert_eq!(fs::read(place.join("lockstep")).unwrap(), whole);
+        assert!(!place.join("part").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_behind_a_link_keeps_the_program_that_runs_and_loses_those_that_do_not() {
+    let mut fixture = Fixture::empty("");
+    let elsewhere = fixture.server.file("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::create_dir_all(fixture.host()).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, fixture.host().join("programs")).unwrap();
+    let old = elsewhere.join("07".repeat(32));
+    fs::create_dir(&old).unwrap();
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+    fixture.open().await;
+    assert!(elsewhere.join(PROGRAM.digest().to_string()).join("lockstep").exists());
+    eventually("the old program goes", || !old.exists()).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_others_may_write_is_no_place_for_what_runs() {
+    let mut fixture = Fixture::empty("");
+    fs::create_dir_all(fixture.host()).unwrap();
+    fs::set_permissions(fixture.host(), fs::Permissions::from_mode(0o777)).unwrap();
     fixture.begin("run");
-    fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
-    assert_eq!(fs::read(place.join("lockstep")).unwrap(), whole);
+    let error = fixture.away().await;
+    assert!(error.to_string().contains("others could change what runs"), "{error}");
+}
+
+#[tokio::test]
+async fn an_artifact_that_two_send_at_once_is_sent_once_and_readers_who_read_nothing_hold_up_nobody() {
+    let fixture = Fixture::new().await;
+    let (path, release) = (fixture.artifact(), fixture.release());
+    fixture.port().remove_release(&release).await.unwrap();
+    let unpack = || fixture.port().unpack(release, &path);
+    let (one, two, three) = tokio::join!(unpack(), unpack(), unpack());
+    (one.unwrap(), two.unwrap(), three.unwrap());
+    let instance = fixture.start_healthy(&["count=200000"]).await;
+    let mut readers = Vec::new();
+    for _ in 0..40 {
+        readers.push(fixture.lines(&instance.id, lockstep_runtime::Follow::Yes).await);
+    }
+    fixture.stop(&instance.id).await;
+    let line = readers[0].next_line().await.unwrap();
+    assert!(line.is_some());
 }
 
 #[tokio::test]
@@ -189,9 +242,7 @@ async fn of_two_servers_that_own_a_host_one_is_refused_until_a_person_decides() 
         "nobody disturbs the first"
     );
 
-    let claim = ClaimFile::at(fixture.server.file("other.json"), "testing", "other");
-    claim.take_over().unwrap();
-    fixture.driver.as_ref().unwrap().try_again();
+    fixture.driver.as_ref().unwrap().take_over().unwrap();
     fixture.state_where(|state| matches!(state, HostState::Here(_))).await;
     assert_eq!(fixture.port().instance(&instance.id).unwrap().state, instance.state);
     let mut state = first.as_ref().unwrap().state();

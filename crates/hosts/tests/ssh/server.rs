@@ -58,7 +58,7 @@ impl SshServer {
         }
     }
 
-    /// Ends it, with all of its sessions.
+    /// Ends it, with all of its sessions, and nothing that these have started.
     pub(crate) fn end(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         let sessions = children_of(i32::try_from(running.id()).unwrap());
@@ -104,7 +104,11 @@ fn children_of(parent: i32) -> Vec<i32> {
     };
     let names = fs::read_dir("/proc").unwrap().flatten();
     let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let children: Vec<i32> = pids.filter(is_child).collect();
+    let is_sshd = |pid: &i32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.starts_with("sshd")
+    };
+    let children: Vec<i32> = pids.filter(|pid| is_child(pid) && is_sshd(pid)).collect();
     let below = children.iter().flat_map(|child| children_of(*child)).collect::<Vec<_>>();
     children.into_iter().chain(below).collect()
 }

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use lockstep_confine::Confinement;
 use lockstep_domain::{Instance, InstanceId};
@@ -26,9 +25,6 @@ use crate::releases::{Readers, Releases};
 use crate::status::Status;
 use crate::users::{Begun, Users};
 
-/// How long the supervisors of all instances together are waited for. One that says nothing in this time is followed
-/// like the others; until then its instance is shown as its file says.
-const KNOWN_AGAIN: Duration = Duration::from_secs(3);
 /// How many ended instances of each service are shown again: as many as the domain has shown, who takes back what is too old.
 const SHOWN_AGAIN: usize = lockstep_domain::reconcile::MAX_OVER;
 
@@ -101,7 +97,7 @@ impl LocalDriver {
                 let _ = is_known.await;
             }
         };
-        let _ = timeout(KNOWN_AGAIN, all_known).await;
+        let _ = timeout(self.shared.options.known_within, all_known).await;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 /// Under which name the key of the host stands in a file that is thrown away.
 const ALIAS: &str = "lockstep-host-check";
 /// Clocks that differ by more make logs and certificates hard to follow.
-const MAX_CLOCK_DIFFERENCE_MS: i64 = 5_000;
+const MAX_CLOCK_DIFFERENCE_MS: u64 = 5_000;
 /// A disk with less room is full after the first artifacts.
 const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 
@@ -155,7 +155,7 @@ impl CheckArgs {
     fn problems(&self, look: &HostLook) -> Vec<String> {
         let facts = &look.looked.facts;
         let ahead = look.clock_ahead_ms;
-        let clock = (ahead.abs() > MAX_CLOCK_DIFFERENCE_MS).then(|| {
+        let clock = (ahead.unsigned_abs() > MAX_CLOCK_DIFFERENCE_MS).then(|| {
             let which = if ahead > 0 { "ahead of" } else { "behind" };
             let by = seconds(ahead.unsigned_abs());
             format!("its clock is {by} {which} that of this machine; on the host: timedatectl set-ntp true")
@@ -201,7 +201,9 @@ impl CheckArgs {
             ConnectFault::Login => {
                 format!("put the public key into ~/.ssh/authorized_keys of the user there, or name a key with --key; by hand: {by_hand}")
             }
-            ConnectFault::HostKey => format!("find out why the key changed before anything else; by hand: {by_hand}"),
+            ConnectFault::HostKey => {
+                format!("where the way leads over a jump host, its key is not known yet: log in there once by hand; else find out why the key changed: {by_hand}")
+            }
             ConnectFault::NoShell => "give the user a shell; as root on the host: usermod --shell /bin/sh USER".to_owned(),
             ConnectFault::Garbage => format!("nothing may be printed by: {by_hand}"),
             ConnectFault::Folder | ConnectFault::Write => "name a folder that the user may write, with room, with --folder".to_owned(),
