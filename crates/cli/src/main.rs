@@ -14,6 +14,7 @@ mod given_file;
 mod given_image;
 mod input;
 mod interrupt;
+mod log;
 mod look;
 mod open_files;
 mod operate;

@@ -25,7 +25,9 @@ pub enum PathProblem {
     #[error("the path contains an encoded NUL")]
     Nul,
     /// A character that no path contains, and that some programs take for a slash or the end.
-    #[error("the path contains a backslash, a `#` or a control character")]
+    #[error(
+        "the path contains a space, a backslash, a `#` or a control character; such a character is written percent-encoded"
+    )]
     Character,
     /// It leaves the root.
     #[error("the path climbs out of the root with `..`")]

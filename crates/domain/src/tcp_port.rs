@@ -45,7 +45,9 @@ pub enum TcpPortError {
     #[error("`{0}` is not the name of a host, or `*.` with one")]
     NoHost(String),
     /// Nobody could say which of them is meant.
-    #[error("{0} leads to two services: give one of them another port, or a host")]
+    #[error(
+        "{0} is given twice, so nobody could say which of the two is meant: give one of them another port, or a host"
+    )]
     Twice(String),
     /// It is the port of something else.
     #[error("port {0} is that of https")]

@@ -1,15 +1,14 @@
 //! The access log: one line of JSON for each request, written by a thread of its own.
 //!
-//! A worker never waits for a disk: when lines come faster than they can be written they are dropped, and the log says how
-//! many. A file has a bound; when it is full it becomes the former one, and there is one former. A line names no secret: the
+//! A worker never waits for a disk: when lines come faster than they can be written they are dropped, as those are that cannot be written,
+//! and the log says how many as soon as it can. A file has a bound; when it is full it becomes the former one, and there is one former. A line names no secret: the
 //! path without the caller's token, no query unless it is asked for, and no field of the request.
 
 mod fields;
+mod sink;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,6 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use fields::{AccessFields, UnknownFields};
+use sink::Sink;
 
 use crate::grpc::GrpcStatus;
 use crate::injection::Met;
@@ -28,8 +28,6 @@ use crate::spans::Ratio;
 
 /// Lines that wait to be written; at 300 bytes a line it is 2.4 MB.
 const QUEUE: usize = 8_192;
-/// Longest file; with its former one it is twice that.
-const MAX_FILE: u64 = 64 * 1_024 * 1_024;
 /// From how long on a request has a line in any case, where nothing is said.
 const SLOW: Duration = Duration::from_secs(1);
 /// Longest path or query that is written.
@@ -327,83 +325,50 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
+/// Writes what comes. Lines that are lost are counted until a line could say so.
 fn write_all(received: &Receiver<Message>, mut sink: Sink, dropped: &AtomicU64) {
-    let mut failing = false;
+    let (mut lost, mut failing) = (0, false);
     while let Ok(first) = received.recv() {
-        let (mut lost, mut waiting) = (0, Vec::new());
-        for message in std::iter::once(first).chain(received.try_iter().take(QUEUE)) {
-            match message {
-                Message::Line(line) => lost += u64::from(sink.line(&line).is_err()),
-                Message::Written(written) => waiting.push(written),
-            }
-        }
+        let (lines, waiting) = batch(first, received);
         lost += dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            // A disk that is full loses this line too; the error below is said all the same.
-            let _ = sink.line(&format!("{{\"time\":\"{}\",\"dropped\":{lost}}}", now()));
+        let text = told(lost) + &lines;
+        let written = sink.write(&text);
+        let whole = written.whole(&text);
+        let missing = count(&text) - whole;
+        // The first line is the one that says how many were lost; it is no loss itself.
+        lost = if lost > 0 && whole == 0 { lost + missing - 1 } else { missing };
+        match (&written.error, failing) {
+            (Some(error), false) => tracing::error!(%error, lost, "the access log cannot be written"),
+            (None, true) => tracing::info!("the access log is written again"),
+            _ => {}
         }
-        let flushed = sink.flush();
-        if let (Err(error), false) = (&flushed, failing) {
-            tracing::error!(%error, "the access log cannot be written");
-        }
-        failing = flushed.is_err();
+        failing = written.error.is_some();
         drop(waiting);
     }
 }
 
-/// Where lines go.
-enum Sink {
-    StandardError,
-    File { path: PathBuf, file: BufWriter<File>, length: u64 },
+/// Says how many lines were lost, if any were.
+fn told(lost: u64) -> String {
+    if lost > 0 { format!("{{\"time\":\"{}\",\"dropped\":{lost}}}\n", now()) } else { String::new() }
 }
 
-impl Sink {
-    fn open(target: &AccessLogTarget) -> io::Result<Self> {
-        match target {
-            AccessLogTarget::StandardError => Ok(Self::StandardError),
-            AccessLogTarget::File(path) => Self::file(path.clone()),
-        }
-    }
+fn count(lines: &str) -> u64 {
+    lines.bytes().filter(|byte| *byte == b'\n').count() as u64
+}
 
-    fn file(path: PathBuf) -> io::Result<Self> {
-        // Opening a pipe would wait for somebody who reads it.
-        if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
-        }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path)?;
-        let length = file.metadata()?.len();
-        Ok(Self::File { path, file: BufWriter::new(file), length })
-    }
-
-    fn line(&mut self, line: &str) -> io::Result<()> {
-        match self {
-            Self::StandardError => writeln!(io::stderr().lock(), "{line}"),
-            Self::File { path, file, length } => {
-                if *length >= MAX_FILE {
-                    file.flush()?;
-                    let path = path.clone();
-                    fs::rename(&path, former(&path))?;
-                    *self = Self::file(path)?;
-                    return self.line(line);
-                }
-                *length += line.len() as u64 + 1;
-                writeln!(file, "{line}")
+/// Takes what waits to be written, and who waits for that.
+fn batch(first: Message, received: &Receiver<Message>) -> (String, Vec<SyncSender<()>>) {
+    let (mut lines, mut waiting) = (String::new(), Vec::new());
+    for message in std::iter::once(first).chain(received.try_iter().take(QUEUE)) {
+        match message {
+            Message::Line(line) => {
+                lines.push_str(&line);
+                lines.push('\n');
             }
+            Message::Written(written) => waiting.push(written),
         }
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::StandardError => Ok(()),
-            Self::File { file, .. } => file.flush(),
-        }
-    }
-}
-
-fn former(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
+    (lines, waiting)
 }
 
 /// Writes the time of this moment as RFC 3339 in UTC, with milliseconds.
@@ -413,6 +378,8 @@ pub(crate) fn now() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn log(sample: &str, fields: Option<&str>) -> (Arc<AccessLog>, PathBuf, tempfile::TempDir) {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<GatewayCommand>,
     #[command(flatten)]
-    run: Option<RunArgs>,
+    run: RunArgs,
 }
 
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -106,26 +106,24 @@ struct RemoveArgs {
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         let ctx = || Context::new(globals.clone());
-        match (self.command, self.run) {
-            (Some(GatewayCommand::Run(args)), _) => args.run(globals, out),
-            (None, Some(args)) => args.run(globals, out),
-            (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
-            (Some(GatewayCommand::Check(args)), _) => args.run(out),
-            (Some(GatewayCommand::Fields(args)), _) => args.run(out),
-            (Some(GatewayCommand::Top(args)), _) => args.run(out),
-            (Some(GatewayCommand::Recent(args)), _) => args.run(out),
-            (Some(GatewayCommand::Drain(args)), _) => args.run(out),
-            (Some(GatewayCommand::Import(args)), _) => args.run(out),
-            (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
-            (Some(GatewayCommand::Remove(args)), _) => {
+        let Some(command) = self.command else { return self.run.run(globals, out) };
+        match command {
+            GatewayCommand::Run(args) => args.run(globals, out),
+            GatewayCommand::Add(args) => args.run(&ctx()?),
+            GatewayCommand::Check(args) => args.run(out),
+            GatewayCommand::Fields(args) => args.run(out),
+            GatewayCommand::Top(args) => args.run(out),
+            GatewayCommand::Recent(args) => args.run(out),
+            GatewayCommand::Drain(args) => args.run(out),
+            GatewayCommand::Import(args) => args.run(out),
+            GatewayCommand::List(_) => list(&ctx()?),
+            GatewayCommand::Remove(args) => {
                 let ctx = ctx()?;
                 let left = ctx.client.remove_gateway(&args.name)?;
                 ctx.out.show(&left, |_, style| {
                     format!("{}: the key of {} is not valid any more\n", style.good("done"), args.name)
                 })
             }
-            (None, None) => Err(Failure::usage("a gateway needs --env and --data, or --table")
-                .hint("lockstep gateway run --help")),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `lockstep server`: the program that everything else asks.
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use lockstep_server::{
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::log;
 use crate::open_files::{self, Given};
 use crate::output::Output;
 use crate::own_token;
@@ -128,7 +128,7 @@ impl From<ServiceUsers> for UserChoice {
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
-        start_logging(globals.verbose);
+        let log = log::start(globals.verbose);
         let token = match secret::token(globals.token_file.as_deref(), out)? {
             Some(_) if self.no_token => {
                 return Err(Failure::usage("a token is given, and --no-token says that none is wanted"));
@@ -146,7 +146,7 @@ impl Args {
             if ready.own_token.is_some() {
                 own_token::note(&data, ready.address);
             }
-            said(&ready, &data).iter().for_each(|line| out.message(line));
+            said(&ready, &data).iter().for_each(|line| log.say(line));
         };
         let ended = runtime.block_on(lockstep_server::run(config, ready));
         // What does not end now does not end the journal: its appends are whole or not there.
@@ -220,16 +220,6 @@ pub(super) fn default_data() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let base = folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share")));
     base.map(|base| base.join("lockstep"))
-}
-
-/// Writes what happens to standard error: warnings and changes, and everything with `--verbose`.
-pub(super) fn start_logging(verbose: bool) {
-    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let usual = tracing_subscriber::EnvFilter::builder().with_default_directive(level.into());
-    let filter = usual.with_env_var("LOCKSTEP_LOG").from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Fails only where logging was started before, and then it works.
-    let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
 }
 
 fn failure(error: &ServerError) -> Failure {

@@ -72,6 +72,7 @@ mod switching;
 mod taking_over;
 mod tcp;
 mod tls;
+mod unread_errors;
 mod users;
 mod values;
 mod verdicts;

@@ -345,7 +345,7 @@ fn address(field: &Field<'_>) -> Option<Address> {
     let shown: String = text.chars().take(80).collect();
     if let Ok(address) = text.parse::<SocketAddr>() {
         if address.port() == 0 {
-            field.wrong(format_args!("`{shown}` has no port"));
+            field.wrong(format_args!("`{shown}` has port 0, where nobody listens"));
             return None;
         }
         return Some(Address::Ip(address));

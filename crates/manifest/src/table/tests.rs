@@ -268,7 +268,7 @@ service = "b"
         "4: rules.timeout: ",
         "5: entry: plain HTTP can be redirected only where",
         "8: service.a.instances[0]: `db.internal` is not an address or a host name",
-        "8: service.a.instances[1]: `127.0.0.1:0` has no port",
+        "8: service.a.instances[1]: `127.0.0.1:0` has port 0, where nobody listens",
         "8: service.a.instances[3]: instance `a-127.0.0.1-1` is there twice",
         "9: service.a.protocol: ",
         "10: service.b.version: the shares add up to 110 %",
@@ -385,7 +385,7 @@ fn a_port_that_leads_nowhere_and_a_route_to_tcp_are_refused_with_their_lines() {
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     assert!(found.iter().zip(expected).all(|(found, begin)| found.starts_with(begin)), "{found:#?}");
     let twice = format!("{OF_TCP}[[tcp]]\nport = 1\nservice = \"db\"\n[[tcp]]\nport = 1\nservice = \"db\"\n");
-    assert!(problems_of(&twice)[0].contains("1 leads to two services"), "{:?}", problems_of(&twice));
+    assert!(problems_of(&twice)[0].contains("1 is given twice"), "{:?}", problems_of(&twice));
 }
 
 const MIRRORED: &str = r#"

@@ -11,11 +11,11 @@ use lockstep_gateway::spans::Ratio;
 use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
 use lockstep_gateway::{AccessFields, Clients, GatewayConfig, Lookups, RECENT, VisitKey};
 
-use super::super::server::start_logging;
 use super::table_file;
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::log;
 use crate::output::Output;
 use crate::parse::duration;
 use crate::parse::seeing::{self, Lines, LogTarget, SpanArgs};
@@ -132,7 +132,7 @@ impl RunArgs {
         let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
         let (zone, lookups) = (self.zone.clone(), self.lookups()?);
         let source = self.source(globals, out)?;
-        start_logging(globals.verbose);
+        let log = log::start(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
         let usual = GatewayConfig::new(run_id());
         let gateway = GatewayConfig { access_log, recent, spans, https_port, zone, lookups, ..usual };
@@ -154,10 +154,10 @@ impl RunArgs {
                     Clients::Secure => "https",
                     Clients::Tcp => "tcp",
                 };
-                out.message(&format!("lockstep gateway of {environment} listens on {scheme}://{address}"));
+                log.say(&format!("lockstep gateway of {environment} listens on {scheme}://{address}"));
             }
             if let Some(address) = listening.admin {
-                out.message(&format!(
+                log.say(&format!(
                     "its health, readiness, metrics and last requests are at http://{address}/-/"
                 ));
             }
