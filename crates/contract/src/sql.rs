@@ -4,6 +4,7 @@
 //! new schema: while the new version is rolled out, and when the old one comes back (schemas do not go down). What
 //! cannot be parsed, or whose effect is not modelled (triggers, functions), is not checked.
 
+pub mod back;
 mod compare;
 mod dialect;
 mod evaluate;
@@ -27,7 +28,7 @@ use std::collections::{HashMap, HashSet};
 use compare::Purpose;
 pub use migrations::{Class, Migration, classify};
 use migrations::{File, Run, align, read, run};
-pub use names::{Role, is_part, is_repeatable, order, roles};
+pub use names::{Role, is_part, is_repeatable, order, roles, taken_back};
 use names::{is_numbered, is_sql};
 use replay::Rows;
 pub use rules::RULES;

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_api::types::DatabaseView;
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::database::{
-    Applied, Contraction, MigrationClass, Step, Told, VersionDatabase, brought, place_of, unapproved,
+    Applied, Contraction, MigrationClass, Reversal, Step, Taken, Told, VersionDatabase, brought, place_of,
+    unapproved,
 };
+use lockstep_domain::intent::{BackTo, DatabaseWish};
 use lockstep_domain::job::{Job, PlannedJob};
 use lockstep_domain::name::DatabaseName;
 use lockstep_domain::observed::Observed;
@@ -82,17 +84,22 @@ pub(crate) fn run_of_step(version: &Version, planned: &PlannedJob, program: &str
 
 /// Refuses a plan that takes something of a database for ever, unless exactly that was approved.
 pub(crate) fn approved(plan: &Plan, intent: &Intent, environment: &EnvironmentName) -> Result<(), Problem> {
-    let Some(contraction) = unapproved(plan, intent) else { return Ok(()) };
-    let database = &contraction.database;
-    let detail = format!("contracting database `{database}` of `{environment}` is not approved as it is now");
-    let parts = takes(contraction).into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() });
+    let Some(taken) = unapproved(plan, intent) else { return Ok(()) };
+    let (what, command, database, said) = match taken {
+        Taken::Contraction(it) => ("contracting", "contract".to_owned(), &it.database, takes(it)),
+        Taken::Reversal(it) => ("taking migrations back of", revert_of(intent), &it.database, takes_back(it)),
+    };
+    let (verb, options) = command.split_once(' ').unwrap_or((&command, ""));
+    let options = if options.is_empty() { String::new() } else { format!(" {options}") };
+    let detail = format!("{what} database `{database}` of `{environment}` is not approved as it is now");
+    let parts = said.into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() });
     let by = match intent {
         Intent::Database { version: Some(version), .. } => format!(" --version {version}"),
         _ => String::new(),
     };
     let hint = format!(
-        "when that is what you want: lockstep database contract {database} --env {environment}{by} --approve {}",
-        contraction.code()
+        "when that is what you want: lockstep database {verb} {database}{options} --env {environment}{by} --approve {}",
+        taken.code()
     );
     Err(Problem::new(ErrorCode::Refused, detail).with_problems(parts.collect()).with_hint(hint))
 }
@@ -107,6 +114,37 @@ fn takes(contraction: &Contraction) -> Vec<String> {
     let lost: Vec<_> = contraction.lost.iter().map(ToString::to_string).collect();
     let lost = (!lost.is_empty()).then(|| format!("these cannot come back afterwards: {}", lost.join(", ")));
     std::iter::once(migrations).chain(unread).chain(lost).collect()
+}
+
+/// The command of an intent that takes migrations back, with which.
+fn revert_of(intent: &Intent) -> String {
+    match intent {
+        Intent::Database { wish: DatabaseWish::Revert { back: BackTo::To(to), .. }, .. } => {
+            format!("revert --to {to}")
+        }
+        Intent::Database { wish: DatabaseWish::Revert { back: BackTo::Steps(names), .. }, .. } => {
+            let steps: Vec<_> = names.iter().map(|name| format!("--step {name}")).collect();
+            format!("revert {}", steps.join(" "))
+        }
+        _ => "revert".to_owned(),
+    }
+}
+
+/// Says what taking migrations back takes.
+fn takes_back(reversal: &Reversal) -> Vec<String> {
+    let one = |it: &lockstep_domain::database::Reverted| {
+        let way = &it.way;
+        let said: Vec<_> = way.takes.iter().chain(&way.leaves).chain(&way.not_understood).cloned().collect();
+        let said = if said.is_empty() { "nothing that is known".to_owned() } else { said.join("; ") };
+        format!(
+            "it takes back `{}` of {} by `{}`, which takes: {said}",
+            it.migration, reversal.version, way.file
+        )
+    };
+    let lost: Vec<_> = reversal.lost.iter().map(ToString::to_string).collect();
+    let lost = (!lost.is_empty())
+        .then(|| format!("only a deployment brings these back afterwards: {}", lost.join(", ")));
+    reversal.migrations.iter().map(one).chain(lost).collect()
 }
 
 /// The databases of an environment: those that versions in force bring, and those that were seen.

@@ -8,6 +8,7 @@ mod contraction;
 mod known;
 mod lines;
 mod need;
+mod reversal;
 mod seen;
 mod shared;
 mod step;
@@ -24,12 +25,14 @@ use crate::name::DatabaseName;
 use crate::version::VersionRef;
 use crate::work_path::WorkPath;
 
-pub use contraction::{Contraction, unapproved};
+pub use contraction::{Contraction, Taken, unapproved};
 pub use known::{KnownDatabase, Recorded, Told};
 pub use lines::Lines;
 pub use need::brought;
-pub(crate) use need::{Users, contraction, contracts, in_force, is_used_by, moved};
-pub(crate) use seen::{begun, seen};
+pub(crate) use need::{Users, at_work, contraction, contracts, in_force, is_used_by, moved};
+pub use reversal::{Reversal, Reverted, WayDown};
+pub(crate) use reversal::{reversal, way_down, works_with};
+pub(crate) use seen::{begin, seen};
 pub(crate) use shared::others;
 pub use shared::place_of;
 pub use step::{Act, DatabaseRun, Step, TOLD_FILE, WORD};
@@ -94,6 +97,9 @@ pub enum Applied {
         apply: Vec<String>,
         /// Prints which migrations the database has, as JSON.
         level: Vec<String>,
+        /// Takes migrations back; `{to}` stands for the last one that stays. Empty where nothing does.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        revert: Vec<String>,
     },
     /// Somebody else does, and Lockstep sees nothing of it.
     Elsewhere,
@@ -129,12 +135,18 @@ pub struct MigrationFile {
     /// What no way back restores, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_way: Vec<String>,
-    /// The lines of the way down that its form parts off, which never run.
+    /// The lines of the way down that its form parts off, which do not run with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Lines>,
     /// What of it was not understood, with where it stands and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_understood: Vec<String>,
+    /// The way down that is brought for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_down: Option<Box<WayDown>>,
+    /// Why what looks like its way down is none that can be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_way_down: Option<String>,
 }
 
 impl MigrationFile {

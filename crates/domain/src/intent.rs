@@ -145,6 +145,14 @@ pub enum DatabaseWish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approved: Option<String>,
     },
+    /// Take migrations back by the ways down of a version.
+    Revert {
+        /// Which.
+        back: BackTo,
+        /// The word of what it takes, as a plan showed it; only a plan is made without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved: Option<String>,
+    },
     /// Take migrations as done that were done by other means.
     Adopt {
         /// The last one.
@@ -157,6 +165,25 @@ pub enum DatabaseWish {
         /// Whether it is done; otherwise it runs again.
         done: bool,
     },
+}
+
+/// Which migrations are taken back: always by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackTo {
+    /// All that the database has behind this one.
+    To(String),
+    /// These.
+    Steps(Vec<String>),
+}
+
+impl fmt::Display for BackTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::To(name) => write!(f, "to {name}"),
+            Self::Steps(names) => write!(f, "by {}", names.join(", ")),
+        }
+    }
 }
 
 impl Intent {
@@ -197,6 +224,7 @@ impl fmt::Display for Intent {
             Self::Database { database, wish, .. } => match wish {
                 DatabaseWish::Look => write!(f, "look at database {database}"),
                 DatabaseWish::Contract { .. } => write!(f, "contract database {database}"),
+                DatabaseWish::Revert { back, .. } => write!(f, "revert database {database} {back}"),
                 DatabaseWish::Adopt { through } => write!(f, "adopt database {database} up to {through}"),
                 DatabaseWish::Settle { migration, done: true } => {
                     write!(f, "settle {migration} of database {database} as done")

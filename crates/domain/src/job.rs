@@ -178,6 +178,9 @@ impl fmt::Display for PlannedJob {
             Some(DatabaseRun { database, act: Act::Look, .. }) => {
                 write!(f, "look at database `{database}` by {version}")
             }
+            Some(DatabaseRun { database, act: Act::Revert { .. }, .. }) => {
+                write!(f, "way down of database `{database}` of {version}")
+            }
             Some(DatabaseRun { database, .. }) => {
                 write!(f, "migration of database `{database}` of {version}")
             }

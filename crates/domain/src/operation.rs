@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
-use crate::database::Contraction;
+use crate::database::{Contraction, Reversal};
 use crate::environment::Environment;
 use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
@@ -172,6 +172,9 @@ pub struct Plan {
     /// What it takes for ever of a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contraction: Option<Contraction>,
+    /// What it takes back of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reversal: Option<Box<Reversal>>,
     /// What becomes of the arms that it leaves.
     #[serde(default, skip_serializing_if = "Leaving::is_warm")]
     pub leaving: Leaving,

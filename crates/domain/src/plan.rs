@@ -10,6 +10,7 @@ mod database_back;
 mod database_begin;
 mod database_hints;
 mod database_refusal;
+mod database_revert;
 mod databases;
 mod decide;
 mod handover;
@@ -146,6 +147,7 @@ fn plan_within(
     refusals.extend(check::check(relation, environment, &resolved, (&changes, &reach), now));
     refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
     refusals.extend(databases::check(world, environment, &resolved, &changes));
+    refusals.extend(database_revert::check(world, environment, &resolved, now));
     if !refusals.is_empty() {
         return Err(refusals);
     }
@@ -269,6 +271,7 @@ fn assemble(
         restarts: resolved.restarts,
         jobs,
         contraction: resolved.contraction,
+        reversal: resolved.reversal,
         leaving,
         holds,
         work_before: Vec::new(),

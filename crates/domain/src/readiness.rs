@@ -281,7 +281,12 @@ impl Reason {
             Refusal::Busy { .. } | Refusal::GoesThere { .. } => InTheWay::Operation,
             _ => InTheWay::Other,
         };
-        let is_unseen = |it: &DatabaseRefusal| matches!(it, DatabaseRefusal::MayBeContracted { .. });
+        let is_unseen = |it: &DatabaseRefusal| {
+            matches!(
+                it,
+                DatabaseRefusal::MayBeContracted { .. } | DatabaseRefusal::Lacks { may_be_there: true, .. }
+            )
+        };
         let passing = matches!(refusal, Refusal::Database(refusal) if is_unseen(refusal));
         Self { hint: refusal.hint(), passing, ..Self::forbids(kind, refusal.to_string()) }
     }

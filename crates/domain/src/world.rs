@@ -15,7 +15,7 @@ use crate::branch::BranchPolicy;
 use crate::certificate::{Certificate, CertificateFacts};
 use crate::certificate_secrets::{self, Spent};
 use crate::clock_skip;
-use crate::database::{begun, seen};
+use crate::database::{begin, seen};
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
@@ -334,11 +334,7 @@ impl World {
             Event::JobBegun { operation, instance, .. } => {
                 let run = JobRun { instance: instance.clone(), begun: at, end: None };
                 environment.begin_job(*operation, run)?;
-                if let Some((database, crossing)) = begun(&services, environment, *operation)
-                    && let Some(known) = environment.databases.get_mut(&database)
-                {
-                    known.crossing.extend(crossing);
-                }
+                begin(&services, environment, *operation);
                 Ok(())
             }
             Event::JobEnded { operation, instance, failure, told, .. } => {

@@ -228,9 +228,12 @@ impl Writer<'_> {
         self.field("migrations", quoted(database.migrations.as_str()));
         match &database.applied {
             Applied::ByLockstep => {}
-            Applied::ByProgram { apply, level } => {
+            Applied::ByProgram { apply, level, revert } => {
                 self.field("apply", command(apply));
                 self.field("level", command(level));
+                if !revert.is_empty() {
+                    self.field("revert", command(revert));
+                }
             }
             Applied::Elsewhere => self.field("external", true),
         }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use lockstep_contract::SqlDialect;
 use thiserror::Error;
 
-use crate::folder::Migration;
+use crate::folder::{Migration, Script};
 
 /// The table in which it is recorded which migrations a database has.
 pub(crate) const TABLE: &str = "lockstep_migrations";
@@ -39,11 +39,11 @@ pub(crate) struct Row {
     pub(crate) finished: bool,
 }
 
-/// What became of a migration that was to be applied.
+/// What became of a migration that was to be applied, or taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ran {
     Now,
-    /// Somebody else has applied it meanwhile.
+    /// Somebody else has done it meanwhile.
     Before,
 }
 
@@ -61,8 +61,11 @@ pub(crate) trait Engine {
     /// Applies a migration and records it, in one transaction.
     fn apply(&mut self, migration: &Migration, by: &str) -> Result<Ran, Fault>;
 
-    /// Runs the statements of a migration that cannot be one transaction.
-    fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault>;
+    /// Takes a migration back and out of the record, in one transaction.
+    fn take_back(&mut self, name: &str, way: &Script) -> Result<Ran, Fault>;
+
+    /// Runs statements that cannot be one transaction.
+    fn run_alone(&mut self, script: &Script) -> Result<(), Fault>;
 
     /// Records a migration, in the place of what was recorded of it.
     fn record(&mut self, row: &Row, by: &str) -> Result<(), Fault>;

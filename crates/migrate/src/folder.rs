@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lockstep_contract::SqlDialect;
+use lockstep_contract::sql::back::{self, NoWay};
 use lockstep_contract::sql::form::{self, Forward};
-use lockstep_contract::sql::script::{Part, Turn, parts};
-use lockstep_contract::sql::{Role, is_part, order, roles};
+use lockstep_contract::sql::script::{Part, Turn, parts, parts_back};
+use lockstep_contract::sql::{Role, is_part, order, roles, taken_back};
 use lockstep_domain::Digest;
 use lockstep_domain::database::{Lines, MAX_MIGRATION_NAME, MAX_MIGRATIONS};
 use lockstep_files::foreign;
@@ -28,6 +29,27 @@ const ALONE: &str = "-- lockstep: alone";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Folder {
     pub(crate) migrations: Vec<Migration>,
+    pub(crate) path: PathBuf,
+    /// Files that take migrations back, each with those that its name means.
+    pub(crate) backs: Vec<(String, Vec<String>)>,
+}
+
+/// Statements that run one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Script {
+    /// The file that they stand in.
+    pub(crate) file: String,
+    pub(crate) parts: Vec<Part>,
+    /// They cannot be one transaction.
+    pub(crate) is_alone: bool,
+}
+
+impl Script {
+    pub(crate) fn new(file: String, parts: Vec<Part>, says_alone: bool) -> Self {
+        let parts = if says_alone { parts } else { without_own_transaction(parts) };
+        let is_alone = says_alone || parts.iter().any(|part| part.turn != Turn::Inside);
+        Self { file, parts, is_alone }
+    }
 }
 
 /// One migration.
@@ -36,10 +58,8 @@ pub(crate) struct Migration {
     /// Its path below the folder.
     pub(crate) name: String,
     pub(crate) digest: Digest,
-    pub(crate) parts: Vec<Part>,
-    /// It cannot be one transaction.
-    pub(crate) is_alone: bool,
-    /// The lines of its way down, which never run.
+    pub(crate) script: Script,
+    /// The lines of its way down, which do not run with it.
     pub(crate) left_out: Vec<Lines>,
     /// Why it must not run: nobody can tell what of it is to.
     pub(crate) unclear: Option<String>,
@@ -47,14 +67,11 @@ pub(crate) struct Migration {
 
 impl Migration {
     fn new(name: String, role: Role, text: &str, dialect: SqlDialect) -> Self {
-        let says_so = form::says(text, ALONE);
-        let parts = parts(text, dialect);
-        let parts = if says_so { parts } else { without_own_transaction(parts) };
-        let is_alone = says_so || parts.iter().any(|part| part.turn != Turn::Inside);
+        let script = Script::new(name.clone(), parts(text, dialect), form::says(text, ALONE));
         let Forward { left_out, unclear, .. } = form::forward(text, dialect);
         let by_text = || unclear.first().map(|it| format!("{name}:{}: {}; {}", it.line, it.why, it.hint));
         let unclear = unclear_name(role, text).or_else(by_text);
-        Self { name, digest: digest_of(text.as_bytes()), parts, is_alone, left_out, unclear }
+        Self { name, digest: digest_of(text.as_bytes()), script, left_out, unclear }
     }
 
     /// Its digest as it is recorded.
@@ -106,7 +123,12 @@ pub(crate) fn digest_of(text: &[u8]) -> Digest {
 impl Folder {
     /// Reads a folder. Each file is read and parted only once.
     pub(crate) fn read(folder: &Path, dialect: SqlDialect) -> Result<Self, Fault> {
-        let mut names = forward(&names(folder)?);
+        let all = names(folder)?;
+        let backs = taken_back(all.iter().map(String::as_str)).into_iter();
+        let owned =
+            |(back, of): (&str, Vec<&str>)| (back.to_owned(), of.into_iter().map(str::to_owned).collect());
+        let backs = backs.map(owned).collect();
+        let mut names = forward(&all);
         names.retain(|(name, _)| is_sql(name));
         let read = |(name, role): (String, Role)| {
             let file = foreign::open(&folder.join(&name));
@@ -115,7 +137,33 @@ impl Folder {
             Ok(Migration::new(name, role, &text, dialect))
         };
         let migrations = names.into_iter().map(read).collect::<Result<_, Fault>>()?;
-        Ok(Self { migrations })
+        Ok(Self { migrations, path: folder.to_owned(), backs })
+    }
+
+    /// Reads the way down of a migration.
+    pub(crate) fn way_down(&self, migration: &Migration, dialect: SqlDialect) -> Result<Script, Fault> {
+        let name = &migration.name;
+        let no = |why: String| Fault::new(format!("`{name}` has no way down: {why}"));
+        let means = self.backs.iter().filter(|(_, of)| of.contains(name));
+        if let Some((back, _)) = means.clone().find(|(_, of)| of.len() > 1) {
+            return Err(no(format!("`{back}` is by its name the way down of several migrations")));
+        }
+        let text = self.text(name)?;
+        let beside = means
+            .map(|(back, _)| Ok((back.as_str(), self.text(back)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let beside: Vec<_> = beside.iter().map(|(back, text)| (*back, text.as_str())).collect();
+        let found = back::find((name, &text), &beside, dialect);
+        let way =
+            found.map_err(|NoWay(why)| no(why.unwrap_or_else(|| "the version brings none".to_owned())))?;
+        let said = beside.iter().find(|(back, _)| *back == way.file).map_or(text.as_str(), |(_, text)| *text);
+        Ok(Script::new(way.file, parts_back(&way.text, dialect), form::says(said, ALONE)))
+    }
+
+    fn text(&self, name: &str) -> Result<String, Fault> {
+        let file = foreign::open(&self.path.join(name));
+        let text = file.and_then(|file| foreign::read_text(file, MAX_BYTES));
+        text.map_err(|error| Fault::new(format!("`{name}`: {error}")))
     }
 
     /// Finds the place of a migration.
@@ -258,7 +306,7 @@ mod tests {
     #[test]
     fn a_file_says_that_it_is_no_transaction() {
         let alone = |text: &str| {
-            Migration::new("1_a.sql".into(), Role::Forward, text, SqlDialect::PostgreSql).is_alone
+            Migration::new("1_a.sql".into(), Role::Forward, text, SqlDialect::PostgreSql).script.is_alone
         };
         assert!(alone("-- lockstep: alone\nSELECT 1"));
         assert!(alone("CREATE INDEX CONCURRENTLY a ON b (c)"));

@@ -3,7 +3,7 @@
 //! It is a process of its own, run like a job of the version whose migrations they are: confined like it, with its variables and its log.
 //! What it found is in a file that the server reads when it has ended. What may run is decided elsewhere: it is told the last migration.
 //!
-//! Invariants: a migration and the record of it are one transaction, or the record says that it began before it did; a migration whose
+//! Invariants: a migration, or its way down, and the record of it are one transaction, or the record says that it began before it did; a migration whose
 //! text changed after it ran, or of which nobody knows how far it came, stops everything; an address is in no output; wherever a step
 //! dies, what it left is no worse than what its notes say.
 
@@ -67,7 +67,9 @@ fn work(step: &Step) -> Result<(), Fault> {
 
 fn do_it(step: &Step, notes: &mut Notes) -> Result<Outcome, Fault> {
     match &step.applied {
-        Applied::ByProgram { apply, level } => own::work(step, (apply, level), notes),
+        Applied::ByProgram { apply, level, revert } => {
+            own::work(step, &own::Programs { apply, level, revert }, notes)
+        }
         Applied::ByLockstep => by_lockstep(step, notes),
         Applied::Elsewhere => Err(Fault::new("its migrations are applied outside of Lockstep")),
     }

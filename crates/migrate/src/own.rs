@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use lockstep_contract::sql::{is_repeatable, order};
 use lockstep_domain::database::{Act, Recorded, Step, Told};
 use serde_json::Value;
 
@@ -19,16 +20,24 @@ const MAX_ANSWER: u64 = 1024 * 1024;
 /// What stands for the last migration that may run.
 const TO: &str = "{to}";
 
-/// Does a step with the programs of a version: the one that applies, and the one that says what the database has.
-pub(crate) fn work(
-    step: &Step,
-    (apply, level): (&[String], &[String]),
-    notes: &mut Notes,
-) -> Result<Outcome, Fault> {
+/// The programs of a version.
+pub(crate) struct Programs<'a> {
+    /// Applies what is missing.
+    pub(crate) apply: &'a [String],
+    /// Says what the database has.
+    pub(crate) level: &'a [String],
+    /// Takes migrations back; empty where there is none.
+    pub(crate) revert: &'a [String],
+}
+
+/// Does a step with the programs of a version.
+pub(crate) fn work(step: &Step, programs: &Programs<'_>, notes: &mut Notes) -> Result<Outcome, Fault> {
+    let Programs { apply, level, revert } = programs;
     let names = folder::forward(&folder::names(Path::new(&step.folder))?);
     let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
     let done = match &step.act {
-        Act::Apply { through: Some(through) } => run(apply, through, notes),
+        Act::Apply { through: Some(through) } => run(apply, (through, through), notes),
+        Act::Revert { migrations, to } => back((revert, level), (migrations, to.as_deref()), &names, notes),
         Act::Adopt { .. } => {
             Err(Fault::new("the program of the version keeps the record, so it is its to take over"))
         }
@@ -40,14 +49,7 @@ pub(crate) fn work(
     };
     let last = told.recorded.last().map_or("none", |last| last.name.as_str());
     println!("the database says that its last migration is {last}");
-    let is_short = |through: &String| !told.recorded.iter().any(|it| it.name == *through);
-    let done = done.and_then(|()| match &step.act {
-        Act::Apply { through: Some(through) } if is_short(through) => Err(Fault::new(format!(
-            "`{}` ended well, and the database does not have `{through}`",
-            apply.join(" ")
-        ))),
-        _ => Ok(()),
-    });
+    let done = done.and_then(|()| as_asked(&step.act, programs, &told));
     told.half = notes.half().filter(|_| done.is_err());
     told.untouched = notes.is_untouched();
     Ok((told, done))
@@ -60,10 +62,52 @@ fn command(line: &[String]) -> Result<Command, Fault> {
     Ok(command)
 }
 
-fn run(apply: &[String], through: &str, notes: &mut Notes) -> Result<(), Fault> {
-    let line: Vec<_> = apply.iter().map(|word| word.replace(TO, through)).collect();
+/// Refuses what a program says that ended well where the database has not become what was asked for.
+fn as_asked(act: &Act, programs: &Programs<'_>, told: &Told) -> Result<(), Fault> {
+    let has = |name: &String| told.recorded.iter().any(|it| it.name == *name);
+    let wrong = |line: &[String], what: String| {
+        Err(Fault::new(format!("`{}` ended well, and the database {what}", line.join(" "))))
+    };
+    match act {
+        Act::Apply { through: Some(through) } if !has(through) => {
+            wrong(programs.apply, format!("does not have `{through}`"))
+        }
+        Act::Revert { migrations, .. } if let Some(left) = migrations.iter().find(|name| has(name)) => {
+            wrong(programs.revert, format!("still has `{left}`"))
+        }
+        Act::Revert { to: Some(to), .. } if !has(to) => {
+            wrong(programs.revert, format!("does not have `{to}` any more, which was to stay"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes migrations back by a program, which is told the last one that stays.
+fn back(
+    (revert, level): (&[String], &[String]),
+    (migrations, to): (&[String], Option<&str>),
+    names: &[String],
+    notes: &mut Notes,
+) -> Result<(), Fault> {
+    let (Some(to), Some(first), false) = (to, migrations.first(), revert.is_empty()) else {
+        return Err(Fault::new("a program takes migrations back to one that stays, and `revert` names it"));
+    };
+    let there = ask(level, names)?.recorded.into_iter().map(|it| it.name);
+    let mut there: Vec<_> = there.filter(|name| order(name, to).is_gt() && !is_repeatable(name)).collect();
+    there.sort_by(|a, b| order(b, a));
+    if there != migrations {
+        return Err(Fault::new(format!(
+            "behind `{to}` the database has {there:?}, and {migrations:?} were to be taken back"
+        )));
+    }
+    run(revert, (to, first), notes)
+}
+
+/// Runs a program that is told a migration. `half` is the one of which nobody knows how far it came when it dies.
+fn run(line: &[String], (to, half): (&str, &str), notes: &mut Notes) -> Result<(), Fault> {
+    let line: Vec<_> = line.iter().map(|word| word.replace(TO, to)).collect();
     let before = notes.clone();
-    notes.leaves(through)?;
+    notes.leaves(half)?;
     let mut child = match command(&line)?.spawn() {
         Ok(child) => child,
         Err(error) => {

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 
 use crate::address::Encryption;
 use crate::engine::{Engine, Fault, Ran, Row, TABLE, at};
-use crate::folder::Migration;
+use crate::folder::{Migration, Script};
 use crate::tls::Tls;
 
 /// The number of the lock: the first bytes of the digest of the name of the table, so that no other program means it by accident.
@@ -79,15 +79,20 @@ impl Postgres {
         written.map(drop).map_err(|error| refused(&error))
     }
 
+    fn remove(&self, client: &Client, name: &str) -> Result<(), Fault> {
+        let statement = format!("DELETE FROM {TABLE} WHERE name = $1");
+        self.runtime.block_on(client.execute(&statement, &[&name])).map(drop).map_err(|error| refused(&error))
+    }
+
     fn execute(&self, client: &Client, statements: &str) -> Result<(), Fault> {
         self.runtime.block_on(client.batch_execute(statements)).map_err(|error| refused(&error))
     }
 
-    fn statements(&self, client: &Client, migration: &Migration) -> Result<(), Fault> {
-        for part in &migration.parts {
+    fn statements(&self, client: &Client, script: &Script) -> Result<(), Fault> {
+        for part in &script.parts {
             let ran = self.runtime.block_on(client.batch_execute(&part.text));
             ran.map_err(|error| {
-                at(&migration.name, line_of(part, &error), words(&error)).with_detail(detail(&error))
+                at(&script.file, line_of(part, &error), words(&error)).with_detail(detail(&error))
             })?;
         }
         Ok(())
@@ -159,14 +164,26 @@ impl Engine for Postgres {
         // It stands before the statements, because these may set where tables are looked for.
         let row = Row { name: migration.name.clone(), checksum: migration.checksum(), finished: true };
         self.write(&client, &row, by)?;
-        self.statements(&client, migration)?;
+        self.statements(&client, &migration.script)?;
         self.execute(&client, "COMMIT")?;
         Ok(Ran::Now)
     }
 
-    fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault> {
+    fn take_back(&mut self, name: &str, way: &Script) -> Result<Ran, Fault> {
         let client = self.connect()?;
-        self.statements(&client, migration)?;
+        self.execute(&client, &format!("BEGIN; LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE"))?;
+        if !self.read(&client)?.iter().any(|row| row.name == name && row.finished) {
+            return Ok(Ran::Before);
+        }
+        self.remove(&client, name)?;
+        self.statements(&client, way)?;
+        self.execute(&client, "COMMIT")?;
+        Ok(Ran::Now)
+    }
+
+    fn run_alone(&mut self, script: &Script) -> Result<(), Fault> {
+        let client = self.connect()?;
+        self.statements(&client, script)?;
         // A transaction that is still open would be undone without a word when the connection closes. In one message both times are the
         // same outside of one.
         let said = self.runtime.block_on(client.simple_query("SELECT now() = statement_timestamp()"));
@@ -177,7 +194,7 @@ impl Engine for Postgres {
         });
         match is_closed {
             true => Ok(()),
-            false => Err(Fault::new(format!("{}: it leaves a transaction open", migration.name))),
+            false => Err(Fault::new(format!("{}: it leaves a transaction open", script.file))),
         }
     }
 
@@ -188,8 +205,7 @@ impl Engine for Postgres {
 
     fn forget(&mut self, name: &str) -> Result<(), Fault> {
         let client = self.connect()?;
-        let statement = format!("DELETE FROM {TABLE} WHERE name = $1");
-        self.runtime.block_on(client.execute(&statement, &[&name])).map(drop).map_err(|error| refused(&error))
+        self.remove(&client, name)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use lockstep_contract::sql::{Class, Migration, Role, classify};
+use lockstep_contract::sql::back::{self, NoWay};
+use lockstep_contract::sql::{Class, Migration, Role, classify, taken_back};
 use lockstep_contract::{InputError, Source};
-use lockstep_domain::database::{Applied, Database, MigrationClass, MigrationFile};
+use lockstep_domain::database::{Applied, Database, MigrationClass, MigrationFile, WayDown};
 use lockstep_files::foreign;
 
 use crate::folder::{MAX_BYTES, digest_of, forward, is_sql, names, unclear_name};
@@ -46,7 +47,7 @@ type Read = (String, Role, Vec<u8>);
 /// Says all that cannot be read, or that Lockstep must not apply.
 pub fn files(release: &Path, database: &Database) -> Result<Vec<MigrationFile>, Vec<Wrong>> {
     let all = read(release, database)?;
-    let judged = judged(&all, database).map_err(Wrong::new)?;
+    let judged = judged((release, &all), database).map_err(Wrong::new)?;
     let mut wrong = match database.applied {
         Applied::ByLockstep => all.iter().flat_map(|file| not_to_apply(file, &judged)).collect(),
         Applied::ByProgram { .. } | Applied::Elsewhere => Vec::new(),
@@ -101,29 +102,65 @@ fn not_to_apply((name, role, bytes): &Read, judged: &[Migration]) -> Vec<Wrong> 
     unclear.collect()
 }
 
-fn judged(all: &[Read], database: &Database) -> Result<Vec<Migration>, String> {
+fn judged((release, all): (&Path, &[Read]), database: &Database) -> Result<Vec<Migration>, String> {
     if !all.iter().any(|(name, ..)| is_sql(name)) {
         return Ok(Vec::new());
     }
-    let source = Source::tree(all.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone())));
+    let forward = all.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone()));
+    let backs = backs(&release.join(database.migrations.as_str()));
+    let source = Source::tree(forward.chain(backs));
     classify(&source, database.dialect)
         .map_err(|errors| errors.iter().map(InputError::to_string).collect::<Vec<_>>().join("; "))
 }
 
+/// The files that take migrations back. What of them cannot be read is no way down, and stops nothing.
+fn backs(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let all = names(folder).unwrap_or_default();
+    let backs = taken_back(all.iter().map(String::as_str)).into_iter().map(|(back, _)| back.to_owned());
+    let mut left = MAX_TOTAL;
+    let read = |name: String| {
+        let bytes =
+            foreign::open(&folder.join(&name)).and_then(|file| foreign::read(file, MAX_BYTES)).ok()?;
+        left = left.checked_sub(bytes.len())?;
+        Some((name, bytes))
+    };
+    backs.filter_map(read).collect()
+}
+
+fn class_of(class: Class, is_understood: bool) -> MigrationClass {
+    match class {
+        Class::Contract => MigrationClass::Contract,
+        _ if !is_understood => MigrationClass::NotChecked,
+        Class::Data => MigrationClass::Data,
+        Class::Expand => MigrationClass::Expand,
+    }
+}
+
+fn few(words: impl Iterator<Item = String>) -> Vec<String> {
+    words.take(MAX_REASONS).map(|word| word.chars().take(MAX_REASON).collect()).collect()
+}
+
+fn way_down(found: &back::WayDown) -> WayDown {
+    let unread = found.not_understood.iter().map(|(at, why)| format!("{at}: {why}"));
+    WayDown {
+        file: found.way.file.clone(),
+        digest: digest_of(found.way.text.as_bytes()),
+        class: class_of(found.class, found.not_understood.is_empty()),
+        takes: few(found.takes.iter().cloned()),
+        leaves: few(found.leaves.iter().cloned()),
+        not_understood: few(unread),
+    }
+}
+
 fn file(name: &str, bytes: &[u8], judged: &[Migration]) -> MigrationFile {
     let found = judged.iter().find(|migration| migration.file == name);
-    let class = match found {
-        Some(migration) if migration.class == Class::Contract => MigrationClass::Contract,
-        Some(migration) if migration.not_understood.is_empty() => match migration.class {
-            Class::Data => MigrationClass::Data,
-            Class::Expand | Class::Contract => MigrationClass::Expand,
-        },
-        _ => MigrationClass::NotChecked,
-    };
-    let one_way = found.into_iter().flat_map(|migration| &migration.one_way).take(MAX_REASONS);
-    let one_way = one_way.map(|reason| reason.chars().take(MAX_REASON).collect()).collect();
-    let unread = found.into_iter().flat_map(|migration| &migration.not_understood).take(MAX_REASONS);
-    let unread = unread.map(|(at, why)| format!("{at}: {why}").chars().take(MAX_REASON).collect());
+    let class =
+        found.map_or(MigrationClass::NotChecked, |it| class_of(it.class, it.not_understood.is_empty()));
+    let one_way = few(found.into_iter().flat_map(|migration| &migration.one_way).cloned());
+    let unread = found.into_iter().flat_map(|migration| &migration.not_understood);
+    let unread = few(unread.map(|(at, why)| format!("{at}: {why}")));
+    let way = found.map(|migration| &migration.way_down);
+    let no_way = way.and_then(|way| way.as_ref().err()).and_then(|NoWay(why)| why.clone());
     let left_out = found.map(|migration| migration.left_out.clone()).unwrap_or_default();
     MigrationFile {
         name: name.to_owned(),
@@ -131,7 +168,9 @@ fn file(name: &str, bytes: &[u8], judged: &[Migration]) -> MigrationFile {
         class,
         one_way,
         left_out,
-        not_understood: unread.collect(),
+        not_understood: unread,
+        way_down: way.and_then(|way| way.as_ref().ok()).map(way_down).map(Box::new),
+        no_way_down: no_way.map(|why| why.chars().take(MAX_REASON).collect()),
     }
 }
 
@@ -188,7 +227,7 @@ mod tests {
         let place = place(&[("1_a.sql", "CREATE TABLE a (id integer);"), ("2_b.py", "migrate()")]);
         let wrong = files(place.path(), &database(Applied::ByLockstep)).unwrap_err();
         assert!(wrong.len() == 1 && wrong[0].detail.contains("2_b.py"), "{wrong:?}");
-        let own = Applied::ByProgram { apply: vec!["a".into()], level: vec!["b".into()] };
+        let own = Applied::ByProgram { apply: vec!["a".into()], level: vec!["b".into()], revert: Vec::new() };
         let found = files(place.path(), &database(own)).unwrap();
         assert_eq!(found[1].class, MigrationClass::NotChecked);
         fs::remove_file(place.path().join("db/2_b.py")).unwrap();
@@ -214,7 +253,7 @@ mod tests {
         let wrong = files(place.path(), &database(Applied::ByLockstep)).unwrap_err();
         let told: Vec<_> = wrong.iter().map(|it| (it.file.as_deref().unwrap_or_default(), it.line)).collect();
         assert_eq!(told, [("2_b.sql", Some(2)), ("3_c.sql", Some(1)), ("5_undo.sql", None)]);
-        let own = Applied::ByProgram { apply: vec!["a".into()], level: vec!["b".into()] };
+        let own = Applied::ByProgram { apply: vec!["a".into()], level: vec!["b".into()], revert: Vec::new() };
         assert_eq!(files(place.path(), &database(own)).unwrap().len(), 5);
         for name in ["2_b.sql", "3_c.sql", "5_undo.sql"] {
             fs::remove_file(place.path().join("db").join(name)).unwrap();

@@ -3,9 +3,9 @@
 use lockstep_domain::database::{Act, Lines, Step, Told};
 
 use crate::engine::{Engine, Fault, Ran, Row};
-use crate::folder::{Folder, Migration};
+use crate::folder::{Folder, Migration, Script};
 use crate::notes::Notes;
-use crate::standing::{Standing, missing};
+use crate::standing::{Standing, behind, missing};
 
 /// What was found at the end, and whether what was asked for was done.
 pub(crate) type Outcome = (Told, Result<(), Fault>);
@@ -51,6 +51,11 @@ fn act(step: &Step, folder: &Folder, engine: &mut dyn Engine, (notes, say): Log<
             }
             missing.into_iter().try_for_each(|it| apply(step, it, engine, (&mut *notes, &mut *say)))
         }
+        Act::Revert { migrations, to } => {
+            engine.claim()?;
+            sound(engine, folder)?;
+            revert(step, (migrations, to.as_deref()), folder, engine, (&mut *notes, &mut *say))
+        }
         Act::Adopt { through } => {
             notes.begins()?;
             adopt(step, folder, place(folder, through)?, engine)
@@ -82,7 +87,7 @@ fn apply(
     if !migration.left_out.is_empty() {
         say(&format!("{} without {}, its way down", migration.name, Lines::all(&migration.left_out)));
     }
-    if migration.is_alone {
+    if migration.script.is_alone {
         notes.leaves(&migration.name)?;
         run_alone(step, migration, engine)?;
         notes.is_recorded()?;
@@ -99,11 +104,65 @@ fn apply(
 
 fn run_alone(step: &Step, migration: &Migration, engine: &mut dyn Engine) -> Result<(), Fault> {
     engine.record(&row(migration, false), &step.by)?;
-    engine.run_alone(migration).map_err(|fault| Fault {
+    engine.run_alone(&migration.script).map_err(|fault| Fault {
         why: format!("{}; it is no transaction, so what it did before that stays", fault.why),
         ..fault
     })?;
     engine.record(&row(migration, true), &step.by)
+}
+
+/// Takes migrations back, the last one first: those that were asked for by name, and only where no other one stands on them.
+fn revert(
+    step: &Step,
+    (names, to): (&[String], Option<&str>),
+    folder: &Folder,
+    engine: &mut dyn Engine,
+    (notes, say): Log<'_>,
+) -> Result<(), Fault> {
+    let there = behind(&engine.rows()?, to);
+    if there != names {
+        let to = to.map_or_else(|| "there".to_owned(), |to| format!("behind `{to}`"));
+        return Err(Fault::new(format!(
+            "{to} the record has {there:?}, and {names:?} were to be taken back"
+        )));
+    }
+    let dialect = engine.dialect();
+    let read = |name: &String| {
+        let migration = &folder.migrations[place(folder, name)?];
+        Ok((migration, folder.way_down(migration, dialect)?))
+    };
+    // Nothing is taken back where something of it cannot be.
+    let ways = names.iter().map(read).collect::<Result<Vec<_>, Fault>>()?;
+    ways.into_iter()
+        .try_for_each(|(migration, way)| take_back(step, (migration, &way), engine, (&mut *notes, &mut *say)))
+}
+
+fn take_back(
+    step: &Step,
+    (migration, way): (&Migration, &Script),
+    engine: &mut dyn Engine,
+    (notes, say): Log<'_>,
+) -> Result<(), Fault> {
+    let name = &migration.name;
+    say(&format!("{name} is taken back by {}", way.file));
+    if way.is_alone {
+        notes.leaves(name)?;
+        engine.record(&row(migration, false), &step.by)?;
+        engine.run_alone(way).map_err(|fault| Fault {
+            why: format!("{}; it is no transaction, so what it did before that stays", fault.why),
+            ..fault
+        })?;
+        engine.forget(name)?;
+        notes.is_recorded()?;
+    } else {
+        notes.begins()?;
+        if engine.take_back(name, way)? == Ran::Before {
+            say(&format!("{name} was taken back by somebody else meanwhile"));
+            return Ok(());
+        }
+    }
+    say(&format!("{name} is taken back"));
+    Ok(())
 }
 
 fn row(migration: &Migration, finished: bool) -> Row {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::engine::{Engine, Fault, Ran, Row, TABLE, at};
-use crate::folder::Migration;
+use crate::folder::{Migration, Script};
 
 /// How often it is looked whether another step has ended.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -51,14 +51,40 @@ impl Sqlite {
         if rows.iter().any(|row| row.name == migration.name) {
             return Ok(Ran::Before);
         }
-        let before = lost_references(connection).map_err(|error| self.fault(error))?;
-        statements(connection, migration, |connection| !connection.is_autocommit())?;
-        if lost_references(connection).map_err(|error| self.fault(error))? > before {
-            return Err(Fault::new(format!("{}: rows refer to others that are not there", migration.name)));
-        }
+        self.keeping_references(connection, &migration.script)?;
         let row = Row { name: migration.name.clone(), checksum: migration.checksum(), finished: true };
         write(connection, &row, by).map_err(|error| self.fault(error))?;
         Ok(Ran::Now)
+    }
+
+    /// Takes a migration back in the transaction that is open.
+    fn back_inside(&self, connection: &Connection, name: &str, way: &Script) -> Result<Ran, Fault> {
+        let rows = read(connection).map_err(|error| self.fault(error))?;
+        if !rows.iter().any(|row| row.name == name && row.finished) {
+            return Ok(Ran::Before);
+        }
+        self.keeping_references(connection, way)?;
+        remove(connection, name).map_err(|error| self.fault(error))?;
+        Ok(Ran::Now)
+    }
+
+    fn keeping_references(&self, connection: &Connection, script: &Script) -> Result<(), Fault> {
+        let before = lost_references(connection).map_err(|error| self.fault(error))?;
+        statements(connection, script, |connection| !connection.is_autocommit())?;
+        if lost_references(connection).map_err(|error| self.fault(error))? > before {
+            return Err(Fault::new(format!("{}: rows refer to others that are not there", script.file)));
+        }
+        Ok(())
+    }
+
+    /// Does something in a transaction of its own that keeps everybody out.
+    fn alone_there<T>(&self, act: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+        let connection = self.open()?;
+        connection.execute_batch("BEGIN EXCLUSIVE").map_err(|error| self.fault(error))?;
+        // A connection that is closed in a transaction undoes it.
+        let done = act(&connection)?;
+        connection.execute_batch("COMMIT").map_err(|error| self.fault(error))?;
+        Ok(done)
     }
 }
 
@@ -93,21 +119,20 @@ impl Engine for Sqlite {
     }
 
     fn apply(&mut self, migration: &Migration, by: &str) -> Result<Ran, Fault> {
-        let connection = self.open()?;
-        connection.execute_batch("BEGIN EXCLUSIVE").map_err(|error| self.fault(error))?;
-        // A connection that is closed in a transaction undoes it.
-        let ran = self.inside(&connection, migration, by)?;
-        connection.execute_batch("COMMIT").map_err(|error| self.fault(error))?;
-        Ok(ran)
+        self.alone_there(|connection| self.inside(connection, migration, by))
     }
 
-    fn run_alone(&mut self, migration: &Migration) -> Result<(), Fault> {
+    fn take_back(&mut self, name: &str, way: &Script) -> Result<Ran, Fault> {
+        self.alone_there(|connection| self.back_inside(connection, name, way))
+    }
+
+    fn run_alone(&mut self, script: &Script) -> Result<(), Fault> {
         let connection = self.open()?;
-        statements(&connection, migration, |_| true)?;
+        statements(&connection, script, |_| true)?;
         if connection.is_autocommit() {
             return Ok(());
         }
-        Err(Fault::new(format!("{}: it leaves a transaction open", migration.name)))
+        Err(Fault::new(format!("{}: it leaves a transaction open", script.file)))
     }
 
     fn record(&mut self, row: &Row, by: &str) -> Result<(), Fault> {
@@ -117,8 +142,7 @@ impl Engine for Sqlite {
 
     fn forget(&mut self, name: &str) -> Result<(), Fault> {
         let connection = self.open()?;
-        let removed = connection.execute(&format!("DELETE FROM {TABLE} WHERE name = ?1"), [name]);
-        removed.map(drop).map_err(|error| self.fault(error))
+        remove(&connection, name).map_err(|error| self.fault(error))
     }
 }
 
@@ -131,13 +155,13 @@ fn table() -> String {
 
 fn statements(
     connection: &Connection,
-    migration: &Migration,
+    script: &Script,
     is_well: impl Fn(&Connection) -> bool,
 ) -> Result<(), Fault> {
-    for part in &migration.parts {
-        connection.execute_batch(&part.text).map_err(|error| at(&migration.name, part.line, error))?;
+    for part in &script.parts {
+        connection.execute_batch(&part.text).map_err(|error| at(&script.file, part.line, error))?;
         if !is_well(connection) {
-            return Err(at(&migration.name, part.line, "it ended the transaction around it"));
+            return Err(at(&script.file, part.line, "it ended the transaction around it"));
         }
     }
     Ok(())
@@ -160,6 +184,10 @@ fn write(connection: &Connection, row: &Row, by: &str) -> rusqlite::Result<()> {
          checksum = excluded.checksum, applied_by = excluded.applied_by, finished = excluded.finished"
     );
     connection.execute(&statement, params![row.name, row.checksum, by, row.finished]).map(drop)
+}
+
+fn remove(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.execute(&format!("DELETE FROM {TABLE} WHERE name = ?1"), [name]).map(drop)
 }
 
 /// Counts rows that refer to others that are not there.

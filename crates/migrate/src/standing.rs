@@ -96,6 +96,14 @@ fn hidden(name: &str) -> String {
     format!("{begin:?} and has {} bytes", name.len())
 }
 
+/// Returns the migrations that the record has behind one, the last one first; behind none all of them. What is repeated has no place.
+pub(crate) fn behind(rows: &[Row], after: Option<&str>) -> Vec<String> {
+    let is_behind = |row: &&Row| after.is_none_or(|after| order(&row.name, after).is_gt());
+    let mut behind: Vec<_> = rows.iter().filter(|row| !is_repeatable(&row.name)).filter(is_behind).collect();
+    behind.sort_by(|a, b| order(&b.name, &a.name));
+    behind.into_iter().map(|row| row.name.clone()).collect()
+}
+
 /// Returns the migrations of a folder up to one and with it that are not recorded.
 pub(crate) fn missing<'a>(rows: &[Row], folder: &'a Folder, through: usize) -> Vec<&'a Migration> {
     let is_missing = |it: &&Migration| !rows.iter().any(|row| row.name == it.name);
@@ -108,17 +116,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::folder::Script;
 
     fn folder(texts: &[(u8, u8)]) -> Folder {
         let migration = |(number, text): &(u8, u8)| Migration {
             name: format!("{number:03}_a.sql"),
             digest: Digest::from_bytes([*text; 32]),
-            parts: Vec::new(),
-            is_alone: false,
+            script: Script { file: String::new(), parts: Vec::new(), is_alone: false },
             left_out: Vec::new(),
             unclear: None,
         };
-        Folder { migrations: texts.iter().map(migration).collect() }
+        Folder { migrations: texts.iter().map(migration).collect(), ..Folder::default() }
     }
 
     fn rows(folder: &Folder) -> Vec<Row> {

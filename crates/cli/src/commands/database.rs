@@ -3,7 +3,7 @@
 mod show;
 
 use lockstep_domain::database::unapproved;
-use lockstep_domain::intent::DatabaseWish;
+use lockstep_domain::intent::{BackTo, DatabaseWish};
 use lockstep_domain::name::DatabaseName;
 use lockstep_domain::{Intent, VersionRef};
 
@@ -11,7 +11,7 @@ use crate::confirm;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::operate::database::contraction_text;
+use crate::operate::database::taken_text;
 use crate::operate::{Change, ChangeOptions};
 use crate::output::Format;
 use crate::select::EnvironmentOption;
@@ -36,6 +36,7 @@ enum DatabaseCommand {
     Show(show::ShowArgs),
     Look(LookArgs),
     Contract(ContractArgs),
+    Revert(RevertArgs),
     Adopt(AdoptArgs),
     Settle(SettleArgs),
 }
@@ -65,6 +66,33 @@ struct LookArgs {
 struct ContractArgs {
     #[command(flatten)]
     which: Which,
+    /// Approve what was shown under this word, without being asked.
+    #[arg(long, value_name = "WORD")]
+    approve: Option<String>,
+    #[command(flatten)]
+    change: ChangeOptions,
+}
+
+/// Takes migrations back by the ways down that a version brings.
+///
+/// Nothing else ever runs a way down: going back leaves a database as it is. Which are taken back is said by name: all behind `--to`, or each by
+/// `--step`. It shows first, the last one first, what each takes away, and which versions and baselines cannot be gone back to afterwards, or
+/// can again. On a terminal it asks; elsewhere what was shown is approved by its word. It is refused while a version that runs or is warm works with
+/// what would be taken away, and where a migration has no way down. Each runs once, in one transaction with its record where it can be one.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep database revert orders --to 0019_totals.sql --env production --dry-run
+  lockstep database revert orders --step 0020_state.sql --env production --version orders@1.5.0
+  lockstep database revert orders --to 0019_totals.sql --env production --approve 1f0c2a9be3d4c5f6")]
+struct RevertArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The last migration that stays: all that the database has behind it is taken back.
+    #[arg(long, value_name = "MIGRATION", required_unless_present = "step")]
+    to: Option<String>,
+    /// A migration that is taken back; several have to be the last ones that the database has.
+    #[arg(long, value_name = "MIGRATION", conflicts_with = "to")]
+    step: Vec<String>,
     /// Approve what was shown under this word, without being asked.
     #[arg(long, value_name = "WORD")]
     approve: Option<String>,
@@ -142,6 +170,7 @@ impl Args {
             DatabaseCommand::Show(args) => args.run(ctx),
             DatabaseCommand::Look(args) => args.which.change(ctx, &args.change, DatabaseWish::Look)?.run(ctx),
             DatabaseCommand::Contract(args) => args.run(ctx),
+            DatabaseCommand::Revert(args) => args.run(ctx),
             DatabaseCommand::Adopt(args) => {
                 args.which.change(ctx, &args.change, DatabaseWish::Adopt { through: args.through })?.run(ctx)
             }
@@ -181,32 +210,50 @@ impl ContractArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let Self { which, approve, change } = self;
         let of = |approved| which.change(ctx, &change, DatabaseWish::Contract { approved });
-        let asks = of(approve.clone())?;
-        if approve.is_some() || asks.is_dry_run() {
-            return asks.run(ctx);
-        }
-        let Some(code) = shown(ctx, &asks)? else { return asks.run(ctx) };
-        if !confirm::somebody_is_there() {
-            let why =
-                "nothing was changed: contracting takes something for ever, and nobody is here to be asked";
-            let command = format!("when that is what you want, run it again with --approve {code}");
-            return Err(Failure::new(Exit::Refused, why).hint(command));
-        }
-        if !confirm::says_yes("go on?") {
-            return Err(Failure::new(Exit::Refused, "nothing was changed"));
-        }
-        of(Some(code))?.run(ctx)
+        run_approved(ctx, approve, of, "contracting takes something for ever")
     }
 }
 
-/// Shows what a contraction takes, and returns the word that approves it.
+impl RevertArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let Self { which, to, step, approve, change } = self;
+        let back = to.map_or(BackTo::Steps(step), BackTo::To);
+        let of = |approved| which.change(ctx, &change, DatabaseWish::Revert { back: back.clone(), approved });
+        run_approved(ctx, approve, of, "a way down takes what a migration made")
+    }
+}
+
+/// Carries out what has to be approved as it is shown: by its word, or by a person who is there.
+fn run_approved(
+    ctx: &Context,
+    approve: Option<String>,
+    of: impl Fn(Option<String>) -> Result<Change, Failure>,
+    why: &str,
+) -> Result<(), Failure> {
+    let asks = of(approve.clone())?;
+    if approve.is_some() || asks.is_dry_run() {
+        return asks.run(ctx);
+    }
+    let Some(code) = shown(ctx, &asks)? else { return asks.run(ctx) };
+    if !confirm::somebody_is_there() {
+        let why = format!("nothing was changed: {why}, and nobody is here to be asked");
+        let command = format!("when that is what you want, run it again with --approve {code}");
+        return Err(Failure::new(Exit::Refused, why).hint(command));
+    }
+    if !confirm::says_yes("go on?") {
+        return Err(Failure::new(Exit::Refused, "nothing was changed"));
+    }
+    of(Some(code))?.run(ctx)
+}
+
+/// Shows what is taken, and returns the word that approves it.
 fn shown(ctx: &Context, change: &Change) -> Result<Option<String>, Failure> {
     let plan = change.dry_run(ctx)?;
     let Some(taken) = plan.as_ref().and_then(|plan| unapproved(plan, change.intent())) else {
         return Ok(None);
     };
     if ctx.out.format == Format::Text {
-        ctx.out.message(contraction_text(taken).trim_end());
+        ctx.out.message(taken_text(taken).trim_end());
     }
     Ok(Some(taken.code()))
 }

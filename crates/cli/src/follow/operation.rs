@@ -215,6 +215,7 @@ mod tests {
             restarts: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
+            reversal: None,
             leaving: lockstep_domain::intent::Leaving::Warm,
             rules_ended: Vec::new(),
             holds: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lockstep_domain::database::{Act, Contraction, Lines, list};
+use lockstep_domain::database::{Act, Contraction, Lines, Reversal, Reverted, Taken, list};
 use lockstep_domain::job::PlannedJob;
 
 use crate::output::style::printable;
@@ -21,6 +21,7 @@ pub(super) fn step_text(planned: &PlannedJob) -> String {
             "  nothing is missing, as far as it is known\n".to_owned()
         }
         Act::Apply { .. } => format!("  applies {expected}\n"),
+        Act::Revert { .. } => format!("  takes back {expected}\n"),
         act => format!("  {}\n", printable(&act.to_string())),
     }
 }
@@ -38,8 +39,72 @@ fn contents(contraction: &Contraction) -> String {
     text
 }
 
+/// Writes what a plan takes of a database.
+pub(crate) fn taken_text(taken: Taken<'_>) -> String {
+    match taken {
+        Taken::Contraction(contraction) => contraction_text(contraction),
+        Taken::Reversal(reversal) => reversal_text(reversal),
+    }
+}
+
+/// Writes what taking migrations back takes, and what it opens.
+fn reversal_text(reversal: &Reversal) -> String {
+    let Reversal { database, version, artifact, migrations, to, lost, again, .. } = reversal;
+    let count = migrations.len();
+    let stays = to.as_deref().map_or("nothing of it stays".into(), |to| format!("`{}` stays", printable(to)));
+    let mut text = format!(
+        "WAY DOWN: {count} {} of database {database}; {stays}\n",
+        if count == 1 { "migration is taken back" } else { "migrations are taken back, in this order" }
+    );
+    let artifact = artifact.as_ref().map(|it| format!(" (artifact {})", it.short())).unwrap_or_default();
+    let _ = writeln!(text, "  as {version} brings the ways down{artifact}");
+    migrations.iter().for_each(|reverted| way_text(&mut text, reverted));
+    if !lost.is_empty() {
+        let _ = writeln!(
+            text,
+            "  these cannot be gone back to afterwards, only a deployment applies it anew: {}",
+            list(lost)
+        );
+    }
+    for (place, versions) in &reversal.lost_elsewhere {
+        let _ = writeln!(text, "  nor these in {place}, which has the same database: {}", list(versions));
+    }
+    if !again.is_empty() {
+        let _ = writeln!(text, "  these can come back again: {}", list(again));
+    }
+    for (what, numbers) in [
+        ("cannot be gone back to as a whole", &reversal.baselines_lost),
+        ("fit the database again", &reversal.baselines_again),
+    ] {
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        if !numbers.is_empty() {
+            let _ = writeln!(text, "  these baselines {what}: {}", numbers.join(", "));
+        }
+    }
+    let _ = writeln!(text, "  approved by --approve {}", reversal.code());
+    text
+}
+
+fn way_text(text: &mut String, reverted: &Reverted) {
+    let Reverted { migration, way, .. } = reverted;
+    let (name, file) = (printable(migration), printable(&way.file));
+    let _ = writeln!(text, "  {name} by {file} (SHA-256 {})", way.digest.short());
+    if !way.not_understood.is_empty() {
+        let _ = writeln!(text, "    NOT UNDERSTOOD, so it may take anything: read it before you approve it");
+    }
+    let said = [("", &way.not_understood), ("takes: ", &way.takes), ("is not as before: ", &way.leaves)];
+    for (what, words) in said {
+        for word in words {
+            let _ = writeln!(text, "    {what}{}", printable(word));
+        }
+    }
+    if way.only_adds() && way.takes.is_empty() {
+        let _ = writeln!(text, "    takes nothing away");
+    }
+}
+
 /// Writes what a contraction takes for ever.
-pub(crate) fn contraction_text(contraction: &Contraction) -> String {
+fn contraction_text(contraction: &Contraction) -> String {
     let Contraction { database, migrations, one_way, not_understood, lost, lost_up_to, stays_from, .. } =
         contraction;
     let mut text = format!(

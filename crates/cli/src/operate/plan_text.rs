@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use lockstep_api::types::WhatItNeeds;
 use lockstep_domain::changelog::{Changelog, ChangelogEntry};
+use lockstep_domain::database::Taken;
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::job::When;
 use lockstep_domain::lost::Lost;
@@ -75,7 +76,7 @@ fn write_records(text: &mut String, plan: &Plan) {
             writeln!(text, "{}: {planned}, for at most {}", when(planned.when), exact(planned.timeout_ms));
         text.push_str(&database::step_text(planned));
     }
-    text.push_str(&plan.contraction.as_ref().map(database::contraction_text).unwrap_or_default());
+    text.push_str(&Taken::by(plan).map(database::taken_text).unwrap_or_default());
     // What ends first is told with its move, and can be kept by nothing.
     let left = plan.moves().filter(|step| !step.gives_way() && step.kind.is_web()).filter_map(Move::from_arm);
     let left = left.map(|arm| arm.to_string()).collect::<Vec<_>>().join(", ");
@@ -370,6 +371,7 @@ mod tests {
             restarts: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
+            reversal: None,
             leaving: Leaving::Warm,
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],

@@ -336,7 +336,7 @@ fn services_that_share_a_database_do_not_move_beside_each_other() {
 }
 
 /// A service whose database is the resource `db`.
-fn write_postgres(shop: &Shop<'_>, files: &[(&str, &str)]) {
+pub(super) fn write_postgres(shop: &Shop<'_>, files: &[(&str, &str)]) {
     let needs =
         "[resource.db]\nkind = \"postgresql\"\n[database.main]\nmigrations = \"db\"\nvariable = \"DB\"\n";
     let more = "env = { DB = \"${resource.db.url}\" }";
@@ -396,7 +396,7 @@ fn a_migration_goes_on_without_the_server_and_one_that_is_killed_is_told_truthfu
 }
 
 /// Waits until a step is at work in the database, and returns its process.
-fn step_of(place: &Place) -> rustix::process::Pid {
+pub(super) fn step_of(place: &Place) -> rustix::process::Pid {
     eventually("a step is at work", || {
         let data = place.data();
         let all = processes::of_instances(&data);

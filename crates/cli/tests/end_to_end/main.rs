@@ -23,6 +23,7 @@ mod contracts;
 mod crash;
 mod crossing;
 mod data;
+mod database_reverts;
 mod database_rules;
 mod databases;
 mod disk_states;

@@ -43,6 +43,8 @@ pub struct Forward {
     pub text: String,
     /// The lines with statements that do not run.
     pub left_out: Vec<Lines>,
+    /// The text of the way down, where it was too: all that [`Self::text`] lacks.
+    pub back: String,
     /// Why it must not run as it is.
     pub unclear: Vec<Unclear>,
 }
@@ -173,7 +175,8 @@ pub fn forward(text: &str, dialect: SqlDialect) -> Forward {
     });
     found.unclear.sort_by_key(|it| it.line);
     found.left_out = told(&lines, &is_left_out);
-    found.text = kept(&lines, &is_left_out);
+    found.text = kept(&lines, |line| !is_left_out[line]);
+    found.back = kept(&lines, |line| is_left_out[line]);
     found
 }
 
@@ -372,12 +375,17 @@ fn told(lines: &[Line<'_>], is_left_out: &[bool]) -> Vec<Lines> {
     told
 }
 
-fn kept(lines: &[Line<'_>], is_left_out: &[bool]) -> String {
-    let keep = |(line, is_out): (&Line<'_>, &bool)| match *is_out || is_of_play(line) {
-        true => String::new(),
-        false => line.text.to_owned(),
+fn kept(lines: &[Line<'_>], is_kept: impl Fn(usize) -> bool) -> String {
+    let keep = |(index, line): (usize, &Line<'_>)| match is_kept(index) && !is_of_play(line) {
+        true => line.text.to_owned(),
+        false => String::new(),
     };
-    lines.iter().zip(is_left_out).map(keep).collect::<Vec<_>>().join("\n")
+    lines.iter().enumerate().map(keep).collect::<Vec<_>>().join("\n")
+}
+
+/// Says of the text of a way down why it cannot be run: only a client of the database can.
+pub(super) fn only_for_clients(back: &str, dialect: SqlDialect) -> Option<Unclear> {
+    of_clients(&lines(back, dialect)).into_iter().next()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::{collections::HashSet, rc::Rc};
 
 use super::{
+    back::{self, NoWay, WayDown},
     compare::{self, Purpose},
     form::{self, Lines, Unclear},
     names::{Role, is_numbered, is_part, is_sql, order, roles},
@@ -58,6 +59,8 @@ pub struct Migration {
     pub unclear: Vec<Unclear>,
     /// Statements that were not understood, with where they stand and why.
     pub not_understood: Vec<(Location, String)>,
+    /// The way down that is brought for it, or why there is none that can be run.
+    pub way_down: Result<WayDown, NoWay>,
 }
 
 /// A file of a folder, parted into statements.
@@ -271,16 +274,27 @@ pub(super) fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect:
 pub fn classify(source: &Source, dialect: Option<SqlDialect>) -> Result<Vec<Migration>, Vec<InputError>> {
     let dialect = dialect.unwrap_or_else(|| super::dialect::guess([source, source]));
     let files = read(source, dialect)?;
+    let ways = back::Ways::of(source);
     let mut replay = Replay::new(dialect);
-    Ok(files.iter().map(|file| classify_file(&mut replay, file, dialect)).collect())
+    let classified = files.iter().map(|file| {
+        let before = replay.database.clone();
+        let migration = classify_file(&mut replay, file, dialect);
+        let way = ways.of_file((&file.name, &file.text), dialect);
+        let way_down = way.map(|way| back::judge(&replay, &before, way, dialect));
+        Migration { way_down, ..migration }
+    });
+    Ok(classified.collect())
 }
 
-fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migration {
-    let before = replay.database.clone();
-    let mut log = Log::default();
-    run_file(replay, file, &mut log, dialect);
-    let Log { unknown, data } = log;
-    let changes = compare::schemas(&before, &replay.database, dialect, Purpose::Deploy).changes;
+/// What a file does to the versions around it, with the reasons, and what nothing brings back.
+pub(super) struct Judged {
+    pub(super) class: Class,
+    pub(super) reasons: Vec<String>,
+    pub(super) one_way: Vec<String>,
+}
+
+pub(super) fn judge(before: &Database, after: &Database, data: &[Moved], dialect: SqlDialect) -> Judged {
+    let changes = compare::schemas(before, after, dialect, Purpose::Deploy).changes;
     let broken: Vec<_> = changes.iter().filter(|change| change.level == Level::Error).collect();
     let mut one_way: Vec<String> = changes.iter().filter_map(super::one_way).collect();
     one_way.extend(data.iter().filter(|moved| moved.rows == Rows::Some && moved.overwrites()).map(
@@ -301,6 +315,15 @@ fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migra
         (true, false) => Class::Data,
         (true, true) => Class::Expand,
     };
+    Judged { class, reasons, one_way }
+}
+
+fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migration {
+    let before = replay.database.clone();
+    let mut log = Log::default();
+    run_file(replay, file, &mut log, dialect);
+    let Log { unknown, data } = log;
+    let Judged { class, reasons, one_way } = judge(&before, &replay.database, &data, dialect);
     Migration {
         file: file.name.to_string(),
         class,
@@ -310,5 +333,6 @@ fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migra
         left_out: file.left_out.clone(),
         unclear: file.unclear.clone(),
         not_understood: unknown.into_iter().map(|one| (one.location, one.reason)).collect(),
+        way_down: Err(NoWay::default()),
     }
 }

@@ -4,7 +4,7 @@
 //! neither: nobody may run it, and nobody may leave it out without a word.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a file is among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,32 @@ pub fn roles<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<(&'n str, Role
     let lower: BTreeSet<String> = all.iter().map(|name| name.to_ascii_lowercase()).collect();
     let versions: BTreeSet<Vec<&str>> = all.iter().filter_map(|name| Flyway::versioned(name)).collect();
     all.iter().map(|name| (*name, role(name, &lower, &versions))).collect()
+}
+
+/// Says of each file that is a way back which migrations it may take back: several where its name means more than one.
+#[must_use]
+pub fn taken_back<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<(&'n str, Vec<&'n str>)> {
+    let all: Vec<&str> = names.into_iter().collect();
+    let roles = roles(all.iter().copied());
+    let lower: BTreeMap<String, &str> = all.iter().map(|name| (name.to_ascii_lowercase(), *name)).collect();
+    let backs = roles.iter().filter(|(_, role)| *role == Role::WayBack);
+    backs.map(|(back, _)| (*back, forwards_of(back, &all, &lower))).collect()
+}
+
+fn forwards_of<'n>(back: &str, all: &[&'n str], lower: &BTreeMap<String, &'n str>) -> Vec<&'n str> {
+    if let Some(Flyway::Undo(version)) = Flyway::of(back) {
+        return all
+            .iter()
+            .copied()
+            .filter(|name| Flyway::versioned(name).as_ref() == Some(&version))
+            .collect();
+    }
+    let path = back.to_ascii_lowercase();
+    let paired = words(&path).filter_map(|(from, word)| Some((from, from + word.len(), forwards(word)?)));
+    let paired =
+        paired.flat_map(|(from, to, words)| words.iter().filter_map(move |word| Some((from, to, *word))));
+    let found = paired.filter_map(|(from, to, word)| lower.get(&replaced(&path, from, to, word)?).copied());
+    found.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn role(path: &str, all: &BTreeSet<String>, versions: &BTreeSet<Vec<&str>>) -> Role {
@@ -312,6 +338,18 @@ mod tests {
             assert_eq!(told(&[forward, back]), [(forward, "forward"), (back, "back")]);
             assert_eq!(told(&["0_z.sql", back])[1], (back, "unclear"));
         }
+    }
+
+    #[test]
+    fn a_way_back_is_that_of_one_migration_or_its_name_means_several() {
+        for (forward, back) in
+            [("1_a.up.sql", "1_a.down.sql"), ("V2__a.sql", "U2__b.sql"), ("1_A.SQL", "1_A.Down.sql")]
+        {
+            assert_eq!(taken_back(["0_z.sql", forward, back]), [(back, vec![forward])]);
+        }
+        let both = taken_back(["1.up.sql", "1.sql", "1.down.sql"]);
+        assert_eq!(both, [("1.down.sql", vec!["1.sql", "1.up.sql"])]);
+        assert_eq!(taken_back(["1.sql", "2.down.sql"]), []);
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(super) enum Rows {
 }
 
 /// A database being built.
+#[derive(Clone)]
 pub(super) struct Replay {
     dialect: SqlDialect,
     pub(super) database: Database,

@@ -32,16 +32,24 @@ pub enum Turn {
 /// Parts a migration into its statements. A text that cannot be parted is one statement.
 #[must_use]
 pub fn parts(text: &str, dialect: SqlDialect) -> Vec<Part> {
-    let forward = split::runs(text, dialect);
-    let Ok(statements) = split::of_running(&forward, dialect) else {
-        return vec![Part { text: forward, line: 1, turn: Turn::Inside }];
+    parts_of(split::runs(text, dialect), dialect)
+}
+
+/// Parts the text of a way down, as it was found, into its statements.
+#[must_use]
+pub fn parts_back(back: &str, dialect: SqlDialect) -> Vec<Part> {
+    parts_of(split::as_sent(back.to_owned(), dialect), dialect)
+}
+
+fn parts_of(text: String, dialect: SqlDialect) -> Vec<Part> {
+    let Ok(statements) = split::of_running(&text, dialect) else {
+        return vec![Part { text, line: 1, turn: Turn::Inside }];
     };
-    let lines = line_starts(&forward);
+    let lines = line_starts(&text);
     let parts = statements.iter().filter_map(|statement| {
         let (first, last) = (statement.tokens.first()?, statement.tokens.last()?);
-        let (from, to) =
-            (offset(&forward, &lines, first.span.start), offset(&forward, &lines, last.span.end));
-        let text = forward.get(from..to)?.to_owned();
+        let (from, to) = (offset(&text, &lines, first.span.start), offset(&text, &lines, last.span.end));
+        let text = text.get(from..to)?.to_owned();
         Some(Part { text, line: statement.line, turn: turn(&statement.tokens) })
     });
     parts.collect()

@@ -47,7 +47,11 @@ pub(super) struct SplitError {
 
 /// The text that runs: without the way back, and without the client's `DELIMITER`. Every line stays where it was.
 pub(super) fn runs(text: &str, dialect: SqlDialect) -> String {
-    let text = form::forward(text, dialect).text;
+    as_sent(form::forward(text, dialect).text, dialect)
+}
+
+/// A text as the database gets it: without the client's `DELIMITER`.
+pub(super) fn as_sent(text: String, dialect: SqlDialect) -> String {
     match dialect {
         SqlDialect::MySql => without_delimiters(&text, dialect),
         SqlDialect::PostgreSql | SqlDialect::Sqlite => text,

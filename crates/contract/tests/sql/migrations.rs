@@ -71,3 +71,64 @@ fn what_is_not_understood_is_named() {
     let unread: Vec<_> = found.iter().map(|it| it.not_understood.len()).collect();
     assert_eq!(unread, [0, 1, 1, 1, 0], "what changes hands, or may be a way down: {found:?}");
 }
+
+#[test]
+fn a_way_down_is_told_by_what_it_takes_and_what_it_does_not_restore() {
+    let found = classified(&[
+        ("01_a.up.sql", "CREATE TABLE a (b bigint PRIMARY KEY, c text NOT NULL);"),
+        ("01_a.down.sql", "DROP TABLE a;"),
+        (
+            "02_d.sql",
+            "-- migrate:up\nALTER TABLE a ADD COLUMN d int;\n-- migrate:down\nALTER TABLE a DROP COLUMN d;",
+        ),
+        ("03_c.sql", "ALTER TABLE a DROP COLUMN c;"),
+        ("03_c.down.sql", "ALTER TABLE a ADD COLUMN c text;"),
+        ("04_e.sql", "CREATE INDEX ON a (d);"),
+        ("05_f.sql", "CREATE TABLE f (g int);"),
+        ("05_f.down.sql", "DO $$ BEGIN END $$;"),
+    ]);
+    let ways: Vec<_> = found.iter().map(|one| one.way_down.as_ref()).collect();
+    let way = |at: usize| ways[at].unwrap();
+    assert_eq!((way(0).way.file.as_str(), way(0).class), ("01_a.down.sql", Class::Contract));
+    assert!(way(0).takes.iter().any(|it| it.contains('a')) && way(0).leaves.is_empty(), "{:?}", way(0));
+    assert_eq!((way(1).way.file.as_str(), way(1).class), ("02_d.sql", Class::Contract));
+    assert!(way(1).takes.iter().any(|it| it.contains("a.d")), "{:?}", way(1));
+    // It only adds; and what was dropped comes again as another column.
+    assert_eq!(way(2).class, Class::Expand);
+    assert!(!way(2).leaves.is_empty(), "{:?}", way(2));
+    assert_eq!(ways[3].unwrap_err().0, None);
+    assert!(!way(4).not_understood.is_empty(), "{:?}", way(4));
+    // What is judged of a migration does not know of its way down.
+    assert_eq!(found[4].class, Class::Expand);
+}
+
+#[test]
+fn what_is_no_plain_way_down_says_why() {
+    let found = classified(&[
+        ("01_a.sql", "-- migrate:up\nCREATE TABLE a (b int);\n-- migrate:down\nDROP TABLE a;"),
+        ("01_a.down.sql", "DROP TABLE a;"),
+        ("02_b.sql", "CREATE TABLE b (b int);"),
+        ("02_b.down.sql", "DROP TABLE b;"),
+        ("02_b.undo.sql", "DROP TABLE b;"),
+        ("03_c.up.sql", "CREATE TABLE c (b int);"),
+        ("03_c.sql", "CREATE TABLE d (b int);"),
+        ("03_c.down.sql", "DROP TABLE c;"),
+        ("04_e.sql", "CREATE TABLE e (b int);"),
+        ("04_e.down.sql", "\\i other.sql\nDROP TABLE e;"),
+        ("05_f.sql", "-- +goose Up\nCREATE TABLE f (b int);\n-- +goose Down\nCOPY f FROM stdin;\n1\n\\.\n"),
+    ]);
+    let why = |file: &str| {
+        let found = found.iter().find(|one| one.file == file).unwrap();
+        found.way_down.as_ref().unwrap_err().0.clone().unwrap_or_default()
+    };
+    for (file, part) in [
+        ("01_a.sql", "both `01_a.down.sql` and a part of `01_a.sql`"),
+        ("02_b.sql", "both `02_b.down.sql` and `02_b.undo.sql`"),
+        ("03_c.sql", "`03_c.down.sql` is by its name the way down of several"),
+        ("03_c.up.sql", "`03_c.down.sql` is by its name the way down of several"),
+        ("04_e.sql", "04_e.down.sql:1: `\\i` is a command"),
+        ("05_f.sql", "05_f.sql:4: `COPY"),
+    ] {
+        assert!(why(file).contains(part), "{file}: {}", why(file));
+    }
+}

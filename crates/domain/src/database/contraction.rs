@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::Reversal;
 use crate::digest::Digest;
 use crate::intent::{DatabaseWish, Intent};
 use crate::name::{DatabaseName, EnvironmentName};
@@ -56,20 +57,55 @@ impl Contraction {
     /// chooses much of what it is made of, so two things of one word must not be found.
     #[must_use]
     pub fn code(&self) -> String {
-        let text = serde_json::to_string(self).expect("plain data is JSON");
-        Digest::from_bytes(Sha256::digest(text).into()).to_string()[..WORD_DIGITS].to_owned()
+        code_of(self)
+    }
+}
+
+/// The word of what is approved.
+pub(super) fn code_of(what: &impl Serialize) -> String {
+    let text = serde_json::to_string(what).expect("plain data is JSON");
+    Digest::from_bytes(Sha256::digest(text).into()).to_string()[..WORD_DIGITS].to_owned()
+}
+
+/// What a plan takes of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken<'a> {
+    /// What contracting takes.
+    Contraction(&'a Contraction),
+    /// What taking migrations back takes.
+    Reversal(&'a Reversal),
+}
+
+impl<'a> Taken<'a> {
+    /// Finds it in a plan.
+    #[must_use]
+    pub fn by(plan: &'a Plan) -> Option<Self> {
+        let contraction = plan.contraction.as_ref().map(Self::Contraction);
+        contraction.or_else(|| plan.reversal.as_deref().map(Self::Reversal))
+    }
+
+    /// Returns the word that approves it.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self {
+            Self::Contraction(it) => it.code(),
+            Self::Reversal(it) => it.code(),
+        }
     }
 }
 
 /// Tells whether a plan takes something that its intent does not approve.
 #[must_use]
-pub fn unapproved<'a>(plan: &'a Plan, intent: &Intent) -> Option<&'a Contraction> {
-    let contraction = plan.contraction.as_ref()?;
-    let approved = match intent {
-        Intent::Database { wish: DatabaseWish::Contract { approved }, .. } => approved.as_deref(),
+pub fn unapproved<'a>(plan: &'a Plan, intent: &Intent) -> Option<Taken<'a>> {
+    let taken = Taken::by(plan)?;
+    let approved = match (intent, taken) {
+        (Intent::Database { wish: DatabaseWish::Contract { approved }, .. }, Taken::Contraction(_))
+        | (Intent::Database { wish: DatabaseWish::Revert { approved, .. }, .. }, Taken::Reversal(_)) => {
+            approved.as_deref()
+        }
         _ => None,
     };
-    (approved != Some(contraction.code().as_str())).then_some(contraction)
+    (approved != Some(taken.code().as_str())).then_some(taken)
 }
 
 #[cfg(test)]

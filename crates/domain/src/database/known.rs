@@ -64,6 +64,11 @@ pub struct Recorded {
     pub class: Option<MigrationClass>,
 }
 
+/// Tells whether a migration is repeated: it comes after all others, whenever they come.
+fn is_repeated(name: &str) -> bool {
+    name.rsplit('/').next().unwrap_or(name).starts_with("R__")
+}
+
 /// What is known of a database of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KnownDatabase {
@@ -79,6 +84,9 @@ pub struct KnownDatabase {
     /// Contractions that were begun and of which nobody has seen since whether they are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crossing: Vec<String>,
+    /// Migrations that were begun to be taken back and of which nobody has seen since whether they are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<String>,
 }
 
 impl KnownDatabase {
@@ -86,6 +94,25 @@ impl KnownDatabase {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.told.recorded.iter().any(|recorded| recorded.name == name)
+    }
+
+    /// Tells whether it has a migration, and nothing was begun that may have taken it away since.
+    #[must_use]
+    pub fn surely_has(&self, name: &str) -> bool {
+        let is_half = self.told.half.as_deref() == Some(name);
+        self.has(name) && !is_half && !self.leaving.iter().any(|leaving| leaving == name)
+    }
+
+    /// Returns the migrations that it has behind one, the last one first; behind none all of them. What is repeated has no place.
+    #[must_use]
+    pub fn behind(&self, after: Option<&str>) -> Vec<&str> {
+        let has = self.told.recorded.iter().map(|it| it.name.as_str());
+        let mut all: Vec<_> = has.filter(|name| !is_repeated(name)).collect();
+        if let Some(at) = after.and_then(|after| all.iter().position(|name| *name == after)) {
+            all.drain(..=at);
+        }
+        all.reverse();
+        all
     }
 
     /// Returns the last migration that it has.
@@ -104,11 +131,9 @@ impl KnownDatabase {
 
     /// Returns the migrations of a version that it lacks although it has later ones, each with the first of these.
     pub fn late<'a>(&'a self, of: &'a VersionDatabase) -> impl Iterator<Item = (&'a str, &'a str)> {
-        // What is repeated comes after all others, whenever they come.
-        let is_numbered = |name: &str| !name.rsplit('/').next().unwrap_or(name).starts_with("R__");
         let after = move |at: usize| {
             let later = of.files.iter().skip(at + 1).map(|file| file.name.as_str());
-            later.filter(|name| is_numbered(name)).find(|name| self.has(name))
+            later.filter(|name| !is_repeated(name)).find(|name| self.has(name))
         };
         let missing = of.files.iter().enumerate().filter(|(_, file)| !self.has(&file.name));
         missing.filter_map(move |(at, file)| Some((file.name.as_str(), after(at)?)))

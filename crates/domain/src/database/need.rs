@@ -7,6 +7,7 @@ use crate::baseline::{Baseline, Entries};
 use crate::environment::Environment;
 use crate::name::{DatabaseName, ServiceName};
 use crate::service::Version;
+use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -61,6 +62,16 @@ impl<'a> Users<'a> {
         self.services.contains(&version.service) && !knows()
     }
 
+    /// How a version brings the database.
+    pub(crate) fn brings(&self, version: &VersionRef) -> Option<&'a VersionDatabase> {
+        brought(self.world, version, self.database)
+    }
+
+    /// The versions of all that there was that use the database.
+    pub(crate) fn ran(&self, environment: &Environment) -> BTreeSet<VersionRef> {
+        self.services.iter().flat_map(|service| ran(environment, service)).collect()
+    }
+
     /// The versions of all that there was that do not know a migration.
     pub(crate) fn strangers(&self, environment: &Environment, migration: &str) -> BTreeSet<VersionRef> {
         let ran = self.services.iter().flat_map(|service| ran(environment, service));
@@ -96,6 +107,13 @@ pub(crate) fn in_force(environment: &Environment) -> BTreeSet<VersionRef> {
     let entries = std::iter::once(environment.entries()).chain(targets).flatten();
     let entries = entries.map(|(service, entry)| entry.arm(service).version_ref());
     entries.chain(environment.ruled_arms().map(|arm| arm.version_ref())).collect()
+}
+
+/// The versions in force, and those that run on warm: whoever goes back to them waits for nothing.
+pub(crate) fn at_work(environment: &Environment, now: Timestamp) -> BTreeSet<VersionRef> {
+    let warm = environment.warm.iter().filter(|(_, until)| now < **until);
+    let warm = warm.map(|(arm, _)| arm.version_ref());
+    in_force(environment).into_iter().chain(warm).collect()
 }
 
 /// What contracting takes: the migrations that will run, the versions that cannot come back, and the baselines that are left.

@@ -41,8 +41,36 @@ pub(crate) fn seen(
     Some((run.database.clone(), known))
 }
 
-/// The contractions that a step may apply from now on, which is the one that an operation began last.
-pub(crate) fn begun(
+/// Notes what the step may do from now on that an operation began last: contractions that it applies, migrations that it takes back.
+pub(crate) fn begin(
+    services: &OrdMap<ServiceName, Arc<Service>>,
+    environment: &mut Environment,
+    operation: OperationId,
+) {
+    if let Some((database, crossing)) = crosses(services, environment, operation)
+        && let Some(known) = environment.databases.get_mut(&database)
+    {
+        known.crossing.extend(crossing);
+    }
+    if let Some((database, leaving)) = takes_back(environment, operation)
+        && let Some(known) = environment.databases.get_mut(&database)
+    {
+        known.leaving = leaving;
+    }
+}
+
+fn takes_back(environment: &Environment, operation: OperationId) -> Option<(DatabaseName, Vec<String>)> {
+    let operation = environment.under_way().find(|it| it.id == operation)?;
+    let (planned, _) = operation.job_runs().last()?;
+    match planned.database.as_deref()? {
+        DatabaseRun { database, act: Act::Revert { migrations, .. }, .. } => {
+            Some((database.clone(), migrations.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn crosses(
     services: &OrdMap<ServiceName, Arc<Service>>,
     environment: &Environment,
     operation: OperationId,
@@ -97,7 +125,7 @@ fn see(
     // What is half of a contraction may have taken what older versions need.
     let halves = told.half.iter().filter(|name| brought(name) == Some(MigrationClass::Contract));
     let crossing = halves.cloned().collect();
-    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing }
+    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing, leaving: Vec::new() }
 }
 
 /// Takes in that a step could not read what the database has, or died before it did.
@@ -119,6 +147,9 @@ fn unread(
         let begun = known.crossing.iter().position(|crossing| crossing == name);
         begun.map(|begun| known.crossing.remove(begun));
     }
+    if told.untouched && matches!(run.act, Act::Revert { .. }) {
+        known.leaving.clear();
+    }
     Some(known)
 }
 
@@ -136,6 +167,7 @@ fn doubt(before: Option<&KnownDatabase>, version: VersionRef, why: String, now: 
             told: Told::default(),
             doubt: Some(why),
             crossing: Vec::new(),
+            leaving: Vec::new(),
         },
     }
 }

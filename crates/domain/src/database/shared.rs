@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{KnownDatabase, Users, in_force};
+use super::{KnownDatabase, Users, VersionDatabase, at_work, in_force};
 use crate::digest::Digest;
 use crate::environment::Environment;
 use crate::name::DatabaseName;
+use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -45,6 +46,25 @@ impl Other<'_> {
     pub(crate) fn needs(&self, migration: &str) -> BTreeSet<VersionRef> {
         let users = self.users();
         in_force(self.environment).into_iter().filter(|it| users.is_stranger(it, migration)).collect()
+    }
+
+    /// The versions there that are in force or warm and of which something is so.
+    pub(crate) fn at_work(
+        &self,
+        now: Timestamp,
+        is_so: impl Fn(Option<&VersionDatabase>) -> bool,
+    ) -> BTreeSet<VersionRef> {
+        let users = self.users();
+        at_work(self.environment, now).into_iter().filter(|it| is_so(users.brings(it))).collect()
+    }
+
+    /// The versions that ever ran there and of which something is so.
+    pub(crate) fn all_that_ran(
+        &self,
+        is_so: impl Fn(Option<&VersionDatabase>) -> bool,
+    ) -> BTreeSet<VersionRef> {
+        let users = self.users();
+        users.ran(self.environment).into_iter().filter(|it| is_so(users.brings(it))).collect()
     }
 
     /// The versions that ever ran there and do not know a migration.

@@ -26,6 +26,13 @@ pub enum Act {
         /// The last one.
         through: Option<String>,
     },
+    /// It takes migrations back that were asked for by their names, and nothing else.
+    Revert {
+        /// Which, the last one first.
+        migrations: Vec<String>,
+        /// The last one that stays.
+        to: Option<String>,
+    },
     /// It records migrations as done that were done by other means, up to one and with it, and runs nothing.
     Adopt {
         /// The last one.
@@ -46,6 +53,7 @@ impl fmt::Display for Act {
             Self::Look => f.write_str("look"),
             Self::Apply { through: Some(name) } => write!(f, "apply migrations up to `{name}`"),
             Self::Apply { through: None } => f.write_str("look whether it is as it was recorded"),
+            Self::Revert { migrations, .. } => write!(f, "take back `{}`", migrations.join("`, `")),
             Self::Adopt { through } => write!(f, "take migrations up to `{through}` as done"),
             Self::Settle { migration, done: true } => write!(f, "take `{migration}` as done"),
             Self::Settle { migration, done: false } => write!(f, "take `{migration}` as not done"),

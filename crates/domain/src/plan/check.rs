@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{DatabaseAnswer, Relation};
 use crate::contract::{DatabaseWay, Verdict};
-use crate::database::in_force;
+use crate::database::{Act, in_force};
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::intent::ConfigValue;
+use crate::job::PlannedJob;
 use crate::lifecycle::Availability;
 use crate::name::{EnvironmentName, ProcessName, ServiceName};
 use crate::plan::order::Direction;
@@ -47,9 +48,14 @@ pub(super) fn check(
             refusals.extend(stage(world, environment, &reference, now));
         }
     }
-    refusals.extend(
-        resolved.jobs.iter().flat_map(|planned| visitor(world, environment, &planned.arm.version_ref(), now)),
-    );
+    refusals.extend(resolved.jobs.iter().flat_map(|planned| {
+        let version = planned.arm.version_ref();
+        let tidies_up = resolved.reversal.is_some() || settles_its_own(environment, planned);
+        match tidies_up && ran_here(environment, &version) {
+            true => needs::lacking(world, environment, &version).into_iter().collect(),
+            false => visitor(world, environment, &version, now),
+        }
+    }));
     refusals.extend(requirements(relation, environment, resolved, reach));
     if resolved.direction == Direction::Forward {
         let unread = unread_messages(relation, environment, changes, now);
@@ -88,6 +94,16 @@ fn visitor(world: &World, environment: &Environment, version: &VersionRef, now: 
     let let_in = [held(environment, version, Direction::Forward), stage(world, environment, version, now)];
     let lacks = needs::lacking(world, environment, version);
     let_in.into_iter().flatten().chain(lacks).collect()
+}
+
+/// Tells whether a step settles what was begun for the same version. One that ran here may do that, and take back what it made, also when it
+/// was left for its faults: mostly nobody else can.
+fn settles_its_own(environment: &Environment, planned: &PlannedJob) -> bool {
+    let Some(run) = planned.database.as_deref().filter(|run| matches!(run.act, Act::Settle { .. })) else {
+        return false;
+    };
+    let known = environment.databases.get(&run.database);
+    known.is_some_and(|known| known.doubt.is_some() && known.by == planned.arm.version_ref())
 }
 
 fn version_changes(change: &EntryChange) -> bool {

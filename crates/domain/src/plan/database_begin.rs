@@ -6,6 +6,7 @@ use crate::environment::Environment;
 use crate::fault::Cause;
 use crate::job::{PlannedJob, When};
 use crate::operation::{Operation, Phase};
+use crate::plan::database_revert;
 use crate::plan::databases::contracted;
 use crate::world::World;
 
@@ -35,12 +36,16 @@ fn begins(
     operation: &Operation,
     planned: &PlannedJob,
 ) -> Option<String> {
-    let DatabaseRun { database, act: Act::Apply { through: Some(through) }, expected, .. } =
-        planned.database.as_deref()?
-    else {
+    let run = planned.database.as_deref()?;
+    let version = planned.arm.version_ref();
+    if let DatabaseRun { database, act: Act::Revert { migrations, to }, .. } = run {
+        let of = brought(world, &version, database)?;
+        let asked = (migrations.as_slice(), to.as_deref());
+        return database_revert::begins(world, environment, (database, of), asked, operation.begun);
+    }
+    let DatabaseRun { database, act: Act::Apply { through: Some(through) }, expected, .. } = run else {
         return None;
     };
-    let version = planned.arm.version_ref();
     let of = brought(world, &version, database)?;
     let known = environment.databases.get(database)?;
     let last = of.files.iter().position(|file| file.name == *through)?;

@@ -155,6 +155,96 @@ pub enum DatabaseRefusal {
         /// Where.
         environment: EnvironmentName,
     },
+    /// The database has not what a version was written for.
+    #[error(
+        "`{version}` does not work with database `{database}` of `{environment}`: `{migration}`, which it was written for, {}",
+        if *may_be_there { "was begun to be taken back, and nobody has seen since whether it is there" } else { "is not there" }
+    )]
+    Lacks {
+        /// Which version.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// Which database.
+        database: DatabaseName,
+        /// What is not there.
+        migration: String,
+        /// It was there when the database was looked at last.
+        may_be_there: bool,
+    },
+    /// A migration that is to stay, or to go, is not there.
+    #[error("database `{database}` of `{environment}` does not have `{migration}`")]
+    NotThere {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What was asked for.
+        migration: String,
+    },
+    /// Nothing stands behind what is to stay.
+    #[error("database `{database}` of `{environment}` has nothing behind that which would be taken back")]
+    NothingToRevert {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// Another one was applied later.
+    #[error("`{migration}` of database `{database}` is not taken back alone: `{later}` was applied after it")]
+    NotLast {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What was asked for.
+        migration: String,
+        /// What stands on it.
+        later: String,
+    },
+    /// Nothing takes a migration back.
+    #[error("`{migration}` of database `{database}` has no way down in {version}: {why}")]
+    NoWayDown {
+        /// By which version.
+        version: VersionRef,
+        /// Which database.
+        database: DatabaseName,
+        /// What cannot be taken back.
+        migration: String,
+        /// Why.
+        why: String,
+    },
+    /// The version by which migrations would be taken back does not bring all of them.
+    #[error("database `{database}` of `{environment}` has `{migration}`, which {version} does not bring")]
+    BroughtByOther {
+        /// By which version.
+        version: VersionRef,
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What it does not bring.
+        migration: String,
+        /// A version that does.
+        by: Option<VersionRef>,
+    },
+    /// What runs or is warm works with what would be taken away.
+    #[error(
+        "`{migration}` of database `{database}` of `{environment}` is not taken back: {} works with it, and runs or is warm",
+        who(by, elsewhere)
+    )]
+    StillUsed {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What would be taken back.
+        migration: String,
+        /// Who works with it.
+        by: Vec<VersionRef>,
+        /// Who does in other environments with the same database, or under another name of it.
+        elsewhere: Vec<(EnvironmentName, VersionRef)>,
+    },
     /// What runs needs the old form.
     #[error(
         "`{migration}` cannot be applied to database `{database}` of `{environment}`: {} needs the old form",
@@ -244,7 +334,33 @@ impl DatabaseRefusal {
                 let by = by.as_ref().map(|by| format!(" --version {by}")).unwrap_or_default();
                 format!("lockstep database look {database} --env {environment}{by}")
             }
-            Self::NothingToContract { database, environment } => {
+            Self::Lacks { version, environment, database, may_be_there: true, .. } => {
+                format!("look at it: lockstep database look {database} --env {environment} --version {version}")
+            }
+            Self::Lacks { version, environment, .. } => {
+                format!("a deployment applies it anew: lockstep deploy {version} --env {environment}")
+            }
+            Self::NotLast { database, environment, migration, .. } => format!(
+                "all that stands on it goes first: lockstep database revert {database} --to MIGRATION --env {environment}, with the last one \
+                 before `{migration}`"
+            ),
+            Self::NoWayDown { database, .. } => format!(
+                "put one beside it (NAME.down.sql) and release a version with it, or take it back by hand and then: lockstep database look {database}"
+            ),
+            Self::BroughtByOther { database, environment, by: Some(by), .. } => {
+                format!("name one that does: lockstep database revert {database} --env {environment} --version {by}")
+            }
+            Self::StillUsed { environment, elsewhere, .. } => {
+                let place = elsewhere.first().map_or(environment, |(place, _)| place);
+                format!(
+                    "go to versions that were written without it first (lockstep readiness {place}); what is warm ends when its time is over, or \
+                     with lockstep environment set {place} --warm 0s"
+                )
+            }
+            Self::NotThere { database, environment, .. }
+            | Self::NothingToRevert { database, environment }
+            | Self::BroughtByOther { database, environment, .. }
+            | Self::NothingToContract { database, environment } => {
                 format!("lockstep database show {database} --env {environment}")
             }
             Self::StillNeeded { by, elsewhere, .. } if by.is_empty() && !elsewhere.is_empty() => {

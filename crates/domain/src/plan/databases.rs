@@ -16,11 +16,11 @@ use crate::intent::DatabaseWish;
 use crate::job::{PlannedJob, When};
 use crate::name::DatabaseName;
 use crate::operation::Move;
-use crate::plan::database_back;
 use crate::plan::database_refusal::{Behind, DatabaseRefusal, Stays};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::plan::{database_back, database_revert};
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -40,7 +40,7 @@ struct Due {
 fn due(world: &World, environment: &Environment, of: &VersionDatabase, target: &Entries) -> Due {
     let known = environment.databases.get(&of.database.name);
     let users = Users::of(world, environment, &of.database.name, target);
-    let has = |name: &str| known.is_some_and(|known| known.has(name));
+    let has = |name: &str| known.is_some_and(|known| known.surely_has(name));
     let others = others(world, environment, &of.database.name);
     let is_needed = |name: &str| {
         let now = users.strangers_in(target, name);
@@ -135,6 +135,8 @@ pub(super) fn check(
         let reference = to.arm(&change.service).version_ref();
         refusals.extend(contracted(world, environment, &reference, &resolved.target));
         let comes = resolved.direction == Direction::Forward && goes_up(change.from.as_ref(), to);
+        refusals
+            .extend((!comes).then(|| taken_back(world, environment, &reference, &resolved.target)).flatten());
         if let Some(version) = world.version(&reference).filter(|_| comes) {
             let stops = |of| stopped(world, environment, (&reference, of), &resolved.target);
             refusals.extend(moved(version).filter_map(stops));
@@ -169,6 +171,25 @@ fn stopped(
     }
     let cannot_stop = !due.applied.is_empty() && of.database.cannot_stop();
     cannot_stop.then(|| DatabaseRefusal::CannotStop { version: version.clone(), database, held_back })
+}
+
+/// Returns why a version that comes without a step at its databases does not work there: what it was written for is not there.
+fn taken_back(
+    world: &World,
+    environment: &Environment,
+    version: &VersionRef,
+    target: &Entries,
+) -> Option<DatabaseRefusal> {
+    let lacks = |of: &VersionDatabase| {
+        let known = environment.databases.get(&of.database.name)?;
+        let missing = due(world, environment, of, target).applied.into_iter();
+        let migration = missing.into_iter().find(|name| !contracts(of, name))?;
+        let (version, environment) = (version.clone(), environment.name.clone());
+        let may_be_there = known.has(&migration);
+        let database = of.database.name.clone();
+        Some(DatabaseRefusal::Lacks { version, environment, database, migration, may_be_there })
+    };
+    moved(world.version(version)?).find_map(lacks)
 }
 
 /// Returns the first migration that a version needs and that is not there.
@@ -331,7 +352,10 @@ pub(super) fn resolve(
     environment: &Environment,
     (database, wish, version): (&DatabaseName, &DatabaseWish, Option<&VersionRef>),
 ) -> Result<Resolved, Vec<Refusal>> {
-    let (arm, of) = brings(world, environment, database, version)?;
+    let (arm, of) = match wish {
+        DatabaseWish::Revert { .. } => takes_back(world, environment, database, version)?,
+        _ => brings(world, environment, database, version)?,
+    };
     let mut resolved = Resolved::new(environment, Direction::Forward);
     let (act, expected) = match wish {
         DatabaseWish::Look => (Act::Look, Vec::new()),
@@ -345,6 +369,11 @@ pub(super) fn resolve(
             let migration = file(&arm, of, migration)?;
             (Act::Settle { migration, done: *done }, Vec::new())
         }
+        DatabaseWish::Revert { back, .. } => {
+            let doubt = in_doubt(environment, (&arm.version_ref(), of));
+            doubt.map_or(Ok(()), |refusal| Err(vec![refusal.into()]))?;
+            database_revert::resolve((world, environment), (&arm, of), back, &mut resolved)?
+        }
         DatabaseWish::Contract { .. } => {
             let migrations = to_contract(world, environment, (&arm.version_ref(), of), version.is_some())?;
             let by = (&arm.version_ref(), of);
@@ -352,7 +381,7 @@ pub(super) fn resolve(
             (Act::Apply { through: migrations.last().cloned() }, migrations)
         }
     };
-    if resolved.contraction.is_some() {
+    if resolved.contraction.is_some() || resolved.reversal.is_some() {
         resolved.jobs.push(look(&arm, of, When::ByHand));
     }
     let run = DatabaseRun { database: database.clone(), act, expected, left_out: BTreeMap::new() };
@@ -397,6 +426,35 @@ fn brings<'a>(
         version: version.cloned(),
     };
     found.max_by_key(|(_, of)| of.files.len()).ok_or_else(|| vec![none().into()])
+}
+
+/// Finds the version whose ways down run: the one that was named, one in force, or where these do not bring all that the database has, of
+/// those that ran here the last one that does: mostly the one that was gone back from.
+fn takes_back<'a>(
+    world: &'a World,
+    environment: &Environment,
+    database: &DatabaseName,
+    version: Option<&VersionRef>,
+) -> Result<(Arm, &'a VersionDatabase), Vec<Refusal>> {
+    let found = brings(world, environment, database, version);
+    let Some(known) = environment.databases.get(database).filter(|_| version.is_none()) else {
+        return found;
+    };
+    let is_all = |of: &VersionDatabase| known.behind(None).iter().all(|name| of.file(name).is_some());
+    if found.as_ref().is_ok_and(|(_, of)| is_all(of)) {
+        return found;
+    }
+    let ran = environment.baselines.services().flat_map(|service| {
+        let versions = environment.baselines.versions_of(service);
+        versions.map(|(version, baseline)| {
+            (baseline.number, VersionRef { service: service.clone(), version: version.clone() })
+        })
+    });
+    let is_one = |(_, version): &(u64, VersionRef)| brought(world, version, database).is_some_and(is_all);
+    match ran.filter(is_one).max() {
+        Some((_, last)) => brings(world, environment, database, Some(&last)),
+        None => found,
+    }
 }
 
 /// Returns the migrations up to the last contraction that a version knows and its database lacks.

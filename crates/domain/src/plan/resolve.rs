@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Baseline, BaselineEntry, Entries, EntryChange, difference};
-use crate::database::Contraction;
+use crate::database::{Contraction, Reversal};
 use crate::environment::Environment;
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::intent::{ConfigChoice, ConfigValue, Configuration, Intent, MAX_REPLICAS};
@@ -34,6 +34,8 @@ pub(crate) struct Resolved {
     pub(crate) jobs: Vec<PlannedJob>,
     /// What it takes of a database, where it contracts one.
     pub(crate) contraction: Option<Contraction>,
+    /// What it takes back of one.
+    pub(crate) reversal: Option<Box<Reversal>>,
     /// Configurations that had to be made because of secrets that do not come back.
     pub(crate) replaced: Vec<NewConfiguration>,
     /// What becomes of secrets that were set since.
@@ -73,6 +75,7 @@ impl Resolved {
             restarts: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
+            reversal: None,
             replaced: Vec::new(),
             secrets: Secrets::OfConfiguration,
             kept: Vec::new(),

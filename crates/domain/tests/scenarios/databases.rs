@@ -28,9 +28,9 @@ pub(crate) struct Scene {
     pub(crate) has: Vec<String>,
     pub(crate) half: Option<String>,
     /// What a step says beside it, in the place of what it should.
-    says: Option<Told>,
+    pub(crate) says: Option<Told>,
     /// Where it says that it is.
-    at: Option<Digest>,
+    pub(crate) at: Option<Digest>,
 }
 
 pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
@@ -41,6 +41,8 @@ pub(crate) fn brings(files: &[(&str, MigrationClass)]) -> VersionDatabase {
         one_way: Vec::new(),
         not_understood: Vec::new(),
         left_out: Vec::new(),
+        way_down: None,
+        no_way_down: None,
     };
     let database = Database {
         name: "main".parse().unwrap(),
@@ -82,7 +84,7 @@ impl Scene {
     }
 
     /// Carries out an intent; steps do at the database what they were told, each as it is begun.
-    fn run(&mut self, intent: &Intent) -> Phase {
+    pub(crate) fn run(&mut self, intent: &Intent) -> Phase {
         let id = self.stage.begin(PLACE, intent, None);
         self.settle(id, false)
     }
@@ -93,11 +95,11 @@ impl Scene {
         self.settle_in(place, id, false)
     }
 
-    fn settle(&mut self, id: OperationId, fails: bool) -> Phase {
+    pub(crate) fn settle(&mut self, id: OperationId, fails: bool) -> Phase {
         self.settle_in(PLACE, id, fails)
     }
 
-    fn settle_in(&mut self, place: &str, id: OperationId, fails: bool) -> Phase {
+    pub(crate) fn settle_in(&mut self, place: &str, id: OperationId, fails: bool) -> Phase {
         for _ in 0..1_000 {
             self.stage.step(place);
             self.stage.end_stopping();
@@ -153,13 +155,17 @@ impl Scene {
     }
 
     fn act(&mut self, version: &VersionRef, run: &DatabaseRun, fails: bool) {
-        let files = &self.stage.world.version(version).unwrap().databases[0].files;
+        let files = self.stage.world.version(version).unwrap().databases[0].files.clone();
         let through = match &run.act {
             Act::Apply { through } => through.clone(),
             Act::Adopt { through } => Some(through.clone()),
             Act::Settle { migration, done } => {
                 self.half = None;
                 done.then(|| migration.clone())
+            }
+            Act::Revert { migrations, .. } => {
+                self.take_back(migrations, fails);
+                None
             }
             Act::Look => None,
         };
@@ -178,8 +184,16 @@ impl Scene {
         );
     }
 
+    fn take_back(&mut self, migrations: &[String], fails: bool) {
+        match migrations.first() {
+            Some(first) if fails && self.says.is_none() => self.half = Some(first.clone()),
+            _ if fails => {}
+            _ => self.has.retain(|name| !migrations.contains(name)),
+        }
+    }
+
     /// The only reason why something is refused.
-    fn refused(&self, intent: &Intent) -> DatabaseRefusal {
+    pub(crate) fn refused(&self, intent: &Intent) -> DatabaseRefusal {
         match self.plan(intent).unwrap_err().as_slice() {
             [Refusal::Database(refusal)] => refusal.clone(),
             other => panic!("{other:?}"),
@@ -187,7 +201,7 @@ impl Scene {
     }
 }
 
-fn back(to: &str) -> Intent {
+pub(crate) fn back(to: &str) -> Intent {
     Intent::RollBackService {
         service: service("shop"),
         to: to.parse().unwrap(),
@@ -195,7 +209,7 @@ fn back(to: &str) -> Intent {
     }
 }
 
-fn at(wish: DatabaseWish) -> Intent {
+pub(crate) fn at(wish: DatabaseWish) -> Intent {
     Intent::Database { database: "main".parse().unwrap(), wish, version: None }
 }
 

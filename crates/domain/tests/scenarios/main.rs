@@ -29,6 +29,7 @@ mod recorded;
 mod renaming;
 mod resources;
 mod retained;
+mod reverting;
 mod rollout;
 mod same;
 mod schedules;

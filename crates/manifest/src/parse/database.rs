@@ -1,6 +1,6 @@
 //! `[database.NAME]`: databases that a service brings migrations for.
 
-use lockstep_domain::database::{Applied, Database, USUAL_LOCK_MS, USUAL_TIMEOUT_MS, USUAL_VARIABLE};
+use lockstep_domain::database::{Applied, Database, TO, USUAL_LOCK_MS, USUAL_TIMEOUT_MS, USUAL_VARIABLE};
 
 use super::field::{command, duration};
 use crate::reader::{Field, Table};
@@ -8,6 +8,7 @@ use crate::reader::{Field, Table};
 /// How the table is written.
 pub(super) const EXAMPLE: &str = "[database.main] with migrations = \"db/migrations\"";
 const APPLY: &str = "apply = [\"./migrate\", \"up\", \"{to}\"]";
+const REVERT: &str = "revert = [\"./migrate\", \"down\", \"{to}\"]";
 const LEVEL: &str = "level = [\"./migrate\", \"status\", \"--json\"]";
 /// Most databases of a version: each is a step of every deployment.
 const MAX_DATABASES: usize = 10;
@@ -52,16 +53,25 @@ fn applied(table: &Table<'_>) -> Option<Applied> {
     let external = table.get("external", "external = true");
     let is_external = external.as_ref().and_then(Field::boolean).unwrap_or(false);
     let (apply, level) = (table.get("apply", APPLY), table.get("level", LEVEL));
-    if is_external && let Some(field) = apply.as_ref().or(level.as_ref()) {
+    let revert = table.get("revert", REVERT);
+    if is_external && let Some(field) = apply.as_ref().or(level.as_ref()).or(revert.as_ref()) {
         let hint = "leave out `external`, or the program";
         field.wrong_because("migrations that are applied outside of Lockstep have no program here", hint);
         return None;
     }
     match (apply, level) {
+        (None, None) if let Some(revert) = &revert => {
+            let hint = format!(
+                "add {APPLY} and {LEVEL}; without them Lockstep runs the ways down that the files bring"
+            );
+            revert.wrong_because("a program that takes back has to be the one that applies", hint);
+            None
+        }
         (None, None) if is_external => Some(Applied::Elsewhere),
         (None, None) => Some(Applied::ByLockstep),
         (Some(apply), Some(level)) => {
-            Some(Applied::ByProgram { apply: words(&apply)?, level: words(&level)? })
+            let revert = revert.map_or_else(|| Some(Vec::new()), |field| going_back(&field))?;
+            Some(Applied::ByProgram { apply: words(&apply)?, level: words(&level)?, revert })
         }
         (Some(apply), None) => {
             apply
@@ -73,6 +83,16 @@ fn applied(table: &Table<'_>) -> Option<Applied> {
             None
         }
     }
+}
+
+/// Reads the program that takes back: it is told how far.
+fn going_back(field: &Field<'_>) -> Option<Vec<String>> {
+    let words = words(field)?;
+    if words.iter().any(|word| word.contains(TO)) {
+        return Some(words);
+    }
+    field.wrong_because("nothing tells the program which migration stays", format!("write {REVERT}"));
+    None
 }
 
 /// Reads a command in which nothing is filled in: every user of the machine could read what stands there.

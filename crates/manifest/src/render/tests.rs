@@ -704,7 +704,13 @@ fn database() -> impl Strategy<Value = Database> {
     let applied = prop_oneof![
         Just(Applied::ByLockstep),
         Just(Applied::Elsewhere),
-        (words(), words()).prop_map(|(apply, level)| Applied::ByProgram { apply, level }),
+        (words(), words(), option::of(words())).prop_map(|(apply, level, revert)| {
+            let to = |mut words: Vec<String>| {
+                words.push("{to}".to_owned());
+                words
+            };
+            Applied::ByProgram { apply, level, revert: revert.map(to).unwrap_or_default() }
+        }),
     ];
     let times = (1_u64..100, 1_u64..100);
     let dialect = option::of(prop::sample::select(SqlDialect::ALL));

@@ -9,3 +9,5 @@ mod own;
 mod place;
 mod refused;
 mod server;
+mod tls;
+mod ways_down;

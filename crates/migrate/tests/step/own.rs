@@ -9,7 +9,7 @@ use crate::place::{Kind, Place};
 
 const MIGRATE: &str = r#"#!/bin/sh
 case "$1" in
-  up) [ -e broken ] && exit 3; echo "going to $2"; echo "$2" > level ;;
+  up | down) [ -e broken ] && exit 3; echo "going to $2"; echo "$2" > level ;;
   status) if [ -e level ]; then printf '{"level": "%s"}' "$(cat level)"; else printf null; fi ;;
 esac
 "#;
@@ -23,6 +23,7 @@ fn place() -> Place {
     place.applied = Applied::ByProgram {
         apply: words(&["./migrate", "up", "{to}"]),
         level: words(&["./migrate", "status", "--json"]),
+        revert: words(&["./migrate", "down", "{to}"]),
     };
     place
 }
@@ -71,4 +72,26 @@ fn a_program_that_ends_well_and_did_nothing_is_not_believed() {
     }
     place.apply("1_notes.sql").bad("ended well, and the database does not have `1_notes.sql`");
     place.run(Act::Adopt { through: "1_notes.sql".to_owned() }).bad("keeps the record");
+}
+
+fn back(names: &[&str], to: Option<&str>) -> Act {
+    Act::Revert { migrations: names.iter().map(|&name| name.to_owned()).collect(), to: to.map(str::to_owned) }
+}
+
+#[test]
+fn a_program_takes_back_to_what_stays_and_is_not_believed_without_a_look() {
+    let mut place = place();
+    place.apply("10_tags.sql").good();
+    place.run(back(&["2_text.sql"], Some("1_notes.sql"))).bad("were to be taken back");
+    place.run(back(&["10_tags.sql", "2_text.sql", "1_notes.sql"], None)).bad("to one that stays");
+    let ended = place.run(back(&["10_tags.sql", "2_text.sql"], Some("1_notes.sql"))).good();
+    assert_eq!(ended.has(), ["1_notes.sql"]);
+    place.apply("2_text.sql").good();
+    fs::write(place.folder.path().join("broken"), "").unwrap();
+    let told = place.run(back(&["2_text.sql"], Some("1_notes.sql"))).bad("exit status: 3").told.unwrap();
+    assert_eq!(told.half.as_deref(), Some("2_text.sql"));
+    if let Applied::ByProgram { revert, .. } = &mut place.applied {
+        *revert = vec!["true".to_owned()];
+    }
+    place.run(back(&["2_text.sql"], Some("1_notes.sql"))).bad("still has `2_text.sql`");
 }

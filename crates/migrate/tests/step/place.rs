@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) applied: Applied,
     pub(crate) lock_ms: u64,
+    /// A file with the authorities that are trusted.
+    pub(crate) trusts: Option<PathBuf>,
 }
 
 /// How a step ended.
@@ -45,7 +47,8 @@ impl Place {
                 (database, url)
             }
         };
-        Self { kind, folder, database, url, applied: Applied::ByLockstep, lock_ms: 2_000 }
+        let applied = Applied::ByLockstep;
+        Self { kind, folder, database, url, applied, lock_ms: 2_000, trusts: None }
     }
 
     /// Another working folder with the same migrations and the same database.
@@ -59,7 +62,7 @@ impl Place {
             Kind::Sqlite => format!("sqlite:{}", self.folder.path().join(&self.database).display()),
         };
         let (kind, database, applied) = (self.kind, self.database.clone(), self.applied.clone());
-        Self { kind, folder, database, url, applied, lock_ms: self.lock_ms }
+        Self { kind, folder, database, url, applied, lock_ms: self.lock_ms, trusts: self.trusts.clone() }
     }
 
     /// One with three migrations that add.
@@ -100,6 +103,7 @@ impl Place {
         let line = step.command(env!("CARGO_BIN_EXE_database_step"));
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).current_dir(self.folder.path()).env("DATABASE_URL", &self.url);
+        command.envs(self.trusts.iter().map(|file| ("SSL_CERT_FILE", file)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

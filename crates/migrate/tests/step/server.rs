@@ -1,6 +1,7 @@
 //! A PostgreSQL with a password, for all tests of the process.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +11,16 @@ use std::time::{Duration, Instant};
 
 pub(crate) const PASSWORD: &str = "s3cret-of-the-test";
 
+/// How a server is reached by TLS alone: its chain and key as PEM.
+pub(crate) struct Secure {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+}
+
 pub(crate) struct Server {
     folder: tempfile::TempDir,
+    /// Where it listens beside its socket, for TLS alone.
+    port: Option<u16>,
     programs: PathBuf,
     process: Child,
 }
@@ -23,7 +32,7 @@ pub(crate) fn server() -> &'static Server {
     SERVER.get_or_init(|| {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
-            sender.send(Server::start()).unwrap();
+            sender.send(Server::start(None)).unwrap();
             loop {
                 std::thread::park();
             }
@@ -33,11 +42,19 @@ pub(crate) fn server() -> &'static Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    /// Starts one. It ends with the thread that starts it, which has to outlive its use.
+    pub(crate) fn start(secure: Option<&Secure>) -> Self {
         let folder = tempfile::Builder::new().prefix("lsm").tempdir_in("/tmp").unwrap();
         let programs = newest();
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
+        for secure in secure {
+            for (name, text) in [("server.crt", &secure.chain), ("server.key", &secure.key)] {
+                let file = folder.path().join(name);
+                fs::write(&file, text).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
         if is_root() {
             let owned = Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status().unwrap();
             assert!(owned.success());
@@ -48,9 +65,28 @@ impl Server {
         make.arg("--pwfile").arg(&password);
         assert!(make.status().unwrap().success(), "initdb");
         let mut start = as_user(&programs.join("postgres"), folder.path());
-        start.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]);
-        let process = start.arg(folder.path()).process_group(0).spawn().unwrap();
-        let server = Self { folder, programs, process };
+        start.arg("-D").arg(&data).args(["-c", "fsync=off", "-k"]).arg(folder.path());
+        let port = secure.map(|_| free_port());
+        match port {
+            None => start.args(["-c", "listen_addresses="]),
+            Some(port) => {
+                let rules = "local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+                fs::write(data.join("pg_hba.conf"), rules).unwrap();
+                let at = |name: &str| folder.path().join(name).display().to_string();
+                start.args([
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "ssl=on",
+                    "-c",
+                    &format!("port={port}"),
+                ]);
+                let (chain, key) = (at("server.crt"), at("server.key"));
+                start.args(["-c", &format!("ssl_cert_file={chain}"), "-c", &format!("ssl_key_file={key}")])
+            }
+        };
+        let process = start.process_group(0).spawn().unwrap();
+        let server = Self { folder, port, programs, process };
         let end = Instant::now() + Duration::from_secs(60);
         while !server.psql("postgres", "SELECT 1").starts_with('1') {
             assert!(Instant::now() < end, "PostgreSQL {} does not answer", server.process.id());
@@ -72,13 +108,23 @@ impl Server {
         format!("postgresql://postgres:{password}@{host}/{database}")
     }
 
+    /// The address by TCP.
+    pub(crate) fn url_by_tcp(&self, host: &str, database: &str) -> String {
+        format!("postgresql://postgres:{PASSWORD}@{host}:{}/{database}", self.port.unwrap())
+    }
+
     /// Runs statements; errors are part of the answer.
     pub(crate) fn psql(&self, database: &str, text: &str) -> String {
         let mut client = Command::new(self.programs.join("psql"));
         client.args(["-X", "-q", "-A", "-t", "-U", "postgres", "-d", database, "-c", text, "-h"]);
-        let output = client.arg(self.folder.path()).env("PGPASSWORD", PASSWORD).output().unwrap();
+        client.arg(self.folder.path()).args(self.port.map(|port| format!("--port={port}")));
+        let output = client.env("PGPASSWORD", PASSWORD).output().unwrap();
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()
     }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn is_root() -> bool {

@@ -83,6 +83,12 @@ fn list(databases: &[DatabaseView], style: &Style) -> String {
 }
 
 fn by(view: &DatabaseView) -> String {
+    if view.brought_by.is_empty() {
+        return match &view.known {
+            Some(known) => format!("nothing that runs here, but {}, by which it was seen last", known.by),
+            None => "nothing that runs here".to_owned(),
+        };
+    }
     view.brought_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -104,8 +110,7 @@ fn state(view: &DatabaseView) -> &'static str {
 
 fn text(view: &DatabaseView, style: &Style) -> String {
     let mut text = format!("database {}: {}\n", view.name, state(view));
-    let by = if view.brought_by.is_empty() { "nothing that runs here".to_owned() } else { by(view) };
-    let _ = writeln!(text, "  brought by: {by}");
+    let _ = writeln!(text, "  brought by: {}", by(view));
     let Some(known) = &view.known else { return text };
     let level = printable(known.level().unwrap_or("none")).into_owned();
     let (count, seen) = (known.told.recorded.len(), times::ago(times::now(), known.seen));
@@ -119,6 +124,15 @@ fn text(view: &DatabaseView, style: &Style) -> String {
         let look = "`lockstep database look` finds out";
         let _ =
             writeln!(text, "  {} {begun}: begun, and not seen since; {look}", style.warn("may be there:"));
+    }
+    if !known.leaving.is_empty() {
+        let begun = printable(&known.leaving.join(", ")).into_owned();
+        let look = "`lockstep database look` finds out";
+        let _ = writeln!(
+            text,
+            "  {} {begun}: begun to be taken back, and not seen since; {look}",
+            style.warn("may be gone:")
+        );
     }
     for drift in &known.told.drift {
         let _ = writeln!(text, "  {} {}", style.warn("drift:"), printable(drift));

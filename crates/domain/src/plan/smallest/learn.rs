@@ -133,6 +133,7 @@ fn blame(refusal: &Refusal, here: &EnvironmentName) -> Blame {
             DatabaseRefusal::Contracted { version, .. }
             | DatabaseRefusal::MayBeContracted { version, .. }
             | DatabaseRefusal::StandsBehind { version, .. }
+            | DatabaseRefusal::Lacks { version, .. }
             | DatabaseRefusal::CannotStop { version, .. },
         ) => of(&[version]),
         Refusal::Unread(unread) => of(&[&unread.reader]),
