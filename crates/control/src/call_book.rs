@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::types::CallsView;
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::called::{Call, CallCounts, Called, Calls, OTHER_OPERATIONS, callers};
+use lockstep_domain::called::{
+    Call, CallCounts, Called, CalledByClients, Calls, ClientCall, ClientCalls, ClientCounts,
+    OTHER_OPERATIONS, callers,
+};
 use lockstep_domain::{Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, World};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +58,27 @@ struct Page {
     until: Timestamp,
     #[serde(with = "as_list")]
     calls: Calls,
+    #[serde(default, with = "clients_as_list", skip_serializing_if = "ClientCalls::is_empty")]
+    clients: ClientCalls,
+}
+
+mod clients_as_list {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{CalledByClients, ClientCalls};
+
+    pub(super) fn serialize<S: Serializer>(calls: &ClientCalls, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(super::listed(calls))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<ClientCalls, D::Error> {
+        let list = Vec::<CalledByClients>::deserialize(from)?;
+        Ok(list.into_iter().map(|CalledByClients { call, counts }| (call, counts)).collect())
+    }
+}
+
+fn listed(calls: &ClientCalls) -> impl Iterator<Item = CalledByClients> {
+    calls.iter().map(|(call, counts)| CalledByClients { call: call.clone(), counts: *counts })
 }
 
 mod as_list {
@@ -78,15 +102,22 @@ impl Page {
         let call = if fits { call } else { Call { operation: OTHER_OPERATIONS.to_owned(), ..call } };
         self.calls.entry(call).or_default().add(counts);
     }
+
+    fn add_of_clients(&mut self, call: ClientCall, counts: ClientCounts) {
+        let fits = self.clients.len() < MAX_KINDS || self.clients.contains_key(&call);
+        let call = if fits { call } else { ClientCall { operation: OTHER_OPERATIONS.to_owned(), ..call } };
+        self.clients.entry(call).or_default().add(counts);
+    }
 }
 
 impl Pages {
     /// Adds what was called while a baseline was current.
-    fn add(&mut self, baseline: u64, calls: Calls, now: Timestamp) {
-        let new = || Page { since: now, until: now, calls: Calls::new() };
+    fn add(&mut self, baseline: u64, (calls, clients): (Calls, ClientCalls), now: Timestamp) {
+        let new = || Page { since: now, until: now, calls: Calls::new(), clients: ClientCalls::new() };
         let page = self.baselines.entry(baseline).or_insert_with(new);
         page.until = page.until.max(now);
         calls.into_iter().for_each(|(call, counts)| page.add(call, counts));
+        clients.into_iter().for_each(|(call, counts)| page.add_of_clients(call, counts));
         while self.baselines.len() > MAX_BASELINES {
             self.baselines.pop_first();
         }
@@ -105,8 +136,8 @@ impl CallBook {
     }
 
     /// Adds what was called in an environment since the last look.
-    fn add(&self, environment: &Environment, calls: Calls, now: Timestamp) {
-        if calls.is_empty() {
+    fn add(&self, environment: &Environment, seen: (Calls, ClientCalls), now: Timestamp) {
+        if seen.0.is_empty() && seen.1.is_empty() {
             return;
         }
         let mut all = lock(&self.all);
@@ -114,7 +145,7 @@ impl CallBook {
         if pages.record != environment.record {
             *pages = Pages { record: environment.record, ..Pages::default() };
         }
-        pages.add(environment.baselines.current().number, calls, now);
+        pages.add(environment.baselines.current().number, seen, now);
         lock(&self.kept).is_behind = true;
     }
 
@@ -179,6 +210,7 @@ impl CallBook {
             until: page.map(|page| page.until),
             callers: callers(world, entries, &calls),
             calls: calls.into_iter().map(|(call, counts)| Called { call, counts }).collect(),
+            clients: page.map(|page| clients_named_now(world, &page.clients)).unwrap_or_default(),
             known: known.into_iter().collect(),
         })
     }
@@ -195,6 +227,16 @@ fn named_now(world: &World, calls: &Calls) -> Calls {
         named.entry(call).or_default().add(*counts);
     }
     named
+}
+
+fn clients_named_now(world: &World, calls: &ClientCalls) -> Vec<CalledByClients> {
+    let mut named = ClientCalls::new();
+    for (call, counts) in calls {
+        let mut call = call.clone();
+        call.callee.service = world.current_name(&call.callee.service).clone();
+        named.entry(call).or_default().add(*counts);
+    }
+    listed(&named).collect()
 }
 
 fn unseen(environment: &EnvironmentName, baseline: u64, known: &BTreeSet<u64>) -> Problem {
@@ -256,14 +298,21 @@ mod tests {
     #[test]
     fn pages_are_bounded_and_read_again() {
         let mut pages = Pages::default();
-        pages.add(1, calls(0..MAX_KINDS + 7), Timestamp(5));
+        let of = |kinds| (calls(kinds), ClientCalls::new());
+        let of_clients = |(call, counts): (Call, CallCounts)| {
+            let call = ClientCall { callee: call.callee, operation: call.operation };
+            (call, ClientCounts { requests: counts.requests, failures: 0 })
+        };
+        let clients: ClientCalls = calls(0..MAX_KINDS + 7).into_iter().map(of_clients).collect();
+        pages.add(1, (calls(0..MAX_KINDS + 7), clients), Timestamp(5));
+        assert_eq!(pages.baselines[&1].clients.len(), MAX_KINDS + 1);
         let page = &pages.baselines[&1].calls;
         let other = page.iter().find(|(call, _)| call.operation == OTHER_OPERATIONS).unwrap();
         assert_eq!((page.len(), other.1.requests), (MAX_KINDS + 1, 7));
-        (2..40).for_each(|baseline| pages.add(baseline, calls(0..1), Timestamp(baseline)));
+        (2..40).for_each(|baseline| pages.add(baseline, of(0..1), Timestamp(baseline)));
         assert_eq!(pages.baselines.keys().copied().collect::<Vec<_>>(), (20..40).collect::<Vec<_>>());
         // A clock that was set back ends no page before it began.
-        pages.add(39, calls(0..1), Timestamp(1));
+        pages.add(39, of(0..1), Timestamp(1));
         assert_eq!((pages.baselines[&39].since, pages.baselines[&39].until), (Timestamp(39), Timestamp(39)));
         let text = serde_json::to_string(&pages).unwrap();
         let read: Pages = serde_json::from_str(&text).unwrap();

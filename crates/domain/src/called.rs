@@ -122,6 +122,53 @@ pub struct Called {
     pub counts: CallCounts,
 }
 
+/// An operation of a version that clients ask for: whoever comes from outside.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct ClientCall {
+    /// Who answers.
+    pub callee: Arm,
+    /// What is asked for, as in [`Call::operation`]; what nobody knew (404, 405) has no name of its own.
+    pub operation: String,
+}
+
+/// How often clients asked for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ClientCounts {
+    /// Requests that are over.
+    pub requests: u64,
+    /// Those that failed: a status of 500 or more, or no answer.
+    pub failures: u64,
+}
+
+impl ClientCounts {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, more: Self) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.failures = self.failures.saturating_add(more.failures);
+    }
+
+    /// Returns the counts as far as they can be true of one report.
+    #[must_use]
+    pub fn bounded(self, most: u64) -> Self {
+        let requests = self.requests.min(most);
+        Self { requests, failures: self.failures.min(requests) }
+    }
+}
+
+/// Requests of clients of one kind, and how often they came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CalledByClients {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub call: ClientCall,
+    /// How often.
+    #[serde(flatten)]
+    pub counts: ClientCounts,
+}
+
+/// What clients asked for.
+pub type ClientCalls = BTreeMap<ClientCall, ClientCounts>;
+
 /// Calls by who called what.
 pub type Calls = BTreeMap<Call, CallCounts>;
 

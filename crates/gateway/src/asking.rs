@@ -1,14 +1,18 @@
-//! What instances asked of each other, by operation, since it was last told.
+//! What instances asked of each other, and clients of them, by operation, since it was last told.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::Arm;
-use lockstep_domain::called::{Call, CallCounts, Called, OTHER_OPERATIONS, operation};
+use lockstep_domain::called::{
+    Call, CallCounts, Called, CalledByClients, ClientCall, ClientCounts, OTHER_OPERATIONS, operation,
+};
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 
 use crate::request::Request;
 
+/// A name that is not told: nobody knew what was asked for.
+const UNKNOWN: [u16; 2] = [404, 405];
 /// Pairs of versions that are counted until it is told: what is one too many is left out, since nobody may ever ask for it.
 const MAX_PAIRS: usize = 4_096;
 /// Operations of a pair that have names of their own until it is told.
@@ -45,6 +49,13 @@ type Pair = (Arc<Arm>, Arm);
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     pairs: Mutex<BTreeMap<Pair, BTreeMap<String, CallCounts>>>,
+    /// What clients asked for, by who answered.
+    clients: Mutex<BTreeMap<Arm, BTreeMap<String, ClientCounts>>>,
+}
+
+/// The name of what a client asks for.
+pub(crate) fn of_client(request: &Request<'_>) -> Box<str> {
+    operation(request.method, &request.path, request.call.is_some()).into()
 }
 
 impl Operations {
@@ -63,6 +74,48 @@ impl Operations {
         let is_one_too_many = operations.len() >= MAX_OPERATIONS && !operations.contains_key(&operation);
         let operation = if is_one_too_many { OTHER_OPERATIONS.to_owned() } else { operation };
         operations.entry(operation).or_default().add(counts);
+    }
+
+    /// Counts a request of a client that is over. A name that nobody knew is not kept: whoever likes could make as many as he likes.
+    pub(crate) fn count_client(&self, callee: &Arm, operation: &str, (status, failed): (u16, bool)) {
+        let operation = if UNKNOWN.contains(&status) { OTHER_OPERATIONS } else { operation };
+        self.add_client(callee, operation, ClientCounts { requests: 1, failures: failed.into() });
+    }
+
+    fn add_client(&self, callee: &Arm, operation: &str, counts: ClientCounts) {
+        let mut clients = self.clients();
+        // Nearly always both are there, and nothing is made anew.
+        let known = clients.get_mut(callee).and_then(|it| it.get_mut(operation));
+        if let Some(known) = known {
+            return known.add(counts);
+        }
+        if clients.len() >= MAX_PAIRS && !clients.contains_key(callee) {
+            return;
+        }
+        let operations = clients.entry(callee.clone()).or_default();
+        let is_one_too_many = operations.len() >= MAX_OPERATIONS;
+        let operation = if is_one_too_many { OTHER_OPERATIONS } else { operation };
+        operations.entry(operation.to_owned()).or_default().add(counts);
+    }
+
+    /// Hands out what clients asked for; nobody gets it again.
+    pub(crate) fn take_clients(&self) -> Vec<CalledByClients> {
+        let clients = std::mem::take(&mut *self.clients());
+        let of_one = |(callee, operations): (Arm, BTreeMap<String, ClientCounts>)| {
+            let all = operations.into_iter().map(move |(operation, counts)| {
+                let call = ClientCall { callee: callee.clone(), operation };
+                CalledByClients { call, counts }
+            });
+            all.collect::<Vec<_>>()
+        };
+        clients.into_iter().flat_map(of_one).collect()
+    }
+
+    /// Takes back what of clients could not be told.
+    pub(crate) fn take_back_clients(&self, calls: Vec<CalledByClients>) {
+        for CalledByClients { call, counts } in calls {
+            self.add_client(&call.callee, &call.operation, counts);
+        }
     }
 
     /// Hands out what was counted; nobody gets it again.
@@ -85,6 +138,10 @@ impl Operations {
         for Called { call: Call { caller, callee, operation }, counts } in calls {
             self.add((Arc::new(caller), callee), operation, counts);
         }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<Arm, BTreeMap<String, ClientCounts>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Pair, BTreeMap<String, CallCounts>>> {
@@ -135,6 +192,16 @@ mod tests {
         assert_eq!(told.len(), MAX_OPERATIONS + 1);
         let other = told.iter().find(|it| it.call.operation == OTHER_OPERATIONS).unwrap();
         assert_eq!(other.counts.requests, MAX_OPERATIONS as u64 * 2);
+        let many = |n: usize| seen.count_client(&arm("api", 0), &format!("GET /{n}"), (200, n == 0));
+        (0..MAX_OPERATIONS * 3).for_each(many);
+        (0..7).for_each(|n| seen.count_client(&arm("web", 0), &format!("GET /{n}"), (404, false)));
+        let told = seen.take_clients();
+        assert_eq!(told.len(), MAX_OPERATIONS + 2, "what nobody knew has one name");
+        assert_eq!(told.iter().map(|it| it.counts.requests).sum::<u64>(), MAX_OPERATIONS as u64 * 3 + 7);
+        assert_eq!(told.iter().map(|it| it.counts.failures).sum::<u64>(), 1);
+        seen.take_back_clients(told);
+        let again = seen.take_clients();
+        assert_eq!(again.iter().map(|it| it.counts.requests).sum::<u64>(), MAX_OPERATIONS as u64 * 3 + 7);
         (0..MAX_PAIRS + 9).for_each(|n| add(&seen, n, "GET /"));
         assert_eq!(seen.take().len(), MAX_PAIRS);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_domain::approach::{Approach, InstanceTls};
-use lockstep_domain::called::Called;
+use lockstep_domain::called::{Called, CalledByClients};
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
@@ -261,10 +261,16 @@ impl Environment {
         self.operations.iter().flat_map(Operations::take).take(MAX_CALLS).collect()
     }
 
+    /// Hands out what clients asked for; nobody gets it again.
+    pub(crate) fn take_clients(&self) -> Vec<CalledByClients> {
+        self.operations.iter().flat_map(Operations::take_clients).take(MAX_CALLS).collect()
+    }
+
     /// Takes back what could not be told.
-    pub(crate) fn take_back_calls(&self, calls: Vec<Called>) {
+    pub(crate) fn take_back_calls(&self, calls: Vec<Called>, clients: Vec<CalledByClients>) {
         if let Some(operations) = self.operations.first() {
             operations.take_back(calls);
+            operations.take_back_clients(clients);
         }
     }
 
@@ -554,6 +560,7 @@ impl Environment {
             samples: Vec::new(),
             mirrored: state.mirrors.read(),
             calls: Vec::new(),
+            clients: Vec::new(),
             listens: state.listens.clone(),
             left_alone: state.breakers.seen().into_iter().filter_map(BreakerSeen::left_alone).collect(),
             oldest_admitted: oldest.map(|admits| admits.revision_in(&edition)).min(),

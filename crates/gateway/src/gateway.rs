@@ -311,12 +311,13 @@ impl Gateway {
     #[must_use]
     pub fn report(&self, environment: &EnvironmentName) -> GatewayReceipt {
         let from = self.environment(environment);
-        GatewayReceipt { samples: from.samples(), calls: from.take_calls(), ..self.receipt(environment) }
+        let (calls, clients) = (from.take_calls(), from.take_clients());
+        GatewayReceipt { samples: from.samples(), calls, clients, ..self.receipt(environment) }
     }
 
     /// Takes back of a report what only it says, because it did not arrive.
     pub(crate) fn take_back(&self, report: GatewayReceipt) {
-        self.environment(&report.environment).take_back_calls(report.calls);
+        self.environment(&report.environment).take_back_calls(report.calls, report.clients);
     }
 
     /// Returns what can be seen of the gateway from outside.

@@ -24,7 +24,7 @@ use lockstep_domain::{Arm, ServiceName};
 use crate::access;
 use crate::admission::{self, Admits, Admitted};
 use crate::affinity::Affinity;
-use crate::asking::Asking;
+use crate::asking::{Asking, of_client};
 use crate::balance::Pick;
 use crate::calling::NamedCaller;
 use crate::changes::{Asked, Changes};
@@ -96,6 +96,8 @@ pub(crate) struct Notes {
     rare: Option<Box<Rare>>,
     /// Which version calls, and what for; made only where an instance called on the connection.
     call: Option<Box<Call>>,
+    /// What a client asks for; nothing where an instance calls.
+    visited: Option<Box<str>>,
     /// The route that took it.
     seat: Option<Arc<Seat>>,
     /// Its number among the last requests; 0 where those are not kept.
@@ -331,7 +333,9 @@ impl Desk {
         let token =
             origin.filter(|origin| origin.caller == Caller::Instance).map_or(0, |origin| origin.token);
         let point = self.peer.point();
-        if point.is_none() && token == 0 {
+        let is_client = point.is_none() && token == 0;
+        notes.visited = is_client.then(|| of_client(request));
+        if is_client {
             return notes.call.iter_mut().for_each(|call| (call.calling, call.asking) = (None, None));
         }
         let call = notes.call.get_or_insert_default();

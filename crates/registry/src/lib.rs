@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lockstep_domain::called::Calls;
+use lockstep_domain::called::{Calls, ClientCalls};
 use lockstep_domain::counting::CountingPeriod;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::mirror::MirrorCounts;
@@ -101,8 +101,8 @@ impl Registry {
         self.with(environment, Live::take_samples)
     }
 
-    /// Hands out what instances called, as gateways saw it; nobody gets it again.
-    pub fn take_calls(&self, environment: &EnvironmentName) -> Calls {
+    /// Hands out what instances called and clients asked for, as gateways saw it; nobody gets it again.
+    pub fn take_calls(&self, environment: &EnvironmentName) -> (Calls, ClientCalls) {
         self.with(environment, |live| live.called.take())
     }
 

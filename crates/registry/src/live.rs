@@ -212,7 +212,7 @@ impl Live {
         self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
         self.mirrors.receive(&receipt.gateway, &receipt.mirrored);
-        self.called.receive(&receipt.calls);
+        self.called.receive(&receipt.calls, &receipt.clients);
         // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
             self.samples.discount(&arm, traffic);
@@ -514,6 +514,7 @@ pub(crate) mod tests {
             samples: Vec::new(),
             mirrored: Vec::new(),
             calls: Vec::new(),
+            clients: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,

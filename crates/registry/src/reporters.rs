@@ -170,7 +170,8 @@ impl Reporters {
         match checked {
             Ok(()) => {
                 let calls = called::believed(&receipt.calls, known.is_arm);
-                Ok(reporter.accept(gateway, &GatewayReceipt { calls, ..receipt.clone() }, now))
+                let clients = called::believed_of_clients(&receipt.clients, known.is_arm);
+                Ok(reporter.accept(gateway, &GatewayReceipt { calls, clients, ..receipt.clone() }, now))
             }
             Err(fault) => {
                 self.refuse(gateway.as_str(), fault.to_string(), now);
@@ -242,17 +243,29 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
-        let (latencies, watched, samples, mirrored, calls) = match is_believed {
+        let (latencies, watched, samples, mirrored, calls, clients) = match is_believed {
             true => {
                 let mirrored = mirrors::believed(&receipt.mirrored);
-                let calls = receipt.calls.clone();
-                (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt), mirrored, calls)
+                let (calls, clients) = (receipt.calls.clone(), receipt.clients.clone());
+                let (latencies, watched) = (receipt.latencies.clone(), receipt.watched.clone());
+                (latencies, watched, samples(receipt), mirrored, calls, clients)
             }
             false => Default::default(),
         };
         let gateway = reported_as(gateway, id);
         let receipt = receipt.clone();
-        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, mirrored, calls, ..receipt }
+        GatewayReceipt {
+            gateway,
+            traffic,
+            refused,
+            latencies,
+            watched,
+            samples,
+            mirrored,
+            calls,
+            clients,
+            ..receipt
+        }
     }
 
     fn run(&mut self, id: &str) -> &mut Run {
@@ -451,6 +464,7 @@ mod tests {
             samples: Vec::new(),
             mirrored: Vec::new(),
             calls: Vec::new(),
+            clients: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,

@@ -1,6 +1,6 @@
 //! What instances called.
 
-use lockstep_domain::called::{Called, Caller};
+use lockstep_domain::called::{Called, CalledByClients, Caller};
 use lockstep_domain::{EnvironmentName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct CallsView {
     pub callers: Vec<Caller>,
     /// Each operation that was called, by who called whom.
     pub calls: Vec<Called>,
+    /// Each operation that clients asked for: whoever comes from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<CalledByClients>,
     /// The baselines of which calls are kept.
     pub known: Vec<u64>,
 }

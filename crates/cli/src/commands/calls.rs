@@ -1,7 +1,7 @@
-//! `lockstep calls`: which version called which operation of which.
+//! `lockstep calls`: which version called which operation of which, and what clients asked for.
 
 use lockstep_api::types::CallsView;
-use lockstep_domain::called::{CallCounts, Called};
+use lockstep_domain::called::{CallCounts, Called, CalledByClients};
 use lockstep_domain::{EnvironmentName, ServiceName};
 
 use crate::context::Context;
@@ -12,10 +12,11 @@ use crate::output::table::Table;
 /// Longest cell of a table.
 const LONGEST_CELL: usize = 60;
 
-/// Shows what instances called while a baseline was current: which version, which operation of which other version, how often.
+/// Shows what was called while a baseline was current: which version, or `clients`, which operation of which version, how often.
 ///
-/// Seen is what comes by the addresses that Lockstep gives an instance for each service that it requires (LOCKSTEP_URL_NAME), as requests of HTTP or
-/// gRPC; what comes from outside is not. A path is shown up to its first name: what stands behind may be an id or a secret. Kept are the last
+/// A version calls by the addresses that Lockstep gives an instance for each service that it requires (LOCKSTEP_URL_NAME), as requests of HTTP or
+/// gRPC; `clients` are all who come from outside. A path is shown up to its first name: what stands behind may be an id or a secret; what the version
+/// answered with 404 or 405 is one operation, `*`. Kept are the last
 /// 20 baselines; what a server counted in the last half minute before it was killed is lost.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
@@ -40,6 +41,7 @@ impl Args {
         if let Some(service) = &self.service {
             view.calls
                 .retain(|it| [&it.call.caller, &it.call.callee].iter().any(|arm| arm.service == *service));
+            view.clients.retain(|it| it.call.callee.service == *service);
             view.callers.retain(|it| it.service == *service);
         }
         ctx.out.show(&view, render)
@@ -48,7 +50,7 @@ impl Args {
 
 fn render(view: &CallsView, style: &Style) -> String {
     let CallsView { environment, baseline, .. } = view;
-    if view.calls.is_empty() {
+    if view.calls.is_empty() && view.clients.is_empty() {
         return format!(
             "no call was seen in {environment} while baseline {baseline} was current\n\
              {} lockstep propagation check {environment}: sends requests and shows who calls\n",
@@ -59,8 +61,20 @@ fn render(view: &CallsView, style: &Style) -> String {
     let until = view.until.map(|until| format!(", last {}", style.ago(until))).unwrap_or_default();
     let mut table =
         Table::new(["CALLER", "CALLS", "OPERATION", "REQUESTS", "FAILED", "FOR WHOM"]).wrapped(LONGEST_CELL);
+    view.clients.iter().for_each(|called| table.row(client_row(called)));
     view.calls.iter().for_each(|called| table.row(row(called)));
     format!("{environment}, baseline {baseline}{since}{until}\n{}", table.render(style))
+}
+
+fn client_row(CalledByClients { call, counts }: &CalledByClients) -> [String; 6] {
+    [
+        "clients".to_owned(),
+        call.callee.version_ref().to_string(),
+        call.operation.clone(),
+        counts.requests.to_string(),
+        counts.failures.to_string(),
+        "-".to_owned(),
+    ]
 }
 
 fn row(Called { call, counts }: &Called) -> [String; 6] {

@@ -40,7 +40,7 @@ fn who_passes_on_for_whom_it_calls_is_found_by_asking() {
     let place = &chain.place;
     let unseen = place.json_ending(&["propagation", "check", ENVIRONMENT, "--seen"], 3);
     assert_eq!(passing(&unseen), pairs([("desk", "unknown"), ("hub", "unknown"), ("web", "unknown")]));
-    says(&place.run(&["calls", ENVIRONMENT]), &["no call was seen"]);
+    assert_eq!(calls(place), []);
 
     let found = place.json_ending(&["propagation", "check", ENVIRONMENT, "--path", "/web/now"], 3);
     assert_eq!(passing(&found), pairs([("desk", "nothing"), ("hub", "trace"), ("web", "baggage")]));
@@ -62,6 +62,17 @@ fn who_passes_on_for_whom_it_calls_is_found_by_asking() {
         &place.fail(&["calls", ENVIRONMENT, "--baseline", "900"], 4),
         &["no calls are kept of baseline 900"],
     );
+
+    // Who comes from outside is counted by what was asked for, and what nobody knew has no name.
+    let outside = place.json(&["calls", ENVIRONMENT, "web"]);
+    let of =
+        |call: &Value| (call["operation"].as_str().unwrap().to_owned(), call["requests"].as_u64().unwrap());
+    let seen: Vec<_> = outside["clients"].as_array().unwrap().iter().map(of).collect();
+    assert!(
+        seen.contains(&("GET /web/now".to_owned(), 7)) || seen.contains(&("GET /web/*".to_owned(), 7)),
+        "{seen:?}"
+    );
+    says(&place.run(&["calls", ENVIRONMENT, "web"]), &["clients", "web@1.0.0"]);
 
     // The routes of the environment are asked when nobody names a path.
     let by_routes = place.json_ending(&["propagation", "check", ENVIRONMENT, "--requests", "1"], 3);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT_BEFORE_ALIASES;
 use crate::breaker::Phase;
-use crate::called::Called;
+use crate::called::{Called, CalledByClients};
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
 use crate::listeners::ListensAt;
@@ -62,6 +62,9 @@ pub struct GatewayReceipt {
     /// What instances called since the last report, at listeners of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Called>,
+    /// What clients asked for since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<CalledByClients>,
     /// Of each instance whose listeners this gateway opens: whether it listens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<ListensAt>,

@@ -87,6 +87,10 @@ impl Desk {
         {
             self.account_call(&calling, call.asking.take(), report);
         }
+        if let (Some(operation), Some(callee)) = (notes.visited.take(), served_by(report)) {
+            let operations = self.environment.operations(self.worker.index);
+            operations.count_client(callee, &operation, (report.status, report.is_failure()));
+        }
         let request_id = request_id.as_deref().unwrap_or_else(|| made_id(&notes.traceparent));
         self.log(notes, (seat.as_deref(), request_id), report, took);
         notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
@@ -97,7 +101,7 @@ impl Desk {
 
     /// Counts a call of a version that is known.
     fn account_call(&self, calling: &Arc<Arm>, asking: Option<Asking>, report: &Report) {
-        let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+        let callee = served_by(report);
         let calls = self.environment.calls(self.worker.index);
         if let Some(service) = callee.map(|arm| &arm.service).or(self.peer.calls()) {
             calls.count(calling, service, callee, report.status);
@@ -122,6 +126,11 @@ impl Desk {
         let parties = Parties { environment, client, caller, tls, instance, route, why, request_id };
         log.note(parties, asked, report, took, self.worker.random.draw());
     }
+}
+
+/// The version that answered a request.
+fn served_by(report: &Report) -> Option<&Arm> {
+    report.arm.as_ref().and_then(|counts| counts.arm.as_ref())
 }
 
 /// What becomes of a request while it is served. Where the gateway ends before it does it is logged all the same.

@@ -135,6 +135,7 @@ impl Gateway {
             samples: Vec::new(),
             mirrored: Vec::new(),
             calls: Vec::new(),
+            clients: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             oldest_admitted: None,
