@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lockstep_api::Problem;
-use lockstep_api::types::{LostReadiness, ReadinessView, RegainedReadiness};
+use lockstep_api::types::{ChainBack, LostReadiness, ReadinessView, RegainedReadiness};
 use lockstep_domain::compat::Relation;
-use lockstep_domain::readiness::{EnvironmentReadiness, Planned, Standing, losses, planned, with_host};
+use lockstep_domain::intent::ConfigChoice;
+use lockstep_domain::plan::{Found, InTheWay as UnderWay, STEPS, Search, smallest};
+use lockstep_domain::readiness::{
+    EnvironmentReadiness, InTheWay, Planned, ServiceReadiness, Standing, losses, planned, with_host,
+};
 use lockstep_domain::ways_back::Host;
-use lockstep_domain::{Arm, Environment, EnvironmentName, ServiceName, Timestamp, VersionRef, World};
+use lockstep_domain::{Arm, Environment, EnvironmentName, Intent, ServiceName, Timestamp, VersionRef, World};
 use tokio::sync::watch;
 
 use crate::environments::{find, is_ready};
@@ -26,6 +30,10 @@ const SHARE: u32 = 10;
 const PLANNED_FOR: Duration = Duration::from_secs(60);
 /// What was lost is remembered so often.
 const MAX_LOST: usize = 20;
+/// Services of which it is searched what they go back with: each costs a search, and somebody waits for the answer.
+const MAX_CHAINS: usize = 20;
+/// A search for one of them takes at most this part of the steps of one that is to be carried out.
+const STEPS_SHARE: u64 = 10;
 
 /// What is known of all environments.
 #[derive(Debug, Default)]
@@ -115,7 +123,14 @@ fn next(
     let environment = environment.clone();
     let Some(before) = before else {
         let (lost, regained) = (Vec::new(), Vec::new());
-        return ReadinessView { environment, revision: 1, readiness, lost, regained };
+        return ReadinessView {
+            environment,
+            revision: 1,
+            readiness,
+            lost,
+            regained,
+            chains: BTreeMap::new(),
+        };
     };
     let (mut lost, mut regained) = (Vec::new(), before.regained);
     for was in before.lost {
@@ -133,7 +148,8 @@ fn next(
     }
     lost.drain(..lost.len().saturating_sub(MAX_LOST));
     regained.drain(..regained.len().saturating_sub(MAX_LOST));
-    ReadinessView { environment, revision: before.revision + 1, readiness, lost, regained }
+    let revision = before.revision + 1;
+    ReadinessView { environment, revision, readiness, lost, regained, chains: BTreeMap::new() }
 }
 
 impl Control {
@@ -157,7 +173,55 @@ impl Control {
                 return Err(not_found(detail, &format!("lockstep status {name}")));
             }
         }
+        view.chains = self.chains(&world, name, &view.readiness.services, now);
         Ok(view)
+    }
+
+    /// Searches what services go back with that cannot alone because of others.
+    fn chains(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        services: &[ServiceReadiness],
+        now: Timestamp,
+    ) -> BTreeMap<ServiceName, ChainBack> {
+        let needs_others = |it: &&ServiceReadiness| {
+            let mut forbids = it.reasons.iter().filter(|reason| reason.forbids).peekable();
+            it.standing == Standing::Closed
+                && forbids.peek().is_some()
+                && forbids.all(|reason| reason.kind == InTheWay::Consumer)
+        };
+        let closed = services.iter().filter(needs_others).take(MAX_CHAINS);
+        closed.filter_map(|it| Some((it.service.clone(), self.chain(world, environment, it, now)?))).collect()
+    }
+
+    fn chain(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        closed: &ServiceReadiness,
+        now: Timestamp,
+    ) -> Option<ChainBack> {
+        let (service, to) = (&closed.service, &closed.to.as_ref()?.version);
+        let config = ConfigChoice::AsItRan;
+        let intent = Intent::RollBackService { service: service.clone(), to: to.clone(), config };
+        let contracts = self.stored_contracts();
+        let has_artifact = |version: &VersionRef| self.has_artifact(world, version);
+        let found = smallest(&Search {
+            relation: Relation { world, contracts: &contracts },
+            environment,
+            intent: &intent,
+            wishes: &[],
+            strategy: None,
+            in_the_way: UnderWay::Refuses,
+            has_artifact: &has_artifact,
+            steps: STEPS / STEPS_SHARE,
+            now,
+        });
+        let Some(Found::Way(way)) = found else { return None };
+        let own = VersionRef { service: service.clone(), version: to.clone() };
+        let command = format!("lockstep rollback {service} --to {to} --env {environment} --chain");
+        Some(ChainBack { versions: std::iter::once(own).chain(way.added).collect(), command })
     }
 
     /// Says why baselines cannot be gone back to, as readiness says it: one place decides.

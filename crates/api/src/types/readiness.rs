@@ -1,7 +1,9 @@
 //! Where an environment and its services can go back to.
 
+use std::collections::BTreeMap;
+
 use lockstep_domain::readiness::{EnvironmentReadiness, Loss};
-use lockstep_domain::{EnvironmentName, Timestamp};
+use lockstep_domain::{EnvironmentName, ServiceName, Timestamp, VersionRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,18 @@ pub struct ReadinessView {
     /// What was lost and is there again, the last 20, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regained: Vec<RegainedReadiness>,
+    /// Of services that cannot go back alone, and can with others: what goes together. It is searched for who asks, and in no stream.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chains: BTreeMap<ServiceName, ChainBack>,
+}
+
+/// What a service can go back with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChainBack {
+    /// All that goes together, the service with it, at the versions that they go to.
+    pub versions: Vec<VersionRef>,
+    /// The command that does it.
+    pub command: String,
 }
 
 /// A way back that was there and is not any more.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lockstep_api::types::ReadinessView;
+use lockstep_api::types::{ChainBack, ReadinessView};
 use lockstep_domain::operation::Readiness;
 use lockstep_domain::readiness::{BaselineReadiness, Reason, ServiceReadiness, Standing};
 use lockstep_domain::{EnvironmentName, ServiceName};
@@ -29,7 +29,10 @@ const MAX_LOST: usize = 3;
 /// the older version does not work with, an artifact that is lost, another service that needs more. A hold warns and forbids nothing. For the
 /// environment it is the nearest baseline that can be gone back to, the last one, and why it ends there.
 ///
-/// Ends with code 0 when every service can go back that ran in another version before, and 3 when one cannot or it is not proved.
+/// Where a service cannot go back alone and can together with others, it says which, and the command (--chain).
+///
+/// Ends with code 0 when every service can go back that ran in another version before, alone or together with others, and 3 when one cannot or
+/// it is not proved.
 /// With --watch it goes on and writes what changes, what is lost and what is there again, until it is interrupted.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
@@ -57,11 +60,12 @@ impl Args {
         }
         let view = ctx.client.readiness(&self.environment, self.service.as_ref())?;
         ctx.out.show(&view, render)?;
-        if view.readiness.is_whole() {
+        let kept = |it: &&ServiceReadiness| is_kept(it) && !view.chains.contains_key(&it.service);
+        let names: Vec<_> =
+            view.readiness.services.iter().filter(kept).map(|it| it.service.as_str()).collect();
+        if names.is_empty() {
             return Ok(());
         }
-        let services = view.readiness.services.iter().filter(|it| is_kept(it));
-        let names: Vec<_> = services.map(|it| it.service.as_str()).collect();
         let of = counted(view.readiness.services.len(), "service");
         let detail = format!("{} of {of} cannot go back, or not surely: {}", names.len(), names.join(", "));
         Err(Failure::new(Exit::Refused, detail))
@@ -145,8 +149,12 @@ fn render(view: &ReadinessView, style: &Style) -> String {
     }
     let mut table =
         Table::new(["SERVICE", "RUNS", "BACK TO", "READY", "LAST TIME", "IN THE WAY"]).wrapped(LONGEST_CELL);
-    readiness.services.iter().for_each(|service| table.row(row(service)));
-    text + &table.render(style)
+    readiness.services.iter().for_each(|service| table.row(row(service, view.chains.get(&service.service))));
+    text += &table.render(style);
+    for chain in view.chains.values() {
+        let _ = writeln!(text, "{} {}: {}", style.strong("hint:"), together(chain), chain.command);
+    }
+    text
 }
 
 /// Names the last good baseline, and whether it can be reached.
@@ -203,18 +211,29 @@ const fn word(service: &ServiceReadiness) -> &'static str {
     }
 }
 
+/// Names what goes back together.
+fn together(chain: &ChainBack) -> String {
+    let names: Vec<_> = chain.versions.iter().map(|version| version.service.as_str()).collect();
+    match &names[..] {
+        [] | [_] => format!("{} alone", names.concat()),
+        [others @ .., last] => format!("{} and {last} together", others.join(", ")),
+    }
+}
+
 fn first(reasons: &[Reason]) -> Option<&str> {
     reasons.first().map(|reason| reason.what.as_str())
 }
 
-fn row(service: &ServiceReadiness) -> [String; 6] {
+fn row(service: &ServiceReadiness, chain: Option<&ChainBack>) -> [String; 6] {
+    let together = chain.map(|chain| format!("with --chain: {}", together(chain)));
     let told = service.reasons.iter().map(|reason| reason.what.as_str());
-    let told: Vec<_> = told.chain(service.warnings.iter().map(String::as_str)).collect();
+    let told = told.chain(service.warnings.iter().map(String::as_str));
+    let told: Vec<_> = together.as_deref().into_iter().chain(told).collect();
     [
         service.service.to_string(),
         service.runs.to_string(),
         service.to.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-        word(service).to_owned(),
+        chain.map_or_else(|| word(service), |_| "with --chain").to_owned(),
         service.took.map_or_else(|| "-".to_owned(), |took| exact(took.ms)),
         printable(&told.join("; ")).into_owned(),
     ]

@@ -64,6 +64,11 @@ fn what_a_refusal_names_is_taken_along_forward_and_back() {
 
     let back = ["rollback", "payments", "--to", "1.0.0", "--env", ENVIRONMENT];
     let chain = format!("hint: lockstep rollback payments --to 1.0.0 --env {ENVIRONMENT} --chain");
+    let ready = place.run(&["readiness", ENVIRONMENT]);
+    let command = format!("lockstep rollback payments --to 1.0.0 --env {ENVIRONMENT} --chain");
+    assert_says(&ready, &["with --chain", &format!("payments and orders together: {command}")]);
+    let known = place.json(&["readiness", ENVIRONMENT, "payments"]);
+    assert_eq!(known["chains"]["payments"]["command"], command.as_str());
     assert_says(&place.fail(&back, 3), &["orders 1.1.0 -> 1.0.0 must come along", &chain]);
     place.run(&[&back[..], &["--chain"]].concat());
     answers(&place, "one");
