@@ -337,7 +337,10 @@ impl Control {
                     .warm
                     .iter()
                     .filter(|(arm, until)| arm.service == service && now < **until && runs(arm))
-                    .map(|(arm, until)| WarmArm { arm: arm.clone(), until: *until })
+                    .map(|(arm, until)| {
+                        let left_ms = Some(until.since_ms(now));
+                        WarmArm { arm: arm.clone(), until: *until, left_ms }
+                    })
                     .collect(),
                 prepared: self.prepared(world, environment, &service, now),
                 service,

@@ -145,7 +145,8 @@ impl Control {
             let start = outlook(world, environment, arm, self.unprepared(world, arm))?;
             let version = arm.version_ref();
             let refused = (!self.has_artifact(world, &version)).then(|| lost(&version));
-            Some(PreparedArm { arm: arm.clone(), until: *until, refused, start })
+            let left_ms = Some(until.since_ms(now));
+            Some(PreparedArm { arm: arm.clone(), until: *until, left_ms, refused, start })
         });
         prepared.collect()
     }

@@ -236,8 +236,11 @@ pub struct ServiceStatus {
 pub struct PreparedArm {
     /// Which version, with which configuration it ran.
     pub arm: Arm,
-    /// Until when it is kept so.
+    /// Until when it is kept so, by the clock of the server.
     pub until: Timestamp,
+    /// How long that is from now, in milliseconds: the clock of the server need not be that of who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
     /// Why it cannot be gone back to although it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -312,8 +315,11 @@ pub struct ArmStatus {
 pub struct WarmArm {
     /// The arm.
     pub arm: Arm,
-    /// Until when.
+    /// Until when, by the clock of the server.
     pub until: Timestamp,
+    /// How long that is from now, in milliseconds: the clock of the server need not be that of who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// A version that is held.

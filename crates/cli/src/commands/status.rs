@@ -9,7 +9,7 @@ use lockstep_api::types::{
 };
 use lockstep_domain::breaker::Phase;
 use lockstep_domain::routes::LeftAlone;
-use lockstep_domain::{Instance, InstanceState};
+use lockstep_domain::{Instance, InstanceState, Timestamp};
 
 use super::route::takes;
 use crate::context::Context;
@@ -223,9 +223,15 @@ fn is_warm(service: &ServiceStatus, instance: &Instance) -> bool {
 fn warm(service: &ServiceStatus, style: &Style) -> String {
     let warm = service.warm.iter().map(|warm| {
         let config = if warm.arm.config.0 > 0 { format!(" ({})", warm.arm.config) } else { String::new() };
-        format!("{}{config} {}", warm.arm.version, until(style.now(), warm.until))
+        format!("{}{config} {}", warm.arm.version, kept((warm.until, warm.left_ms), style))
     });
     warm.collect::<Vec<_>>().join(", ")
+}
+
+/// Says how long something is kept: by what the server says is left, because its clock may go on ahead of the one here.
+fn kept((end, left_ms): (Timestamp, Option<u64>), style: &Style) -> String {
+    let now = style.now();
+    until(now, left_ms.map_or(end, |left| now.plus_ms(left)))
 }
 
 fn instances(services: &[ServiceStatus], style: &Style) -> String {
@@ -258,7 +264,7 @@ fn state(state: &InstanceState) -> String {
 /// A line for each version that is kept ready to be started.
 fn prepared(services: &[ServiceStatus], style: &Style) -> String {
     let line = |it: &PreparedArm| {
-        let (arm, until) = (&it.arm, until(style.now(), it.until));
+        let (arm, until) = (&it.arm, kept((it.until, it.left_ms), style));
         match &it.refused {
             Some(why) => format!("  cannot be gone back to: {arm}: {}\n", printable(why)),
             None => format!("  prepared: {arm} {until}: {}\n", printable(&it.start.to_string())),
@@ -377,9 +383,7 @@ mod tests {
     use lockstep_domain::gateway_rules::GatewayRules;
     use lockstep_domain::routes::ArmTraffic;
     use lockstep_domain::routes::RefusedTable;
-    use lockstep_domain::{
-        Arm, BaselineEntry, CallAddress, ConfigRevision, Strategy, Timestamp, VersionNumber,
-    };
+    use lockstep_domain::{Arm, BaselineEntry, CallAddress, ConfigRevision, Strategy, VersionNumber};
 
     use super::*;
 
@@ -432,7 +436,7 @@ mod tests {
                 instance("orders-1.3.0-b", 3, InstanceState::failed("exit 1\nlog", Fault::Crash)),
             ],
             arms: vec![status(3, weights[0]), status(4, weights[1])],
-            warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000) }],
+            warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000), left_ms: None }],
             work: Vec::new(),
             prepared: Vec::new(),
             external: None,
@@ -512,6 +516,15 @@ mod tests {
              held: orders@1.5.0 30 s ago: rolled back\n  \
              gateway edge-1 refused route table 3: it is older\n"
         );
+    }
+
+    #[test]
+    fn what_is_warm_is_told_by_what_is_left_whatever_the_clocks_say() {
+        let mut ahead = view([0, 10_000]);
+        ahead.services[0].warm[0].until = Timestamp(86_490_000);
+        ahead.services[0].warm[0].left_ms = Some(60_000);
+        let text = render(&ahead, &Style::at(Timestamp(30_000)));
+        assert!(text.contains("1.3.0 for 1 min\n"), "{text}");
     }
 
     #[test]
