@@ -12,7 +12,10 @@ use lockstep_domain::called::{
     Call, CallCounts, Called, CalledByClients, Calls, ClientCall, ClientCalls, ClientCounts,
     OTHER_OPERATIONS, callers,
 };
-use lockstep_domain::{Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, World};
+use lockstep_domain::seen_use::SeenUse;
+use lockstep_domain::{
+    Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, VersionRef, World,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::environments::find;
@@ -35,6 +38,7 @@ pub(crate) struct CallBook {
     file: PathBuf,
     all: Mutex<BTreeMap<EnvironmentName, Pages>>,
     kept: Mutex<Kept>,
+    uses: Mutex<Uses>,
 }
 
 #[derive(Debug)]
@@ -132,7 +136,8 @@ impl CallBook {
     pub(crate) fn open(file: PathBuf) -> io::Result<Self> {
         let lost = "which calls were seen is lost: it begins anew";
         let all = Mutex::new(counted_file::read(&file, MAX_BYTES, lost)?);
-        Ok(Self { file, all, kept: Mutex::new(Kept { at: Instant::now(), is_behind: false }) })
+        let kept = Mutex::new(Kept { at: Instant::now(), is_behind: false });
+        Ok(Self { file, all, kept, uses: Mutex::default() })
     }
 
     /// Adds what was called in an environment since the last look.
@@ -147,10 +152,35 @@ impl CallBook {
         }
         pages.add(environment.baselines.current().number, seen, now);
         lock(&self.kept).is_behind = true;
+        lock(&self.uses).index = None;
     }
 
-    /// Forgets environments that there are no more.
+    /// Returns what a version was seen to call of a service, in whichever environment.
+    pub(crate) fn seen(&self, consumer: &VersionRef, provider: &ServiceName) -> Vec<SeenUse> {
+        let index = self.index();
+        index.versions.get(consumer).and_then(|of| of.get(provider)).cloned().unwrap_or_default()
+    }
+
+    /// Returns what clients were seen to ask a service for, in whichever environment.
+    pub(crate) fn seen_of_clients(&self, provider: &ServiceName) -> Vec<SeenUse> {
+        self.index().clients.get(provider).cloned().unwrap_or_default()
+    }
+
+    /// What was seen, by who called whom. It is made anew when something came since, and somebody asks.
+    fn index(&self) -> Arc<UseIndex> {
+        let all = lock(&self.all);
+        let mut uses = lock(&self.uses);
+        let Uses { world, index } = &mut *uses;
+        Arc::clone(index.get_or_insert_with(|| Arc::new(UseIndex::of(&all, world.as_ref()))))
+    }
+
+    /// Forgets environments that there are no more, and notes the names of now.
     fn forget_others(&self, world: &World) {
+        let mut uses = lock(&self.uses);
+        if uses.world.as_ref().is_none_or(|known| !known.services.ptr_eq(&world.services)) {
+            *uses = Uses { world: Some(world.clone()), index: None };
+        }
+        drop(uses);
         lock(&self.all).retain(|name, _| world.environment(name).is_some());
     }
 
@@ -213,6 +243,81 @@ impl CallBook {
             clients: page.map(|page| clients_named_now(world, &page.clients)).unwrap_or_default(),
             known: known.into_iter().collect(),
         })
+    }
+}
+
+/// What was seen in use, and of which names.
+#[derive(Debug, Default)]
+struct Uses {
+    world: Option<World>,
+    index: Option<Arc<UseIndex>>,
+}
+
+/// What was seen in use, by who called whom.
+#[derive(Debug, Default)]
+struct UseIndex {
+    versions: BTreeMap<VersionRef, BTreeMap<ServiceName, Vec<SeenUse>>>,
+    clients: BTreeMap<ServiceName, Vec<SeenUse>>,
+}
+
+/// Calls of one operation that one version answered.
+type Sums = BTreeMap<(String, VersionNumber), SeenUse>;
+
+impl UseIndex {
+    fn of(all: &BTreeMap<EnvironmentName, Pages>, world: Option<&World>) -> Self {
+        let now = |name: &ServiceName| world.map_or(name, |world| world.current_name(name)).clone();
+        let (mut versions, mut clients) =
+            (BTreeMap::<_, BTreeMap<_, Sums>>::new(), BTreeMap::<_, Sums>::new());
+        for (environment, pages) in all {
+            let is_there = world.is_none_or(|world| {
+                world.environment(environment).is_some_and(|it| it.record == pages.record)
+            });
+            for (baseline, page) in pages.baselines.iter().filter(|_| is_there) {
+                let place = (environment, *baseline);
+                for (call, counts) in &page.calls {
+                    let caller = VersionRef {
+                        service: now(&call.caller.service),
+                        version: call.caller.version.clone(),
+                    };
+                    let sums =
+                        versions.entry(caller).or_default().entry(now(&call.callee.service)).or_default();
+                    let answered = counts.requests.saturating_sub(counts.failures);
+                    note(sums, (&call.operation, &call.callee.version), answered, place);
+                }
+                for (call, counts) in &page.clients {
+                    let sums = clients.entry(now(&call.callee.service)).or_default();
+                    let answered = counts.requests.saturating_sub(counts.failures);
+                    note(sums, (&call.operation, &call.callee.version), answered, place);
+                }
+            }
+        }
+        let listed = |sums: Sums| sums.into_values().collect::<Vec<_>>();
+        let of_version =
+            |of: BTreeMap<ServiceName, Sums>| of.into_iter().map(|(to, sums)| (to, listed(sums))).collect();
+        Self {
+            versions: versions.into_iter().map(|(caller, of)| (caller, of_version(of))).collect(),
+            clients: clients.into_iter().map(|(to, sums)| (to, listed(sums))).collect(),
+        }
+    }
+}
+
+fn note(
+    sums: &mut Sums,
+    (operation, callee): (&str, &VersionNumber),
+    answered: u64,
+    (environment, baseline): (&EnvironmentName, u64),
+) {
+    let new = || SeenUse {
+        operation: operation.to_owned(),
+        callee: callee.clone(),
+        answered: 0,
+        baseline,
+        environment: environment.clone(),
+    };
+    let known = sums.entry((operation.to_owned(), callee.clone())).or_insert_with(new);
+    known.answered = known.answered.saturating_add(answered);
+    if baseline > known.baseline {
+        (known.baseline, known.environment) = (baseline, environment.clone());
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelation, CompatRow};
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::compat::{Basis, Pair, Relation, judge};
+use lockstep_domain::compat::{Basis, Pair, Relation};
 use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
 use lockstep_domain::plan::{no_way_back, on_databases, steps_back};
 use lockstep_domain::resource::needs;
@@ -61,13 +61,15 @@ impl Control {
             .collect();
         let offered: Vec<_> = providers.iter().flat_map(|version| &version.contracts).collect();
         contracts.learn(&used, &offered);
+        let (relation, provider_name) = (Relation { world, contracts: &contracts }, provider.name.clone());
         let row = |(version, needed): (&Arc<Version>, &Option<&Requirement>)| CompatRow {
             version: version.number.clone(),
             requires: needed.map(ToString::to_string),
             cells: providers
                 .iter()
                 .map(|provider| {
-                    let mut pair = judge(&contracts, (*needed)?, provider);
+                    let of = VersionRef { service: consumer.name.clone(), version: version.number.clone() };
+                    let mut pair = relation.pair(&of, (*needed)?, (&provider_name, provider));
                     pair.reasons.truncate(MAX_CELL_REASONS);
                     Some(pair)
                 })
@@ -145,7 +147,8 @@ impl Control {
         let mut checks = Vec::new();
         for (provider, needed) in world.requirements(version) {
             let found = running(provider);
-            let pair = found.map_or_else(nothing_there, |found| judge(&contracts, needed, found));
+            let pair =
+                found.map_or_else(nothing_there, |found| relation.pair(reference, needed, (provider, found)));
             let other = found.map(|found| found.number.clone());
             checks.push(check(CompatRelation::Provider, provider, other, pair));
         }
@@ -153,7 +156,8 @@ impl Control {
             let needed = world.find_version(consumer, &entry.version);
             let needed = needed.and_then(|version| world.requirements_on(version, &reference.service).next());
             if let Some(needed) = needed.filter(|_| *consumer != reference.service) {
-                let pair = judge(&contracts, needed, version);
+                let of = entry.arm(consumer).version_ref();
+                let pair = relation.pair(&of, needed, (&reference.service, version));
                 checks.push(check(CompatRelation::Consumer, consumer, Some(entry.version.clone()), pair));
             }
         }

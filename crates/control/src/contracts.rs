@@ -5,20 +5,26 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use lockstep_contract::{Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed, sql};
-use lockstep_domain::Digest;
+use lockstep_contract::{
+    Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed, operations_parsed, sql,
+};
 use lockstep_domain::contract::{
     Answer, ContractKind, Contracts, DatabaseWay, MAX_REASONS, MessageRole, OfferedContract, UsedContract,
     Verdict,
 };
+use lockstep_domain::seen_use::SeenUse;
+use lockstep_domain::{Digest, ServiceName, VersionRef};
 use lockstep_store::Blobs;
 
+use crate::call_book::CallBook;
 use crate::instances::with_sources;
 use crate::lock;
 
 /// Most answers that are remembered: a matrix of some hundred versions on both sides.
 const MAX_REMEMBERED: usize = 200_000;
 
+/// Most contracts whose operations are remembered: a contract has some hundred.
+const MAX_LISTED: usize = 2_000;
 /// Largest snapshot that is read: it was bounded when it was taken, by what the server of that time was told to take at most, and as
 /// JSON it may take several times its size.
 pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 8 << 30;
@@ -27,6 +33,8 @@ pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 8 << 30;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     answers: Mutex<HashMap<Question, Answer>>,
+    /// The operations of contracts; `None` of one that cannot be read.
+    operations: Mutex<HashMap<Digest, Option<Vec<String>>>>,
     /// Held while many contracts are in memory at once.
     turn: Mutex<()>,
 }
@@ -71,6 +79,7 @@ impl Memory {
 pub(crate) struct StoredContracts<'a> {
     pub(crate) blobs: &'a Blobs,
     pub(crate) memory: &'a Memory,
+    pub(crate) calls: &'a CallBook,
 }
 
 impl Contracts for StoredContracts<'_> {
@@ -100,6 +109,30 @@ impl Contracts for StoredContracts<'_> {
         self.memory.answer(question, || {
             self.both(older.digest, newer.digest, |older, newer| database(older, newer, way))
         })
+    }
+
+    fn operations(&self, offered: &OfferedContract) -> Option<Vec<String>> {
+        if let Some(known) = lock(&self.memory.operations).get(&offered.digest) {
+            return known.clone();
+        }
+        // What keeps a contract from being found may pass, so it is not remembered.
+        let snapshot = self.snapshot(&offered.digest).ok()?;
+        let parsed = Parsed::read(&snapshot.source, snapshot.kind).ok();
+        let named = parsed.map(|parsed| operations_parsed(&parsed));
+        let mut known = lock(&self.memory.operations);
+        if known.len() >= MAX_LISTED {
+            known.clear();
+        }
+        known.insert(offered.digest, named.clone());
+        named
+    }
+
+    fn seen(&self, consumer: &VersionRef, provider: &ServiceName) -> Vec<SeenUse> {
+        self.calls.seen(consumer, provider)
+    }
+
+    fn seen_of_clients(&self, provider: &ServiceName) -> Vec<SeenUse> {
+        self.calls.seen_of_clients(provider)
     }
 }
 
@@ -219,6 +252,6 @@ fn unreadable(errors: &[InputError]) -> Answer {
 impl crate::Control {
     /// The contracts in the blob store.
     pub(crate) const fn stored_contracts(&self) -> StoredContracts<'_> {
-        StoredContracts { blobs: &self.blobs, memory: &self.compared }
+        StoredContracts { blobs: &self.blobs, memory: &self.compared, calls: &self.call_book }
     }
 }

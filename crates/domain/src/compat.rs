@@ -15,6 +15,7 @@ use crate::contract::{
 };
 use crate::name::ServiceName;
 use crate::plan::is_moved_folder;
+use crate::seen_use;
 use crate::service::Version;
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
@@ -179,12 +180,13 @@ impl<'a> Relation<'a> {
         (provider, offered): (&ServiceName, Option<&BaselineEntry>),
     ) -> Option<Unmet> {
         let found = offered.and_then(|offered| self.world.find_version(provider, &offered.version));
-        let pair = found.map(|found| judge(self.contracts, requirement, found));
+        let consumer_ref = VersionRef { service: consumer.clone(), version: entry.version.clone() };
+        let pair = found.map(|found| self.pair(&consumer_ref, requirement, (provider, found)));
         if pair.as_ref().is_some_and(Pair::is_met) {
             return None;
         }
         Some(Unmet {
-            consumer: VersionRef { service: consumer.clone(), version: entry.version.clone() },
+            consumer: consumer_ref,
             provider: provider.clone(),
             requirement: requirement.clone(),
             found: offered.map(|offered| offered.version.clone()),
@@ -192,6 +194,32 @@ impl<'a> Relation<'a> {
             basis: pair.as_ref().map_or(Basis::Range, |pair| pair.basis),
             reasons: pair.map(|pair| pair.reasons).unwrap_or_default(),
         })
+    }
+
+    /// Judges what a consumer needs of a provider against one version of it, and by what it was seen to call where it says nothing of that.
+    #[must_use]
+    pub fn pair(
+        self,
+        consumer: &VersionRef,
+        requirement: &Requirement,
+        (provider, offered): (&ServiceName, &Version),
+    ) -> Pair {
+        let pair = judge(self.contracts, requirement, offered);
+        let is_proved = pair.basis == Basis::Contract && pair.verdict == Verdict::Compatible;
+        if is_proved || !requirement.operations.is_empty() {
+            return pair;
+        }
+        if pair.verdict == Verdict::Breaking {
+            let uses_all = pair.basis == Basis::Contract;
+            let told = uses_all.then(|| seen_use::told(self, consumer, provider)).flatten();
+            return Pair { reasons: pair.reasons.into_iter().chain(told).collect(), ..pair };
+        }
+        let lost = seen_use::lost(self, consumer, (provider, offered));
+        if lost.is_empty() {
+            return pair;
+        }
+        let reasons = seen_use::reasons(consumer, offered, &lost);
+        Pair { verdict: Verdict::Breaking, basis: Basis::Contract, reasons, ..pair }
     }
 
     /// Lists what an entry requires of other services.

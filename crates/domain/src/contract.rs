@@ -14,7 +14,9 @@ use thiserror::Error;
 use crate::as_text::as_text;
 use crate::commits::Bump;
 use crate::digest::Digest;
-use crate::version::{VersionNumber, VersionRange};
+use crate::name::ServiceName;
+use crate::seen_use::SeenUse;
+use crate::version::{VersionNumber, VersionRange, VersionRef};
 
 /// Longest name of an operation of a contract.
 pub const MAX_OPERATION_LENGTH: usize = 512;
@@ -428,7 +430,7 @@ impl Answer {
     }
 }
 
-/// Compares contracts by their snapshots. The same digests give the same answers.
+/// Compares contracts by their snapshots, and knows what was seen in use. Of contracts, the same digests give the same answers.
 pub trait Contracts {
     /// Tells whether what a consumer uses of `used` is offered by `offered`, which is of the same kind.
     fn fit(&self, used: &UsedContract, operations: &[String], offered: &OfferedContract) -> Answer;
@@ -438,6 +440,24 @@ pub trait Contracts {
 
     /// Tells whether the `older` version of a service works on the schema that the `newer` one leaves behind.
     fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer;
+
+    /// Names the operations of a contract; `None` where that cannot be told.
+    fn operations(&self, offered: &OfferedContract) -> Option<Vec<String>> {
+        let _ = offered;
+        None
+    }
+
+    /// What a version was seen to call of a service, of all that is kept: the one answer that is not of contracts, and not for ever.
+    fn seen(&self, consumer: &VersionRef, provider: &ServiceName) -> Vec<SeenUse> {
+        let _ = (consumer, provider);
+        Vec::new()
+    }
+
+    /// What clients were seen to ask a service for.
+    fn seen_of_clients(&self, provider: &ServiceName) -> Vec<SeenUse> {
+        let _ = provider;
+        Vec::new()
+    }
 }
 
 /// When an older version meets the database of a newer one.

@@ -87,6 +87,7 @@ pub mod said_version;
 pub mod schedule;
 pub mod scheduled;
 mod scheduled_runs;
+pub mod seen_use;
 pub mod service;
 pub mod share;
 mod sizes;

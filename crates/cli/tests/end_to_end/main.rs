@@ -65,6 +65,7 @@ mod route_rules;
 mod routes;
 mod schedules;
 mod shapes;
+mod seen_use;
 mod smallest;
 mod static_files;
 mod stopping;

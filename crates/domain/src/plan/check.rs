@@ -21,6 +21,7 @@ use crate::reference::{self, Reader, Scope};
 use crate::resource::needs;
 use crate::retained::Retained;
 use crate::run::Kind;
+use crate::seen_use;
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
@@ -377,7 +378,24 @@ pub(super) fn warnings(
         warnings.extend(kept.filter_map(|(service, entry)| newer_revision(environment, service, entry)));
     }
     warnings.extend(promised(relation, environment, goal, reach));
+    warnings.extend(removals(relation, goal, changes));
     warnings
+}
+
+/// Says of operations that a service loses by a move who was seen to call them.
+fn removals(relation: Relation<'_>, goal: &Entries, changes: &[EntryChange]) -> Vec<String> {
+    let consumers: Vec<_> = goal.iter().map(|(service, entry)| entry.arm(service).version_ref()).collect();
+    let of_change = |change: &EntryChange| {
+        let (from, to) = (from(change)?, target(change)?);
+        let (from, to) = (relation.world.version(&from)?, relation.world.version(&to)?);
+        let requires = |it: &&VersionRef| {
+            let version = relation.world.version(it);
+            version.is_some_and(|it| relation.world.requirements_on(it, &change.service).next().is_some())
+        };
+        let consumers: Vec<_> = consumers.iter().filter(requires).cloned().collect();
+        Some(seen_use::removals(relation, &consumers, (&change.service, from, to)))
+    };
+    changes.iter().filter(|change| version_changes(change)).filter_map(of_change).flatten().collect()
 }
 
 /// Data folders are not versioned: what the newer version has written there is what the older one finds.

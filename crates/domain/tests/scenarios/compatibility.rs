@@ -7,24 +7,33 @@ use lockstep_domain::contract::{
     UsedContract, Verdict,
 };
 use lockstep_domain::plan::Refusal;
+use lockstep_domain::seen_use::SeenUse;
 use lockstep_domain::service::Version;
-use lockstep_domain::{Digest, Intent};
+use lockstep_domain::{Digest, Intent, ServiceName, VersionRef};
 
 use crate::simulation::{Stage, deploy, service};
 
 /// Contracts by one number: the same numbers fit, others as it is said here, and else it is not known.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Shapes(BTreeMap<(u8, u8), Answer>);
+pub(crate) struct Shapes {
+    answers: BTreeMap<(u8, u8), Answer>,
+    /// The operations of a contract, where they are known.
+    pub(crate) operations: BTreeMap<u8, Vec<String>>,
+    /// What was seen to be called, by who called whom.
+    pub(crate) seen: Vec<(VersionRef, ServiceName, SeenUse)>,
+    /// What clients were seen to ask for.
+    pub(crate) clients: Vec<(ServiceName, SeenUse)>,
+}
 
 impl Shapes {
     /// Says what comes of two contracts, the first written or used, the second read or offered.
     pub(crate) fn insert(&mut self, pair: (u8, u8), answer: Answer) {
-        self.0.insert(pair, answer);
+        self.answers.insert(pair, answer);
     }
 
     fn answer(&self, one: Digest, other: Digest) -> Answer {
         let (one, other) = (one.as_bytes()[0], other.as_bytes()[0]);
-        match self.0.get(&(one, other)) {
+        match self.answers.get(&(one, other)) {
             Some(answer) => answer.clone(),
             None if one == other => Answer::compatible(),
             None => Answer::not_checked("`$dynamicRef` is not followed"),
@@ -33,6 +42,19 @@ impl Shapes {
 }
 
 impl Contracts for Shapes {
+    fn operations(&self, offered: &OfferedContract) -> Option<Vec<String>> {
+        self.operations.get(&offered.digest.as_bytes()[0]).cloned()
+    }
+
+    fn seen(&self, consumer: &VersionRef, provider: &ServiceName) -> Vec<SeenUse> {
+        let of = self.seen.iter().filter(|(one, other, _)| one == consumer && other == provider);
+        of.map(|(_, _, seen)| seen.clone()).collect()
+    }
+
+    fn seen_of_clients(&self, provider: &ServiceName) -> Vec<SeenUse> {
+        self.clients.iter().filter(|(other, _)| other == provider).map(|(_, seen)| seen.clone()).collect()
+    }
+
     fn fit(&self, used: &UsedContract, _: &[String], offered: &OfferedContract) -> Answer {
         self.answer(used.digest, offered.digest)
     }
@@ -90,7 +112,7 @@ fn built_against(provider: &str, number: u8, range: Option<&str>) -> impl FnOnce
 /// `payments` 1 and 2 with contracts 1 and 2; `orders` 1 and 2 built against one each.
 fn shop(first: Answer, back: Answer, range: Option<&'static str>) -> Stage {
     let mut stage = Stage::new();
-    stage.contracts.0.extend([((1, 2), first), ((2, 1), back)]);
+    stage.contracts.answers.extend([((1, 2), first), ((2, 1), back)]);
     for number in [1, 2] {
         let version = format!("payments@{number}.0.0");
         stage.release_with(&version, &[], offers(ContractKind::OpenApi, number));
@@ -180,7 +202,7 @@ fn a_provider_without_a_contract_is_left_to_the_range() {
 /// `orders` 1 and 2 with schemas 1 and 2, and 1.0.1, cut after 2 with the schema of 1; 2 runs in staging.
 fn with_database(reason: &str) -> Stage {
     let mut stage = Stage::new();
-    stage.contracts.0.insert((1, 2), breaks(reason));
+    stage.contracts.answers.insert((1, 2), breaks(reason));
     for (version, schema) in [("orders@1.0.0", 1), ("orders@2.0.0", 2), ("orders@1.0.1", 1)] {
         stage.release_with(version, &[], offers(ContractKind::Sql, schema));
     }

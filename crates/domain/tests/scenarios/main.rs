@@ -35,6 +35,7 @@ mod same;
 mod schedules;
 mod simulation;
 mod smallest;
+mod seen_use;
 mod speaking;
 mod staying;
 mod switching;
