@@ -152,9 +152,10 @@ impl Connection {
                 self.is_new = false;
                 match after {
                     After::Keep => self.tidy(),
-                    After::Close => return Box::pin(self.client.close()).await,
+                    // Closing with bytes that were not read would destroy what is on its way.
+                    After::Close if self.client.is_quiet() => return Box::pin(self.client.close()).await,
                     After::Reset => return self.client.reset(),
-                    After::Linger => return Box::pin(self.client.linger()).await,
+                    After::Close | After::Linger => return Box::pin(self.client.linger()).await,
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod instance;
+mod lent;
 mod room;
 mod send;
 pub(crate) mod server;

@@ -23,6 +23,8 @@ const HEADER: usize = 16;
 const QUESTION: usize = 56;
 /// Where `idiag_uid` stands in a `struct inet_diag_msg`, and in the whole answer.
 const USER: usize = HEADER + 64;
+/// Where `idiag_wqueue` stands: bytes that wait at an end for the other one.
+const WAITING: usize = HEADER + 60;
 /// Longest answer that is read; what follows the user is of no interest.
 const ANSWER: usize = 512;
 
@@ -33,14 +35,19 @@ pub(crate) fn owner_of(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
 }
 
 fn ask(question: &[u8]) -> io::Result<Option<u32>> {
+    Ok(user_in(&answer_to(question)?))
+}
+
+fn answer_to(question: &[u8]) -> io::Result<Vec<u8>> {
     let (family, protocol) = NETLINK;
     let mut socket = Socket::new(Domain::from(family), Type::DGRAM, Some(Protocol::from(protocol)))?;
     // The answer is there when the question was taken.
     socket.set_nonblocking(true)?;
     socket.send(question)?;
-    let mut answer = [0; ANSWER];
+    let mut answer = vec![0; ANSWER];
     let length = io::Read::read(&mut socket, &mut answer)?;
-    Ok(user_in(answer.get(..length).unwrap_or_default()))
+    answer.truncate(length);
+    Ok(answer)
 }
 
 /// Writes the question for the socket whose own end is `peer` and whose other end is `local`; nothing where these are no two ends of one connection.
@@ -76,11 +83,21 @@ fn wide(address: Ipv4Addr) -> [u8; 16] {
     bytes
 }
 
-/// Reads the user out of an answer; another kind of message is an error of the system.
+/// Returns how many bytes that were sent at an end of ours the other end has not said to have, its end among them; `None` when the system does not say.
+pub(crate) fn unacknowledged(ours: SocketAddr, peer: SocketAddr) -> Option<u32> {
+    number_in(&answer_to(&question(ours, peer)?).ok()?, WAITING)
+}
+
+/// Reads the user out of an answer.
 fn user_in(answer: &[u8]) -> Option<u32> {
+    number_in(answer, USER)
+}
+
+/// Reads a number out of an answer; another kind of message is an error of the system.
+fn number_in(answer: &[u8], place: usize) -> Option<u32> {
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let user = u32::from_ne_bytes(answer.get(USER..USER + 4)?.try_into().ok()?);
-    (kind == BY_FAMILY).then_some(user)
+    let number = u32::from_ne_bytes(answer.get(place..place + 4)?.try_into().ok()?);
+    (kind == BY_FAMILY).then_some(number)
 }
 
 #[cfg(test)]
@@ -113,6 +130,19 @@ mod tests {
         assert!(peer.is_ipv6(), "{peer}");
         let us = rustix::process::getuid().as_raw();
         assert_eq!(owner_of(peer, served.local_addr().unwrap()), Some(us));
+    }
+
+    #[test]
+    fn what_the_other_end_has_not_taken_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut served, peer) = listener.accept().unwrap();
+        let ours = served.local_addr().unwrap();
+        assert_eq!(unacknowledged(ours, peer), Some(0));
+        served.set_nonblocking(true).unwrap();
+        while io::Write::write(&mut served, &[7; 65_536]).is_ok() {}
+        assert!(unacknowledged(ours, peer).unwrap() > 0);
+        drop((served, client));
     }
 
     #[test]

@@ -15,12 +15,17 @@ use tokio::time::timeout;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers::{HEAD_ROOM, give_back, make_room};
+use crate::owner::unacknowledged;
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 
 /// How much is read and thrown away from a client that still sends after its answer, so that it can read that answer.
 const LINGER_BYTES: usize = 256 * 1_024;
-/// How long a client may go on sending after its answer.
+/// How long a client may go on sending after it has all of its answer, and how often is looked whether it takes more of it.
 const LINGER: Duration = Duration::from_secs(1);
+/// How many times in a row a client may be found to have taken nothing of what it has not got.
+const STUCK: u32 = 10;
+/// How many times it is looked at at most: what the kernel holds for a client is some megabytes.
+const LOOKS: u32 = 600;
 /// How long the end of a connection within TLS may take to be sent.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the refusal of bytes may follow the end of a connection: programs close right after they said they would.
@@ -125,21 +130,41 @@ impl Wire {
         }
     }
 
-    /// Closes so that the client can read the answer although it has sent more than was read: closing with unread
-    /// bytes would reset the connection and destroy the answer on its way.
+    /// Returns how many bytes wait in the kernel for the other side; `None` when that does not say.
+    pub(crate) fn unacknowledged(&self) -> Option<u32> {
+        let (ours, peer) =
+            self.stream.socket(|socket| Some((socket.local_addr().ok()?, socket.peer_addr().ok()?)))?;
+        unacknowledged(ours, peer)
+    }
+
+    /// Closes so that the client can read all of its answer although it sends more than is read: closing with unread bytes, or before the
+    /// next of them, would reset the connection and destroy the answer on its way. So it ends with the client, or some time after
+    /// the client has all of it, or when it takes no more.
     pub(crate) async fn linger(mut self) {
-        let drain = async {
-            self.stream.shutdown().await?;
-            let mut left = LINGER_BYTES;
-            while left > 0 {
-                self.input.clear();
-                let read = fill(&mut self.stream, &mut self.input, HEAD_ROOM).await?;
-                left = if read == 0 { 0 } else { left.saturating_sub(read) };
+        let (mut left, mut idle) = (LINGER_BYTES, 0);
+        let mut waits = self.unacknowledged().unwrap_or(0);
+        for _ in 0..LOOKS {
+            let before = (std::mem::replace(&mut waits, 0), left);
+            if timeout(LINGER, self.drain(&mut left)).await.is_ok() {
+                return;
             }
-            io::Result::Ok(())
-        };
-        // Whatever happens here, the connection is closed next.
-        let _ = timeout(LINGER, drain).await;
+            waits = self.unacknowledged().unwrap_or(0);
+            idle = if (waits, left) == before { idle + 1 } else { 0 };
+            if waits == 0 || idle == STUCK {
+                return;
+            }
+        }
+    }
+
+    /// Says that this is the end, and throws away what the other side sends until its own, or until that is `left` bytes.
+    async fn drain(&mut self, left: &mut usize) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        while *left > 0 {
+            self.input.clear();
+            let read = fill(&mut self.stream, &mut self.input, HEAD_ROOM).await?;
+            *left = if read == 0 { 0 } else { left.saturating_sub(read) };
+        }
+        Ok(())
     }
 }
 

@@ -155,7 +155,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             meter.keep(attempt.class, attempt.key, status, tap);
         }
         let lingers = !upload.is_whole() && after != After::Reset;
-        Ok(Talk::Passed(if lingers { After::Linger } else { after }))
+        Ok(Talk::Passed(if lingers { After::Linger } else { parting(after, persistent) }))
     }
 
     /// Passes on a failed answer after all: there was no better one.
@@ -176,7 +176,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt: &Attempt<'_>,
     ) -> After {
         let (patience, asked) = (self.patience(), self.facts.asked);
-        let open = self.facts.persistent && !self.desk.worker.departure.ends(self.stop);
+        let persistent = self.facts.persistent;
+        let open = persistent && !self.desk.worker.departure.ends(self.stop);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, _, mut answer) = loan.ends();
         let delivery = self.delivery;
@@ -197,8 +198,14 @@ impl<'c, C: Client> Exchange<'c, C> {
             stall: patience.stall,
             away: None,
         };
-        pass(side, &mut flow, head, (asked, open), (attempt, self.notes), self.report).await
+        let after = pass(side, &mut flow, head, (asked, open), (attempt, self.notes), self.report).await;
+        parting(after, persistent)
     }
+}
+
+/// Closes a connection on which its client may be asking again so that this does not destroy the answer on its way.
+fn parting(after: After, persistent: bool) -> After {
+    if after == After::Close && persistent { After::Linger } else { after }
 }
 
 /// Finishes the head of an answer and passes the answer on.

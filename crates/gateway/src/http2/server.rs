@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::client::StreamClient;
+use super::lent::{Lent, Owned, lend};
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
 use crate::answer::Asked;
 use crate::chunked::ChunkError;
@@ -71,11 +72,20 @@ pub(crate) async fn serve(wire: Wire, desk: Desk, stop: CancellationToken) {
         .max_pending_accept_reset_streams(TAKEN_BACK_AT_ONCE as usize)
         .max_send_buffer_size(SEND_BUFFER);
     let limit = desk.worker.timeouts.head;
-    let Ok(Ok(connection)) = timeout(limit, builder.handshake(wire)).await else { return };
-    run(connection, Arc::new(desk), stop).await;
+    let (lent, wire) = lend(wire);
+    let Ok(Ok(connection)) = timeout(limit, builder.handshake(lent)).await else { return };
+    run(connection, &wire, Arc::new(desk), stop).await;
+    if let Some(wire) = wire.take_back() {
+        wire.linger().await;
+    }
 }
 
-async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: CancellationToken) {
+async fn run(
+    mut connection: Connection<Lent, Bytes>,
+    wire: &Owned,
+    desk: Arc<Desk>,
+    stop: CancellationToken,
+) {
     let idle = desk.worker.timeouts.client_idle;
     let mut deadline = Deadline::after(idle);
     let patience = Arc::new(Patience { taken_back: AtomicU32::new(0), since: Instant::now() });
@@ -83,7 +93,7 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
     let worker = Arc::clone(&desk.worker);
     let (mut stopped, mut leaving) = (pin!(stop.cancelled()), pin!(worker.departure.leaving()));
     // Who comes while the gateway leaves is served once: who is sent away at once comes again at once.
-    let (mut leaves, mut was_asked) = (false, false);
+    let (mut leaves, mut was_asked, mut taken) = (false, false, None);
     loop {
         tokio::select! {
             accepted = connection.accept() => {
@@ -112,6 +122,8 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
             // A stream whose end its client does not take is none that is under way.
             () = deadline.passed() => match (Arc::strong_count(&patience) > 1, leaves) {
                 (false, true) => return,
+                // What was answered may still be on its way to a client that takes it slowly.
+                (false, true) if wire.is_taken_since(&mut taken) => deadline.set(Instant::now() + FAREWELL),
                 (false, false) => {
                     leaves = true;
                     connection.graceful_shutdown();

@@ -1,5 +1,6 @@
 //! HTTP/2 on both sides, and gRPC, with raw clients and instances.
 
+mod departing;
 mod frames;
 mod hostile;
 mod limits;
