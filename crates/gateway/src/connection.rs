@@ -83,15 +83,22 @@ struct Prepared {
     routed: Routed,
 }
 
-/// How long the rest of a head may take.
+/// How long a head may take to begin, and its rest.
 #[derive(Default)]
 struct Pace {
     until: Option<Instant>,
+    /// Until when it must have begun: empty lines before it are no beginning.
+    idle_until: Option<Instant>,
     hurries: bool,
 }
 
 impl Pace {
     /// Returns until when the head must be there that may take so long from its first byte on.
+    /// Returns until when a head must have begun.
+    fn idle_until(&mut self, now: Instant, limit: Duration) -> Instant {
+        *self.idle_until.get_or_insert_with(|| now + limit)
+    }
+
     fn head_until(&mut self, limit: Duration) -> Instant {
         *self.until.get_or_insert_with(|| Instant::now() + limit)
     }
@@ -199,12 +206,17 @@ impl Connection {
         pace: &mut Pace,
         mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Waited> {
-        let idle = self.client.input.is_empty();
-        self.deadline.set(if idle {
-            Instant::now() + self.desk.worker.timeouts.client_idle
+        let (idle, now) = (self.client.input.is_empty(), Instant::now());
+        let until = if idle {
+            pace.idle_until(now, self.desk.worker.timeouts.client_idle)
         } else {
             pace.head_until(self.desk.worker.timeouts.head)
-        });
+        };
+        // Who sends without end is never waited for.
+        if until <= now {
+            return None;
+        }
+        self.deadline.set(until);
         let (client, deadline) = (&mut self.client, &mut self.deadline);
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = client.poll_fill(cx) {

@@ -235,6 +235,17 @@ fn a_slow_loris_that_keeps_sending_is_cut_off_at_the_limit() {
 }
 
 #[test]
+fn empty_lines_hold_no_connection_however_often_they_come() {
+    let echo = echo();
+    let timeouts = Timeouts { client_idle: Duration::from_millis(300), ..Timeouts::default() };
+    let running = Running::with(timeouts, &[stable(0, &[("echo", echo.address)])]);
+    let mut client = running.client();
+    assert_eq!(client.get("/", "k").unwrap().status(), 200);
+    let mut socket = client.socket().try_clone().unwrap();
+    wait_until("the gateway gives up", || socket.write_all(b"\r\n").is_err());
+}
+
+#[test]
 fn a_client_that_has_closed_its_side_without_a_request_is_let_go() {
     let echo = echo();
     let running = Running::start(&[stable(0, &[("echo", echo.address)])]);
