@@ -1,7 +1,9 @@
 //! Takes over the usual parts of an nginx configuration into a route table in TOML, and names every directive that is not taken over.
 //!
-//! Invariant: nothing is passed over. A directive is carried over, done by a gateway anyway, or named with its line and why.
+//! Invariants: nothing is passed over. A directive is carried over, done by a gateway anyway, or named with its line and why. And nothing is opened: whom nginx
+//! keeps out of a location, or may keep out, no route lets in ([`access`]); what can be kept closed by no route is named for itself.
 
+mod access;
 mod block;
 mod location;
 mod tokens;
@@ -48,6 +50,8 @@ pub struct Imported {
     pub toml: String,
     /// What is not carried over, in the order of the file.
     pub left: Vec<Left>,
+    /// Locations for which nothing stands in, so that their requests go to other routes of the table: somebody has to look at them first.
+    pub astray: Vec<Left>,
 }
 
 /// What is gathered.
@@ -59,6 +63,7 @@ struct Gathered {
     /// Hosts and paths that a route takes, and whether exactly.
     taken: BTreeSet<(String, String, bool)>,
     left: Vec<Left>,
+    astray: Vec<Left>,
     /// Whether a server ends TLS, and whether another sends its clients there.
     has_tls: bool,
     to_https: bool,
@@ -82,8 +87,12 @@ pub fn import(text: &str, environment: &str) -> Result<Imported, NginxError> {
     let mut gathered = Gathered::default();
     let root = block::read(text)?;
     top(&root, &mut gathered);
-    gathered.left.sort();
-    Ok(Imported { toml: written(environment, &gathered), left: gathered.left })
+    // What a server says for all its locations is said once.
+    for notes in [&mut gathered.left, &mut gathered.astray] {
+        notes.sort();
+        notes.dedup();
+    }
+    Ok(Imported { toml: written(environment, &gathered), left: gathered.left, astray: gathered.astray })
 }
 
 /// A whole file, or what is included in `http`.
@@ -94,10 +103,16 @@ fn top(directives: &[Directive], gathered: &mut Gathered) {
         upstream(directive, gathered);
     }
     gathered.has_tls = inside.iter().any(|it| it.name == "server" && ends_tls(it));
+    let outer: Vec<&Directive> = inside.iter().copied().filter(|it| access::is_inherited(it)).collect();
     for directive in inside {
         match directive.name.as_str() {
             "upstream" => {}
-            "server" => server(directive, gathered),
+            "server" => server(directive, &outer, gathered),
+            _ if access::is_inherited(directive) => {}
+            "stream" => gathered.leave(
+                directive,
+                "a port leads to a service that speaks TCP by [[tcp]] port = 5432, service = \"NAME\", and protocol = \"tcp\" in [service.NAME]",
+            ),
             "events"
             | "worker_processes"
             | "user"
@@ -124,6 +139,9 @@ fn upstream(directive: &Directive, gathered: &mut Gathered) {
     let mut instances = Vec::new();
     for inner in &directive.block {
         match (inner.name.as_str(), inner.words.split_first()) {
+            ("server", Some((_, options))) if options.iter().any(|it| it == "backup") => {
+                gathered.leave(inner, "left out: it is asked in nginx only when no other one answers, and here all instances are asked");
+            }
             ("server", Some((address, options))) if !options.iter().any(|it| it == "down") => {
                 let (weights, others): (Vec<_>, Vec<_>) =
                     options.iter().partition(|option| option.starts_with("weight="));
@@ -160,9 +178,9 @@ fn upstream(directive: &Directive, gathered: &mut Gathered) {
     gathered.services.insert(service_name(name), instances);
 }
 
-fn server(directive: &Directive, gathered: &mut Gathered) {
+fn server(directive: &Directive, outer: &[&Directive], gathered: &mut Gathered) {
     let hosts = hosts(directive, gathered);
-    let mut shared = Vec::new();
+    let mut shared: Vec<&Directive> = location::inherited(outer, &directive.block).collect();
     for inner in &directive.block {
         match inner.name.as_str() {
             "location" => {}
@@ -184,24 +202,60 @@ fn server(directive: &Directive, gathered: &mut Gathered) {
         return gathered.leave(directive, why);
     }
     let locations: Vec<_> = directive.block.iter().filter(|it| it.name == "location").collect();
-    if locations.is_empty() {
+    let returns = shared.iter().any(|it| it.name == "return");
+    if locations.is_empty() || returns {
+        for place in locations {
+            gathered.leave(place, "never reached: its server answers before, by `return`");
+        }
         let (target, rest) = (Target::Prefix("/".into()), shared);
         location::route(directive, target, (&hosts, &[]), &rest, gathered);
         return;
     }
-    for inner in shared.iter().filter(|it| matches!(it.name.as_str(), "return" | "rewrite" | "if")) {
+    for inner in shared.iter().filter(|it| it.name == "rewrite") {
         gathered.leave(inner, "a server with locations: write a route of its own");
     }
-    let shared: Vec<_> =
-        shared.into_iter().filter(|it| !matches!(it.name.as_str(), "return" | "rewrite" | "if")).collect();
+    shared.retain(|it| it.name != "rewrite");
+    let before = gathered.routes.len();
+    let mut regexes = Vec::new();
     for place in locations {
-        match location::target(place) {
-            Ok(target) => {
-                let own: Vec<_> = place.block.iter().collect();
-                location::route(place, target, (&hosts, &shared), &own, gathered);
+        places(place, (&hosts, &shared), &mut regexes, gathered);
+    }
+    let opens = gathered.routes[before..].iter().any(location::is_open_prefix);
+    let root = directive.block.iter().find(|it| it.name == "location" && it.words == ["/"]);
+    let root =
+        root.map_or_else(|| "other locations".to_owned(), |it| format!("`location /` (line {})", it.line));
+    for place in regexes.into_iter().filter(|_| opens) {
+        let Directive { line, .. } = *place;
+        let why = format!(
+            "nothing stands in for it, and its requests go to {root}: write a route that takes or refuses them"
+        );
+        gathered.astray.push(Left { line, directive: place.to_string(), why });
+    }
+}
+
+/// Carries a location over, and those within it; those that no route can stand in for are gathered.
+fn places<'d>(
+    place: &'d Directive,
+    (hosts, shared): (&[String], &[&Directive]),
+    regexes: &mut Vec<&'d Directive>,
+    gathered: &mut Gathered,
+) {
+    let own: Vec<_> = place.block.iter().filter(|it| it.name != "location").collect();
+    match location::target(place) {
+        Ok(target) => location::route(place, target, (hosts, shared), &own, gathered),
+        Err(why) => {
+            gathered.leave(place, why);
+            // Nobody comes to a named one from outside.
+            if !place.words.first().is_some_and(|it| it.starts_with('@')) {
+                regexes.push(place);
             }
-            Err(why) => gathered.leave(place, why),
         }
+    }
+    let below: Vec<_> = location::inherited(shared, &place.block)
+        .chain(place.block.iter().filter(|it| access::decides(it)))
+        .collect();
+    for inner in place.block.iter().filter(|it| it.name == "location") {
+        places(inner, (hosts, &below), regexes, gathered);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use toml::{Table, Value};
 
+use super::access::{self, Access};
 use super::block::Directive;
 use super::{Gathered, address_of, service_name};
 use crate::value::inner;
@@ -19,13 +20,31 @@ pub(super) fn target(location: &Directive) -> Result<Target, &'static str> {
         ["=", path] => Ok(Target::Exact((*path).to_owned())),
         ["^~", path] => Ok(Target::Prefix((*path).to_owned())),
         ["~" | "~*", _] => Err("an expression for paths: path_type = \"template\" takes `/orders/{id}`"),
-        [path] if path.starts_with('@') => Err("a named location: write a route of its own"),
+        [path] if path.starts_with(['~', '@']) => {
+            Err("a named location, or an expression: write a route of its own")
+        }
         [path] => Ok(Target::Prefix((*path).to_owned())),
         _ => Err("it has no path"),
     }
 }
 
-/// Makes a route of a location; `shared` is what its server says for all of them.
+/// Returns what holds from outside within a block: what it says itself takes the place of that.
+pub(super) fn inherited<'d>(
+    outer: &[&'d Directive],
+    own: &[Directive],
+) -> impl Iterator<Item = &'d Directive> {
+    let kin = |name: &str| matches!(name, "allow" | "deny");
+    let says = move |it: &Directive| own.iter().any(|o| o.name == it.name || kin(&o.name) && kin(&it.name));
+    let stays: Vec<&Directive> = outer.iter().copied().filter(|it| it.name == "if" || !says(it)).collect();
+    stays.into_iter()
+}
+
+/// Tells whether a route asks a service for all that begins with its path.
+pub(super) fn is_open_prefix(route: &Table) -> bool {
+    route.contains_key("service") && !route.contains_key("path_type")
+}
+
+/// Makes the routes of a location; `shared` is what its server says for all of them.
 pub(super) fn route(
     location: &Directive,
     target: Target,
@@ -33,41 +52,53 @@ pub(super) fn route(
     own: &[&Directive],
     gathered: &mut Gathered,
 ) {
-    let mut route = Table::new();
+    let mut base = Table::new();
     if !hosts.is_empty() {
         let hosts: Vec<Value> = hosts.iter().map(|it| Value::from(it.as_str())).collect();
-        route.insert("host".into(), Value::from(hosts));
+        base.insert("host".into(), Value::from(hosts));
     }
     let (path, is_exact) = match target {
         Target::Prefix(path) => (path, false),
         Target::Exact(path) => (path, true),
     };
+    let shown = if is_exact || path == "/" { path.as_str() } else { path.trim_end_matches('/') };
     if is_exact {
-        route.insert("path_type".into(), Value::from("exact"));
-    } else if path != "/" && !path.ends_with('/') {
+        base.insert("path_type".into(), Value::from("exact"));
+    } else if path != shown {
+        gathered.leave(
+            location,
+            format!("carried over, but it takes `{shown}` as well, which nginx sends to `{path}`"),
+        );
+    } else if path != "/" {
         gathered
             .leave(location, format!("carried over, but `{path}` ends at a segment: {path}x is not taken"));
     }
-    let shown = if is_exact || path == "/" { path.as_str() } else { path.trim_end_matches('/') };
-    route.insert("path".into(), Value::from(shown));
-    // What a location says of header fields takes the place of what its server says.
-    let says = |name: &str| own.iter().any(|it| it.name == name);
-    let inherited = shared.iter().filter(|it| !says(&it.name));
-    let mut leads = false;
-    for directive in inherited.chain(own) {
-        leads |= carry(directive, (&path, is_exact), &mut route, gathered);
-    }
+    base.insert("path".into(), Value::from(shown));
     let key = |host: &str| (host.to_owned(), shown.to_owned(), is_exact);
     let keys: Vec<_> =
         if hosts.is_empty() { vec![key("*")] } else { hosts.iter().map(|it| key(it)).collect() };
     if keys.iter().any(|key| gathered.taken.contains(key)) {
-        gathered.leave(location, "a route above takes the very same requests");
-    } else if leads {
-        gathered.taken.extend(keys);
-        gathered.routes.push(route);
-    } else {
-        gathered.leave(location, "neither proxy_pass nor return: files are served by a service");
+        return gathered.leave(location, "a route above takes the very same requests");
     }
+    gathered.taken.extend(keys);
+    // What a location says takes the place of what its server says.
+    let own_block: Vec<Directive> = own.iter().map(|it| (*it).clone()).collect();
+    let all: Vec<&Directive> = inherited(shared, &own_block).chain(own.iter().copied()).collect();
+    let access = Access::of(&all, gathered);
+    if let Some(status) = access.closed {
+        gathered.routes.push(access::closed(&base, status));
+        return;
+    }
+    let (mut route, mut leads) = (base.clone(), false);
+    for directive in all.into_iter().filter(|it| !access::decides(it)) {
+        leads |= carry(directive, (&path, is_exact), &mut route, gathered);
+    }
+    if !leads {
+        let why = "closed: everybody gets 503. Neither proxy_pass nor return is carried over: files are served by a service";
+        gathered.leave(location, why);
+        return gathered.routes.push(access::closed(&base, 503));
+    }
+    gathered.routes.extend(access.routes(route, &base));
 }
 
 /// Carries a directive over; tells whether it decides who answers.
@@ -80,6 +111,13 @@ fn carry(
     let words: Vec<&str> = directive.words.iter().map(String::as_str).collect();
     match (directive.name.as_str(), words.as_slice()) {
         ("proxy_pass" | "grpc_pass", [to]) => return pass(directive, to, (path, is_exact), route, gathered),
+        ("return", ["444", ..]) => {
+            gathered.leave(directive, "carried over as 403: a gateway closes no connection without an answer");
+            let respond = inner(route, "respond");
+            respond.insert("status".into(), Value::from(403));
+            respond.insert("body".into(), Value::from(""));
+            return true;
+        }
         ("return", [status, rest @ ..]) => match answer(status, rest.first().copied()) {
             Some((key, value)) => {
                 if key == "redirect" && value.get("path").is_some() {
@@ -107,10 +145,30 @@ fn carry(
             }
         }
         ("proxy_set_header", [name, value]) => set_header(directive, name, value, route, gathered),
-        ("proxy_http_version" | "proxy_redirect" | "proxy_buffering" | "proxy_connect_timeout", _) => {
-            gathered.leave(directive, "a gateway does this itself");
+        ("proxy_connect_timeout", [time]) => match time_of(time) {
+            Some(time) => drop(inner(route, "timeouts").insert("connect".into(), Value::from(time))),
+            None => gathered.leave(directive, "timeouts = { connect = \"3s\" }"),
+        },
+        ("client_max_body_size", [size]) => match size_of(size) {
+            Some(None) => {}
+            Some(Some(size)) => drop(inner(route, "limits").insert("body".into(), Value::from(size))),
+            None => gathered.leave(directive, "limits = { body = \"1MiB\" }"),
+        },
+        ("proxy_next_upstream", ["off"]) => {
+            inner(route, "retries").insert("attempts".into(), Value::from(0));
         }
-        ("client_max_body_size", _) => gathered.leave(directive, "bodies are not bounded by a gateway"),
+        ("proxy_next_upstream", _) => gathered.leave(
+            directive,
+            "retries = { attempts = 1, on = [\"reset\", \"503\"] }; what an instance cannot have read goes to another one anyway",
+        ),
+        ("limit_req", _) => gathered.leave(
+            directive,
+            "limits = { rate = { requests = 10, per = \"1s\" } }, for each client for itself",
+        ),
+        ("limit_conn", _) => gathered.leave(directive, "limits = { concurrency = 100 }, for all clients together"),
+        ("proxy_http_version" | "proxy_buffering", _) => gathered.leave(directive, "a gateway does this itself"),
+        ("proxy_redirect", _) => gathered.leave(directive, "what services answer in `location` goes on as it is"),
+        ("if", _) => gathered.leave(directive, "there is nothing like it; it keeps nobody out"),
         ("root" | "alias" | "index" | "try_files", _) => {
             gathered.leave(directive, "files are served by a service");
         }
@@ -145,7 +203,8 @@ fn pass(
     gathered: &mut Gathered,
 ) -> bool {
     let Some(rest) = to.strip_prefix("http://").or_else(|| to.strip_prefix("grpc://")) else {
-        gathered.leave(directive, "instances are asked without TLS, at an address or an upstream");
+        let why = "instances are asked at an address or an upstream; within TLS by tls = { server_name = \"...\", ca_pem = \"...\" } in [service.NAME], which is checked, as nginx does not unless it is told to";
+        gathered.leave(directive, why);
         return false;
     };
     let (whom, replacement) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -209,6 +268,20 @@ fn answer(status: &str, text: Option<&str>) -> Option<(&'static str, Value)> {
         _ => return None,
     }
     (table.len() > 1).then(|| ("redirect", Value::from(table)))
+}
+
+/// Reads a size of nginx; of 0, which is no bound, nothing.
+fn size_of(text: &str) -> Option<Option<String>> {
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => "B",
+        "k" | "K" => "KiB",
+        "m" | "M" => "MiB",
+        "g" | "G" => "GiB",
+        _ => return None,
+    };
+    let size = digits.parse::<u32>().ok()?;
+    Some((size > 0).then(|| format!("{size}{unit}")))
 }
 
 /// Reads a time of nginx: seconds where it has no unit.

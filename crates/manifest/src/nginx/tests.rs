@@ -63,6 +63,8 @@ fn the_usual_parts_become_a_table_that_is_valid() {
         "shop.test/api orders",
         "shop.test/health exactly gateway",
         "shop.test/old gateway",
+        "shop.test/files gateway",
+        "shop.test/far gateway",
         "shop.test/name orders-internal-8080",
     ];
     assert_eq!(routes, expected, "{}", imported.toml);
@@ -130,6 +132,142 @@ fn what_is_no_configuration_is_said_with_its_line() {
         assert_eq!(import(text, "e").unwrap_err(), NginxError { line, what: what.to_owned() }, "{text}");
     }
     assert!(import(&"a{".repeat(100_000), "e").unwrap_err().what.contains("too deep"));
+}
+
+/// The routes of a server with these locations, as `path status` where the gateway answers and `path service` elsewhere, with what they ask for.
+fn routes(outside: &str, inside: &str) -> (Vec<String>, Imported) {
+    let imported = read(&format!("http {{ {outside} server {{ {inside} }} }}"));
+    let table =
+        parse_table(&imported.toml, "t").unwrap_or_else(|it| panic!("{it:#?}\n{}", imported.toml)).table;
+    let shown = |route: &lockstep_domain::routes::Route| {
+        let respond =
+            route.rule.then.as_ref().and_then(|then| then.respond.as_ref()).map(|it| it.status.to_string());
+        format!(
+            "{} {}",
+            route.rule.to_string().trim_start_matches('*'),
+            respond.unwrap_or_else(|| route.service.to_string())
+        )
+    };
+    (table.routes.iter().map(shown).collect(), imported)
+}
+
+#[test]
+fn whom_nginx_keeps_out_no_route_lets_in() {
+    let pass = "proxy_pass http://127.0.0.1:9000;";
+    for (guard, status) in [
+        ("internal;", "404"),
+        ("deny all;", "403"),
+        ("auth_basic \"secret\"; auth_basic_user_file x;", "403"),
+        ("auth_request /check;", "403"),
+        ("if ($http_x != y) { return 403; }", "403"),
+        ("allow 10.0.0.1; deny 10.0.0.0/8; allow all;", "403"),
+        ("access_by_lua_file x.lua;", "503"),
+        ("modsecurity on;", "503"),
+        ("include snippets/auth.conf;", "503"),
+        ("proxy_ssl_verify on; satisfy any; auth_basic x;", "403"),
+    ] {
+        let (found, imported) =
+            routes("", &format!("location / {{ {pass} }} location /a {{ {guard} {pass} }}"));
+        assert_eq!(found, ["/ s-127-0-0-1-9000".to_owned(), format!("/a {status}")], "{guard}");
+        let is_said = imported.left.iter().any(|left| left.why.starts_with("closed: "));
+        assert!(is_said || guard == "deny all;", "{guard}: {:#?}", imported.left);
+        // What a server says holds for all its locations, and what `http` says for all servers.
+        if !guard.starts_with("internal") {
+            let (found, _) = routes("", &format!("{guard} location / {{ {pass} }}"));
+            assert_eq!(found, [format!("/ {status}")], "{guard}");
+        }
+    }
+    let (found, _) =
+        routes("deny all;", &format!("location / {{ {pass} }} location /a {{ allow all; {pass} }}"));
+    assert_eq!(found, ["/ 403", "/a s-127-0-0-1-9000"]);
+    let (found, _) = routes("", &format!("return 403; location /a {{ {pass} }}"));
+    assert_eq!(found, ["/ 403"]);
+    for open in
+        ["auth_basic off;", "gzip on;", "include proxy_params;", "if ($a) { set $b c; }", "allow 10.0.0.1;"]
+    {
+        let (found, _) = routes("", &format!("location /a {{ {open} {pass} }}"));
+        assert_eq!(found, ["/a s-127-0-0-1-9000"], "{open}");
+    }
+}
+
+#[test]
+fn clients_and_methods_are_carried_over_and_the_others_get_no_further() {
+    let pass = "proxy_pass http://127.0.0.1:9000;";
+    let toml = |inside: &str| {
+        routes("", &format!("location / {{ {pass} }} location /a {{ {inside} {pass} }}")).1.toml
+    };
+    let some = toml("allow 10.0.0.0/8; allow ::1; deny all;");
+    assert!(some.contains("clients = [\"10.0.0.0/8\", \"::1\"]"), "{some}");
+    assert_eq!(
+        (some.matches("path = \"/a\"").count(), some.matches("status = 403").count()),
+        (2, 1),
+        "{some}"
+    );
+    let but = toml("deny 10.0.0.1; allow all;");
+    let refused = but.split("[[route]]").find(|route| route.contains("clients")).unwrap();
+    assert!(refused.contains("\"10.0.0.1\"") && refused.contains("status = 403"), "{but}");
+    let methods = toml("limit_except GET { deny all; }");
+    assert!(
+        methods.contains("methods = [\"GET\", \"HEAD\"]") && methods.contains("status = 403"),
+        "{methods}"
+    );
+    // Of two that ask for methods and clients the one with methods comes first.
+    let both = toml("limit_except GET { deny all; } deny 10.0.0.1;");
+    let refused = both.split("[[route]]").find(|route| route.contains("clients")).unwrap();
+    assert!(refused.contains("methods") && refused.contains("status = 403"), "{both}");
+}
+
+#[test]
+fn a_location_that_is_not_taken_over_falls_to_no_other_one() {
+    let pass = "proxy_pass http://127.0.0.1:9000;";
+    for place in [
+        "location /a { root /srv; }",
+        "location /a { proxy_pass https://b.test; }",
+        "location /a { return http://b.test/$x; }",
+        "location /b { proxy_pass http://127.0.0.1:9000; location /a { proxy_pass http://127.0.0.1:9000; deny all; } }",
+    ] {
+        let (found, imported) = routes("", &format!("location / {{ {pass} }} {place}"));
+        assert!(
+            found.contains(&"/a 503".to_owned()) || found.contains(&"/a 403".to_owned()),
+            "{place}: {found:?}"
+        );
+        assert!(imported.astray.is_empty(), "{imported:#?}");
+    }
+    let (_, imported) = routes("", &format!("location ~* \\.php$ {{ deny all; }}\nlocation / {{ {pass} }}"));
+    let [astray] = imported.astray.as_slice() else { panic!("{imported:#?}") };
+    assert!(astray.line == 1 && astray.why.contains("`location /` (line 2)"), "{astray:?}");
+    // Where no route would take them they are refused anyway.
+    let (_, imported) = routes("", &format!("location ~ x {{ deny all; }} location = /a {{ {pass} }}"));
+    assert!(imported.astray.is_empty(), "{imported:#?}");
+}
+
+#[test]
+fn what_means_the_same_is_carried_over_and_the_rest_is_called_what_it_is() {
+    let more =
+        "client_max_body_size 10m; proxy_connect_timeout 2s; proxy_next_upstream off; limit_req zone=one;";
+    let (_, imported) = routes("", &format!("location /a2/ {{ {more} proxy_pass http://127.0.0.1:9000; }}"));
+    let table = parse_table(&imported.toml, "t").unwrap().table;
+    let policy = table.routes[0].rule.policy.as_ref().unwrap();
+    assert_eq!(policy.limits.body_bytes, Some(10 << 20));
+    assert_eq!(
+        (policy.timeouts.connect_ms, policy.retries.as_ref().map(|it| it.attempts)),
+        (Some(2_000), Some(0))
+    );
+    let why = |directive: &str| {
+        let left = imported.left.iter().find(|left| left.directive.starts_with(directive));
+        left.unwrap_or_else(|| panic!("{directive}: {imported:#?}")).why.as_str()
+    };
+    assert!(why("limit_req").contains("rate = ") && why("location /a2/").contains("takes `/a2` as well"));
+    let text =
+        "stream { server { listen 5432; } } upstream u { server 10.0.0.1:1; server 10.0.0.2:1 backup; }
+        server { gzip on; location /a { proxy_pass http://u; } location /b { return 444; } }";
+    let imported = read(text);
+    assert!(imported.toml.contains("instances = [\"10.0.0.1:1\"]"), "{}", imported.toml);
+    assert!(imported.toml.contains("status = 403") && !imported.toml.contains("444"), "{}", imported.toml);
+    let said =
+        |directive: &str| imported.left.iter().filter(|left| left.directive.starts_with(directive)).count();
+    assert_eq!((said("gzip"), said("server 10.0.0.2"), said("stream"), said("return 444")), (1, 1, 1, 1));
+    assert!(imported.left.iter().any(|left| left.why.contains("[[tcp]]")));
 }
 
 proptest! {

@@ -6,6 +6,7 @@ use lockstep_domain::EnvironmentName;
 use lockstep_manifest::{envoy, nginx};
 use serde_json::json;
 
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::given_file;
 use crate::output::style::printable;
@@ -85,10 +86,19 @@ impl NginxArgs {
     fn run(self, out: &Output) -> Result<(), Failure> {
         let (text, shown) = (given_file::text(&self.file, MAX_FILE)?, self.file.display());
         let imported = nginx::import(&text, self.environment.as_str());
-        let nginx::Imported { toml, left } = imported
+        let nginx::Imported { toml, left, astray } = imported
             .map_err(|error| Failure::usage(format!("{shown} is no configuration of nginx: {error}")))?;
-        let said = left.iter().map(|it| format!("{shown}:{}: `{}`: {}", it.line, it.directive, it.why));
-        show(out, &toml, said, left.iter().map(of_nginx))
+        let line = |it: &nginx::Left| format!("{shown}:{}: `{}`: {}", it.line, it.directive, it.why);
+        show(out, &toml, left.iter().map(line), left.iter().map(of_nginx))?;
+        if astray.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<_> = astray.iter().map(line).collect();
+        let what = format!(
+            "the table is not what nginx does until somebody has looked at this: {}",
+            places.join("; ")
+        );
+        Err(Failure::new(Exit::EndedBadly, printable(&what)).hint("the table is on standard output"))
     }
 }
 
