@@ -100,7 +100,7 @@ impl ServerCertificate {
             (Some((facts, staple)), Some(key)) if !faults.iter().any(keeps_out) => {
                 let bare = Arc::new(key);
                 let key = match (&staple, ocsp) {
-                    (Staple::Until(_), Some(ocsp)) => {
+                    (Staple::Within { .. }, Some(ocsp)) => {
                         Arc::new(CertifiedKey { ocsp: Some(ocsp.to_vec()), ..CertifiedKey::clone(&bare) })
                     }
                     _ => Arc::clone(&bare),
@@ -241,7 +241,8 @@ fn facts(
     let valid_until = milliseconds(leaf.validity().not_after.timestamp());
     let key_kind = key_kind(leaf);
     faults.extend(faults::of_chain(&parsed, wall));
-    let staple = ocsp.map_or(Ok(Staple::Nothing), |ocsp| Staple::of(ocsp, leaf.raw_serial()));
+    let issuer = parsed.iter().find(|one| one.subject().as_raw() == leaf.issuer().as_raw());
+    let staple = ocsp.map_or(Ok(Staple::Nothing), |ocsp| Staple::of(ocsp, leaf, issuer));
     let staple = staple.map_err(|fault| faults.push(fault)).unwrap_or_default();
     faults.extend(staple.fault(wall));
     faults.extend(faults::of_leaf(leaf, &names, (valid_from, valid_until), wall));

@@ -163,6 +163,22 @@ pub enum CertificateFault {
         "the OCSP file says nothing of this certificate, so clients are not shown it: fetch the one of its issuer"
     )]
     OtherOcsp,
+    /// Nobody can tell whose word the answer about revocation is.
+    #[error(
+        "its issuer is not in the file of the chain, so nobody can tell whether the OCSP answer is its word, and clients are not shown it"
+    )]
+    OcspAlone,
+    /// The answer about revocation is the word of somebody else.
+    #[error(
+        "the OCSP answer is signed neither by its issuer nor by whom that lets say it, so clients are not shown it: fetch the one of its issuer"
+    )]
+    ForeignOcsp,
+    /// The answer about revocation is of another time.
+    #[error("its OCSP answer begins at {since}, so clients are not shown it before")]
+    OcspEarly {
+        /// When.
+        since: Timestamp,
+    },
     /// The answer about revocation is that there was one.
     #[error(
         "its issuer says by OCSP that the certificate was revoked: clients that look refuse it, so get another one"
@@ -194,6 +210,9 @@ impl CertificateFault {
         match self {
             Self::Alone { .. }
             | Self::OtherOcsp
+            | Self::OcspAlone
+            | Self::ForeignOcsp
+            | Self::OcspEarly { .. }
             | Self::Revoked
             | Self::UnknownToIssuer
             | Self::OcspOver { .. } => Weight::Warning,

@@ -80,13 +80,16 @@ fn a_good_one_says_what_it_is_and_its_bundle_reads_as_the_same() {
     assert_eq!(combined.facts(), facts);
     let answer = {
         let (_, parsed) = X509Certificate::from_der(signed.certificate.der()).unwrap();
-        ocsp::tests::about(parsed.raw_serial())
+        ocsp::tests::answer(&ocsp::tests::Says::good(parsed.raw_serial()), &parsed, &signed.key, &[])
     };
     let stapled = bundle(&chain, &key, Some(&answer));
     let stapled = ServerCertificate::from_bundle(stapled.as_bytes()).unwrap();
     assert_eq!(stapled.key_at(wall()).ocsp.as_deref(), Some(&answer[..]));
     assert_eq!(stapled.staple_warning(wall()), None);
-    let other = ocsp::tests::about(&[1, 2, 3]);
+    let other = {
+        let (_, parsed) = X509Certificate::from_der(signed.certificate.der()).unwrap();
+        ocsp::tests::answer(&ocsp::tests::Says::good(&[1, 2, 3]), &parsed, &signed.key, &[])
+    };
     let found = ServerCertificate::read(chain.as_bytes(), key.as_bytes(), Some(&other), wall()).unwrap();
     assert_eq!(found.warnings, [CertificateFault::OtherOcsp]);
     assert_eq!(found.certificate.key_at(wall()).ocsp, None, "it is shown to nobody");

@@ -3,11 +3,15 @@
 use std::sync::Mutex;
 
 use lockstep_gateway::certificate::CertificateFault;
+use rcgen::SigningKey as _;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::DigitallySignedStruct;
 use rustls::SignatureScheme;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use super::*;
 
@@ -22,17 +26,27 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag, 0x82], &length[..], content].concat()
 }
 
-/// An answer about one certificate, without a signature: who looks only at what is handed over needs none.
-fn said(serial: &[u8], status: &[u8], until: &str) -> Vec<u8> {
+/// An answer about one certificate of an authority, signed by a key.
+fn said((authority, by): (&Authority, &KeyPair), serial: &[u8], status: &[u8], until: &str) -> Vec<u8> {
     let status = match status {
         REVOKED => [REVOKED, b"20260101000000Z"].concat(),
         status => status.to_vec(),
     };
-    let id = [tlv(0x30, &[]), tlv(0x04, &[1; 20]), tlv(0x04, &[2; 20]), tlv(0x02, serial)];
+    let (_, issuer) = X509Certificate::from_der(authority.0.der()).unwrap();
+    let hash = |bytes: &[u8]| tlv(0x04, digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+    let id = [
+        tlv(0x30, &tlv(0x06, &[0x2b, 0x0e, 3, 2, 0x1a])),
+        hash(issuer.subject().as_raw()),
+        hash(&issuer.public_key().subject_public_key.data),
+        tlv(0x02, serial),
+    ];
     let (since, until) = (tlv(0x18, b"20260101000000Z"), tlv(0xa0, &tlv(0x18, until.as_bytes())));
     let one = tlv(0x30, &[tlv(0x30, &id.concat()), status, since, until].concat());
     let all = [tlv(0xa2, &tlv(0x04, &[3; 20])), tlv(0x18, b"20260101000000Z"), tlv(0x30, &one)];
-    let basic = tlv(0x30, &tlv(0x30, &all.concat()));
+    let signed = tlv(0x30, &all.concat());
+    let signature = [&[0][..], &by.sign(&signed).unwrap()].concat();
+    let algorithm = tlv(0x30, &tlv(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
+    let basic = tlv(0x30, &[signed, algorithm, tlv(0x03, &signature)].concat());
     let kind = [0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
     let content = [tlv(0x06, &kind), tlv(0x04, &basic)].concat();
     tlv(0x30, &[vec![0x0a, 1, 0], tlv(0xa0, &tlv(0x30, &content))].concat())
@@ -108,12 +122,16 @@ fn a_client_is_handed_what_says_good_and_nothing_that_would_make_it_refuse() {
     let (chain, key) = (certificate.pem() + &entrance.authority.0.pem(), key.serialize_pem());
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let wall = Timestamp(u64::try_from(since.as_millis()).unwrap());
+    let (ours, stranger) = (&entrance.authority, (Authority::new(), KeyPair::generate().unwrap()));
+    let by = (ours, ours.0.key());
     for (answer, fault) in [
-        (said(SERIAL, GOOD, FAR), None),
-        (said(SERIAL, REVOKED, FAR), Some("was revoked")),
-        (said(SERIAL, UNKNOWN, FAR), Some("does not know")),
-        (said(SERIAL, GOOD, "20260102000000Z"), Some("ended at 2026-01-02")),
-        (said(&[9], GOOD, FAR), Some("says nothing of this certificate")),
+        (said(by, SERIAL, GOOD, FAR), None),
+        (said(by, SERIAL, REVOKED, FAR), Some("was revoked")),
+        (said(by, SERIAL, UNKNOWN, FAR), Some("does not know")),
+        (said(by, SERIAL, GOOD, "20260102000000Z"), Some("ended at 2026-01-02")),
+        (said(by, &[9], GOOD, FAR), Some("says nothing of this certificate")),
+        (said((ours, &stranger.1), SERIAL, GOOD, FAR), Some("signed neither by its issuer")),
+        (said((&stranger.0, ours.0.key()), SERIAL, GOOD, FAR), Some("says nothing of this certificate")),
     ] {
         let read = ServerCertificate::read(chain.as_bytes(), key.as_bytes(), Some(&answer), wall).unwrap();
         let warned: Vec<_> = read.warnings.iter().map(CertificateFault::to_string).collect();
