@@ -32,6 +32,9 @@ pub(crate) enum Field {
     Priority,
     /// Something else that a client says of itself, or of the request before it.
     Claim,
+    /// What a proxy in front says of who a client is: by its certificate, its login or its address. It is a claim as well, but one that a
+    /// route may make in its own words.
+    Identity,
     /// Named like a field that the gateway reads or writes, with `_` for `-`. Programs that hand fields on as variables
     /// (CGI, WSGI, PHP) cannot tell the two apart.
     Shadow,
@@ -48,6 +51,7 @@ impl Field {
         match Self::known(name) {
             Self::Other if name.contains('_') => Self::of_shadow(name),
             Self::Other if is_claim(name) => Self::Claim,
+            Self::Other if is_identity(name) => Self::Identity,
             found => found,
         }
     }
@@ -136,13 +140,53 @@ impl Field {
 /// and traces of others are no such fields: a route may change them.
 #[must_use]
 pub fn is_own_header(name: &str) -> bool {
-    !matches!(Field::of(name), Field::Other | Field::RequestId | Field::B3)
+    !matches!(Field::of(name), Field::Other | Field::RequestId | Field::B3 | Field::Identity)
 }
 
 /// Tells whether a field belongs to a family in which only the gateway, or somebody it trusts, has something to say.
 fn is_claim(name: &str) -> bool {
-    let begins = |family: &str| name.get(..family.len()).is_some_and(|it| it.eq_ignore_ascii_case(family));
-    begins("x-forwarded-") || begins("lockstep-")
+    begins(name, "x-forwarded-") || begins(name, "lockstep-")
+}
+
+/// Tells whether a field belongs to a family in which proxies say who a client is, so that services believe it: RFC 9440, nginx, HAProxy, Envoy,
+/// programs that people log in to, and clouds.
+fn is_identity(name: &str) -> bool {
+    // Most fields begin with another letter than these.
+    let families: &[&str] = match name.as_bytes().first().map(u8::to_ascii_lowercase) {
+        Some(b'c') => &["client-cert", "client-verify", "cf-access-"],
+        Some(b'f') => &["forwarded-"],
+        Some(b'r') => &["remote-"],
+        Some(b's') => &["ssl-client-"],
+        Some(b't') => &["tls-client-", "tailscale-user-"],
+        Some(b'x') => &[
+            "x-amzn-mtls-",
+            "x-amzn-oidc-",
+            "x-arr-clientcert",
+            "x-auth-request-",
+            "x-authenticated-",
+            "x-client-cert",
+            "x-client-dn",
+            "x-client-verify",
+            "x-envoy-external-address",
+            "x-envoy-internal",
+            "x-envoy-peer-",
+            "x-forwarded",
+            "x-goog-authenticated-",
+            "x-goog-iap-",
+            "x-ms-client-principal",
+            "x-remote-",
+            "x-ssl-cert",
+            "x-ssl-client",
+            "x-tls-client-",
+            "x-webauth-",
+        ],
+        _ => return false,
+    };
+    families.iter().any(|family| begins(name, family))
+}
+
+fn begins(name: &str, family: &str) -> bool {
+    name.get(..family.len()).is_some_and(|it| it.eq_ignore_ascii_case(family))
 }
 
 /// Splits a comma-separated list into its trimmed, non-empty members.
@@ -193,7 +237,13 @@ mod tests {
             let expected = if shadow == "_host" { Field::Other } else { Field::Shadow };
             assert_eq!(Field::of(shadow), expected, "{shadow}");
         }
-        for other in ["x-forwarded", "user_agent", "lockstep", "x-lockstep-other"] {
+        for identity in
+            ["Client-Cert-Chain", "X-SSL-Client-Verify", "remote-user", "x-forwarded", "Forwarded-For"]
+        {
+            assert_eq!(Field::of(identity), Field::Identity, "{identity}");
+        }
+        assert_eq!(Field::of("SSL_CLIENT_S_DN"), Field::Shadow);
+        for other in ["user_agent", "lockstep", "x-lockstep-other", "x-user", "client", "sec-fetch-site"] {
             assert_eq!(Field::of(other), Field::Other, "{other}");
         }
     }

@@ -231,6 +231,7 @@ impl<'b> Request<'b> {
             | Field::Claim
             | Field::Shadow
             | Field::Verdict
+            | Field::Identity
             | Field::Other => {}
         }
         Ok(())

@@ -298,7 +298,8 @@ impl<'b> Request<'b> {
             | Field::ForwardedHost
             | Field::ForwardedPort
             | Field::RealIp
-            | Field::Claim => trusted,
+            | Field::Claim
+            | Field::Identity => trusted,
             Field::Traceparent => traced,
             _ => false,
         };

@@ -36,6 +36,9 @@ fn trusting(networks: &[&str]) -> GatewayRules {
 const CLAIMS: &str = "x-forwarded-for: 10.9.9.9\r\nX_Forwarded_For: 10.9.9.8\r\nx-forwarded-proto: https\r\n\
     x-forwarded-host: evil.test\r\nx-forwarded-port: 443\r\nx-forwarded-prefix: /evil\r\nx-real-ip: 10.9.9.9\r\n\
     forwarded: for=10.9.9.9;proto=https\r\ntrue-client-ip: 10.9.9.9\r\nx-original-url: /evil\r\n\
+    client-cert: :MIIB:\r\nClient-Cert-Chain: :MIIC:\r\nX-Client-Cert: MIID\r\nssl-client-verify: SUCCESS\r\nSSL_CLIENT_VERIFY: SUCCESS\r\n\
+    x-ssl-client-s-dn: CN=root\r\nx-remote-user: root\r\nremote-user: root\r\nx-auth-request-user: root\r\n\
+    x-envoy-external-address: 10.9.9.9\r\nx-forwarded: for=10.9.9.9\r\nforwarded-for: 10.9.9.9\r\nx-remote-ip: 10.9.9.9\r\n\
     lockstep-anything: 9\r\nbaggage: lockstep.key=eve,lockstep.other=1,a=1\r\nx-lockstep-key: ann\r\n";
 
 fn ask(running: &Running, path: &str) -> String {
@@ -66,7 +69,19 @@ fn what_a_stranger_says_of_himself_is_replaced_by_what_was_seen() {
         for (name, value) in table {
             assert_eq!(lines(&text, name), [value], "{text}");
         }
-        for gone in ["10.9.9", "evil", "https", "lockstep-anything", "lockstep.other", "eve"] {
+        for gone in [
+            "10.9.9",
+            "MIIB",
+            "MIIC",
+            "MIID",
+            "SUCCESS",
+            "root",
+            "evil",
+            "https",
+            "lockstep-anything",
+            "lockstep.other",
+            "eve",
+        ] {
             assert!(!text.contains(gone), "{gone} reached the service:\n{text}");
         }
     }
@@ -84,6 +99,9 @@ fn what_a_trusted_one_says_is_passed_on_with_what_was_seen_behind_it() {
         ("x-real-ip", "10.9.9.9"),
         ("forwarded", "for=10.9.9.9;proto=https, for=127.0.0.1;host=\"shop.test\";proto=http"),
         ("true-client-ip", "10.9.9.9"),
+        ("client-cert", ":MIIB:"),
+        ("x-remote-user", "root"),
+        ("x-envoy-external-address", "10.9.9.9"),
         ("lockstep-anything", "9"),
         ("baggage", "lockstep.key=eve,a=1"),
     ];
