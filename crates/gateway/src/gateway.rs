@@ -345,23 +345,32 @@ impl Gateway {
     /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers. A connection that is idle has a moment of that for
     /// one more request, and tunnels are told within half of it. Final.
     pub async fn shutdown(&self, grace: Duration) {
+        self.end_within(grace, grace).await;
+    }
+
+    /// Does that within what is left of a grace time.
+    pub(crate) async fn end_within(&self, left: Duration, grace: Duration) {
         self.begin_to_leave();
-        self.end_tunnels(grace / 2);
+        self.end_tunnels(left / 2);
         self.stop.cancel();
-        let ends = tokio::time::Instant::now() + grace;
-        let _ = tokio::time::timeout(LAST_REQUESTS.min(grace / 4), self.finished()).await;
+        let ends = tokio::time::Instant::now() + left;
+        let _ = tokio::time::timeout(LAST_REQUESTS.min(left / 4), self.finished()).await;
         self.workers.iter().for_each(|worker| worker.departure.close_idle());
         if tokio::time::timeout_at(ends, self.finished()).await.is_err() {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
+        self.cut().await;
+        if let Some(spans) = &self.spans {
+            spans.finish(SPANS_FLUSH).await;
+        }
+    }
+
+    /// Ends the workers at once, with whatever is under way. What is cut off is logged by whoever served it.
+    pub(crate) async fn cut(&self) {
         self.workers.iter().for_each(|worker| worker.end());
-        // What is cut off is logged by whoever served it.
         let _ = tokio::time::timeout(CUT, self.finished()).await;
         if let Some(log) = &self.access {
             log.flush(LOG_FLUSH);
-        }
-        if let Some(spans) = &self.spans {
-            spans.finish(SPANS_FLUSH).await;
         }
     }
 

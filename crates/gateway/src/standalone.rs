@@ -260,7 +260,10 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
     };
     tokio::select! {
         () = leaves => {}
-        () = signalled() => tracing::warn!("a second signal: requests under way are cut off"),
+        () = signalled() => {
+            tracing::warn!("a second signal: requests under way are cut off");
+            gateway.cut().await;
+        }
     }
     Ok(())
 }

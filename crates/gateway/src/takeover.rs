@@ -60,7 +60,7 @@ impl Gateway {
         self.end_tunnels(half);
         let _ = tokio::time::timeout(half, self.finished()).await;
         // Whoever is left then is told to leave.
-        self.shutdown(farewell).await;
+        self.end_within(farewell, grace).await;
     }
 }
 

@@ -144,10 +144,12 @@ impl Guest {
     pub(crate) async fn serve(self, permit: OwnedSemaphorePermit) {
         let Self { mut socket, peer, to, came, environment, worker } = self;
         let _one = permit;
-        let (mut report, mut early) = (TcpReport::begin(peer, to), BytesMut::new());
-        let port = to.port();
+        let (port, mut early) = (to.port(), BytesMut::new());
         let parties = (&*environment, &*worker);
-        let arrived = arrive((&mut socket, &mut early), &came, port, parties, &mut report).await;
+        let report = TcpReport::begin(peer, to);
+        let mut visit = Accounted { report, came: &came, port, parties, end: TcpEnd::Cut };
+        let report = &mut visit.report;
+        let arrived = arrive((&mut socket, &mut early), &came, port, parties, report).await;
         let mut wire = Wire::new(socket);
         wire.input = early;
         // What is cut off for whatever reason, as by the end of this process, must not look like the whole.
@@ -156,11 +158,26 @@ impl Guest {
         report.service = service;
         report.keep(&came, port, parties);
         let end = match arrived {
-            Ok(service) => connect(&mut wire, &service, parties, &mut report).await,
+            Ok(service) => connect(&mut wire, &service, parties, report).await,
             Err(end) => end,
         };
         wire.breaks(!matches!(end, TcpEnd::Client | TcpEnd::Instance));
-        account(&report, &came, port, parties, end);
+        visit.end = end;
+    }
+}
+
+/// A connection that is accounted for when it is over, also where that is because the gateway ends.
+struct Accounted<'g> {
+    report: TcpReport,
+    came: &'g Came,
+    port: u16,
+    parties: (&'g Environment, &'g Worker),
+    end: TcpEnd,
+}
+
+impl Drop for Accounted<'_> {
+    fn drop(&mut self) {
+        account(&self.report, self.came, self.port, self.parties, self.end);
     }
 }
 
@@ -264,9 +281,9 @@ async fn connect(
     let instance = Arc::clone(&pick.lease.endpoint().instance);
     wire.breaks(true);
     let idle = idle(environment, worker);
-    let end = pass(client, &mut wire, idle, instance.is_left(), &mut judged).await;
+    let mut noting = judged.noting(&mut report.bytes);
+    let end = pass(client, &mut wire, idle, instance.is_left(), &mut noting).await;
     judged.ends(end);
-    report.bytes = judged.bytes();
     wire.breaks(!matches!(end, TcpEnd::Client | TcpEnd::Instance));
     end
 }
@@ -336,7 +353,8 @@ fn account(
     }
     let Some(log) = &worker.access else { return };
     // How long a connection lives says nothing about how slow somebody was.
-    let kept = log.keeps(end.is_failure(), Duration::ZERO, worker.random.draw());
+    let is_told = end.is_failure() || end == TcpEnd::Cut;
+    let kept = log.keeps(is_told, Duration::ZERO, worker.random.draw());
     let Some(Rate(rate)) = kept else { return };
     let instance = report.instance.as_ref().map(|instance| instance.name());
     log.note_connection(&TcpLine {

@@ -25,10 +25,12 @@ pub(crate) enum TcpEnd {
     Stranger,
     /// Somebody said that clients get something else instead of an instance.
     Maintenance,
+    /// The gateway ended before it did.
+    Cut,
 }
 
 /// All of them, in the order of their counters.
-const ENDS: [TcpEnd; 10] = [
+const ENDS: [TcpEnd; 11] = [
     TcpEnd::Client,
     TcpEnd::Instance,
     TcpEnd::ClientReset,
@@ -39,6 +41,7 @@ const ENDS: [TcpEnd; 10] = [
     TcpEnd::NoService,
     TcpEnd::Stranger,
     TcpEnd::Maintenance,
+    TcpEnd::Cut,
 ];
 
 impl TcpEnd {
@@ -60,6 +63,7 @@ impl TcpEnd {
             Self::NoService => "no_service",
             Self::Stranger => "stranger",
             Self::Maintenance => "maintenance",
+            Self::Cut => "cut",
         }
     }
 }

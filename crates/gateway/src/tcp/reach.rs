@@ -40,7 +40,12 @@ pub(super) struct Judged<'a> {
     key: Key<'a>,
     took: Duration,
     is_counted: bool,
-    bytes: (u64, u64),
+}
+
+/// Notes how many bytes passed, up and down, while they pass: how a connection ends may be sudden.
+pub(super) struct Noting<'j, 'a> {
+    judged: &'j mut Judged<'a>,
+    bytes: &'j mut (u64, u64),
 }
 
 /// Opens a connection to an instance of a service.
@@ -83,8 +88,7 @@ pub(super) async fn reach<'a>(
             Ok(wire) => {
                 let is_drawn = is_drawn && !choice.ruled;
                 let (target, took) = (pick.target, began.elapsed());
-                let judged =
-                    Judged { service, target, is_drawn, key, took, is_counted: false, bytes: (0, 0) };
+                let judged = Judged { service, target, is_drawn, key, took, is_counted: false };
                 return Ok(Reached { wire, pick, judged });
             }
             Err(error) => {
@@ -126,14 +130,14 @@ fn fail(target: &Target, service: &ServiceTargets, key: Key<'_>, ruled: bool, to
     }
 }
 
-impl Judged<'_> {
+impl<'a> Judged<'a> {
     pub(super) fn target(&self) -> &Target {
         &self.service.targets[self.target]
     }
 
-    /// Returns how many bytes passed, up and down.
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        self.bytes
+    /// Returns what notes the bytes that pass.
+    pub(super) fn noting<'j>(&'j mut self, bytes: &'j mut (u64, u64)) -> Noting<'j, 'a> {
+        Noting { judged: self, bytes }
     }
 
     /// Notes how the connection ended. An instance that ends it before it said anything has failed; nobody can say how one would have answered
@@ -160,11 +164,11 @@ impl Judged<'_> {
     }
 }
 
-impl Witness for Judged<'_> {
+impl Witness for Noting<'_, '_> {
     fn up(&mut self, bytes: usize) {
         if bytes > 0 {
             self.bytes.0 += bytes as u64;
-            self.target().counts.tcp.sent_up(bytes);
+            self.judged.target().counts.tcp.sent_up(bytes);
         }
     }
 
@@ -172,8 +176,8 @@ impl Witness for Judged<'_> {
     fn down(&mut self, bytes: usize) {
         if bytes > 0 {
             self.bytes.1 += bytes as u64;
-            self.target().counts.tcp.sent_down(bytes);
-            self.count(Seen::Status(SERVED));
+            self.judged.target().counts.tcp.sent_down(bytes);
+            self.judged.count(Seen::Status(SERVED));
         }
     }
 }

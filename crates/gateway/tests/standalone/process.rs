@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::follow::TableStore;
 use lockstep_gateway::standalone::{StandaloneConfig, TableSource, run};
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, GatewayConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{FakeServer, ask, environment, follow_server, instance, table, wait_until};
@@ -23,6 +23,8 @@ const SERVER: &str = "LOCKSTEP_TEST_SERVER";
 pub(crate) const TAKES_OVER: &str = "LOCKSTEP_TEST_TAKES_OVER";
 /// How long it stays after the signal, in milliseconds.
 pub(crate) const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
+/// Where it writes a line for each request.
+const ACCESS_LOG: &str = "LOCKSTEP_TEST_ACCESS_LOG";
 
 #[test]
 fn gateway_process() {
@@ -44,7 +46,11 @@ fn gateway_process() {
     let lame_duck =
         std::env::var(LAME_DUCK).map_or(Duration::ZERO, |ms| Duration::from_millis(ms.parse().unwrap()));
     let config = StandaloneConfig {
-        gateway: GatewayConfig::new(format!("process-{}", std::process::id())),
+        gateway: GatewayConfig {
+            access_log: std::env::var_os(ACCESS_LOG)
+                .map(|path| AccessLogConfig::new(AccessLogTarget::File(path.into()))),
+            ..GatewayConfig::new(format!("process-{}", std::process::id()))
+        },
         source,
         lame_duck,
         grace: Duration::from_secs(10),
@@ -271,4 +277,24 @@ fn a_second_signal_ends_a_gateway_at_once() {
     wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
     process.signal(Signal::INT);
     assert!(process.child.wait().unwrap().success());
+}
+
+#[test]
+fn what_a_second_signal_cuts_off_has_a_line_in_the_access_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, log) = (folder.path().join("table.json"), folder.path().join("access.log"));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let served = table(1, silent.local_addr().unwrap());
+    std::fs::write(&path, serde_json::to_string(&served).unwrap()).unwrap();
+    let mut process = Process::start_with(&path, &[(ACCESS_LOG, log.to_str().unwrap().to_owned())]);
+    let mut client = TcpStream::connect(process.address).unwrap();
+    client.write_all(b"GET /waits HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    let mut asked = silent.accept().unwrap().0;
+    asked.read_exact(&mut [0; 10]).unwrap();
+    process.signal(Signal::TERM);
+    wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
+    process.signal(Signal::INT);
+    assert!(process.child.wait().unwrap().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("\"/waits\"") && log.contains("\"cut\""), "{log}");
 }

@@ -4,13 +4,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use lockstep_domain::entry::Entry;
+use lockstep_domain::entry::{Entry, EntrySettings};
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::watch::{AnswerChecks, Watch};
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, GatewayConfig};
 use lockstep_judge::StatusClass;
 use socket2::SockRef;
 
-use super::support::{Instance, Opened, nobody, open, over_tcp};
+use super::support::{Instance, Opened, nobody, open, open_on, over_tcp};
 use crate::support::{ArmSpec, canary, environment, stable, wait_until};
 
 fn read(stream: &mut TcpStream) -> Result<String, ErrorKind> {
@@ -191,4 +192,23 @@ fn an_instance_that_left_the_table_keeps_its_connections_for_the_drain_time_and_
         .unwrap();
     back.write_all(b"on").unwrap();
     back.read_exact(&mut [0; 2]).unwrap();
+}
+
+#[test]
+fn a_connection_that_the_end_of_the_gateway_cuts_has_a_line_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let access_log = Some(AccessLogConfig::new(AccessLogTarget::File(path.clone())));
+    let config = GatewayConfig { access_log, ..GatewayConfig::new("test") };
+    let echo = Instance::echo();
+    let arms = [stable(0, &[("shop-1", echo.address)])];
+    let Opened { running, port } = open_on(config, &arms, &EntrySettings::default());
+    let mut client = TcpStream::connect(port).unwrap();
+    client.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(running.gateway.shutdown(Duration::from_millis(10)));
+    let log = std::fs::read_to_string(path).unwrap();
+    let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!((&line["end"], &line["bytes_up"], &line["bytes_down"]), (&"cut".into(), &5.into(), &5.into()));
 }
