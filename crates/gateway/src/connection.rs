@@ -18,6 +18,7 @@ use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts, Head};
 use crate::framing::{Body, Recode};
+use crate::glimpse::Glimpse;
 use crate::http2::{self, PREFACE};
 use crate::mirror;
 use crate::peer::Peer;
@@ -86,19 +87,19 @@ struct Prepared {
 /// How long a head may take to begin, and its rest.
 #[derive(Default)]
 struct Pace {
-    until: Option<Instant>,
     /// Until when it must have begun: empty lines before it are no beginning.
     idle_until: Option<Instant>,
+    until: Option<Instant>,
     hurries: bool,
 }
 
 impl Pace {
-    /// Returns until when the head must be there that may take so long from its first byte on.
     /// Returns until when a head must have begun.
     fn idle_until(&mut self, now: Instant, limit: Duration) -> Instant {
         *self.idle_until.get_or_insert_with(|| now + limit)
     }
 
+    /// Returns until when the head must be there that may take so long from its first byte on.
     fn head_until(&mut self, limit: Duration) -> Instant {
         *self.until.get_or_insert_with(|| Instant::now() + limit)
     }
@@ -193,7 +194,7 @@ impl Connection {
                 Some(Waited::Filled(read)) if read > 0 => {}
                 Some(_) => return Step::Closed,
                 None if before == 0 => return Step::Closed,
-                None => return Step::Refused(too_slow()),
+                None => return Step::Refused(self.unread(too_slow())),
             }
             // Reading a head anew for each piece of a line would let a slow client cost much time.
             line_ended = self.client.input[before..].contains(&b'\n');
@@ -242,9 +243,11 @@ impl Connection {
     /// Reads a request, finds its way and writes its head for the instance.
     fn prepare(&mut self) -> Result<Option<Box<Prepared>>, Refusal> {
         let mut room = fields();
-        let read = Request::read(&self.client.input, &mut room);
-        let read = read.map_err(|problem| Refusal { problem, asked: UNREAD, next: Next::Close })?;
-        let Some((length, mut request)) = read else { return Ok(None) };
+        let (length, mut request) = match Request::read(&self.client.input, &mut room) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Ok(None),
+            Err(problem) => return Err(self.unread(problem)),
+        };
         let routed = self.desk.find_way(&request, &mut self.notes);
         let mut copy = None;
         let routed = routed.and_then(|routed| {
@@ -263,6 +266,12 @@ impl Connection {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
             Err(problem) => Err(Refusal { problem, asked: facts.asked, next: facts.next() }),
         }
+    }
+
+    /// Refuses a request whose head cannot be taken.
+    fn unread(&mut self, problem: Problem) -> Refusal {
+        self.desk.note_refused(&mut self.notes, &Glimpse::of_bytes(&self.client.input));
+        Refusal { problem, asked: UNREAD, next: Next::Close }
     }
 
     /// Puts a body that is already here behind the head: one send less, and the request can be sent again as a whole.
@@ -365,13 +374,9 @@ fn head_for(
     Ok(Head::Bytes(head))
 }
 
-fn too_slow() -> Refusal {
-    let problem = Problem::new(
-        Status::RequestTimeout,
-        "head_too_slow",
-        "the head of the request did not arrive in time",
-    );
-    Refusal { problem, asked: UNREAD, next: Next::Close }
+fn too_slow() -> Problem {
+    let detail = "the head of the request did not arrive in time";
+    Problem::new(Status::RequestTimeout, "head_too_slow", detail)
 }
 
 #[cfg(test)]

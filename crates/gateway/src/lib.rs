@@ -48,6 +48,7 @@ mod framing;
 #[cfg(test)]
 mod fuzz;
 mod gateway;
+mod glimpse;
 mod grpc;
 mod grpc_web;
 mod handover;

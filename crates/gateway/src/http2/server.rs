@@ -25,6 +25,7 @@ use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
 use crate::exchange::{Course, Exchange, Facts, Head};
 use crate::framing::Body;
+use crate::glimpse::Glimpse;
 use crate::grpc::is_call;
 use crate::grpc_web::WebForm;
 use crate::leaving::Delivery;
@@ -121,9 +122,9 @@ async fn run(
             }
             // A stream whose end its client does not take is none that is under way.
             () = deadline.passed() => match (Arc::strong_count(&patience) > 1, leaves) {
-                (false, true) => return,
                 // What was answered may still be on its way to a client that takes it slowly.
                 (false, true) if wire.is_taken_since(&mut taken) => deadline.set(Instant::now() + FAREWELL),
+                (false, true) => return,
                 (false, false) => {
                     leaves = true;
                     connection.graceful_shutdown();
@@ -184,8 +185,13 @@ fn prepare(
 ) -> Result<Prepared, (Problem, Asked)> {
     let mut room = Vec::with_capacity(parts.headers.len());
     let ends = is_all && early.is_empty();
-    let mut request =
-        Request::of_parts(parts, ends, &mut room).map_err(|problem| (problem, asked_of(parts)))?;
+    let mut request = match Request::of_parts(parts, ends, &mut room) {
+        Ok(request) => request,
+        Err(problem) => {
+            desk.note_refused(notes, &Glimpse::of_parts(parts));
+            return Err((problem, asked_of(parts)));
+        }
+    };
     let routed = desk.find_way(&request, notes);
     let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
     let is_for = request.is_for(routed.target().speaks_h2c());

@@ -10,6 +10,7 @@ use lockstep_domain::routes::CALLER_PATH_PREFIX;
 use super::{Desk, Notes, Rare};
 use crate::access::{Asked, Parties};
 use crate::asking::Asking;
+use crate::glimpse::Glimpse;
 use crate::leaving::Delivery;
 use crate::peer::Origin;
 use crate::problem::Problem;
@@ -17,7 +18,7 @@ use crate::recent::Chosen;
 use crate::report::{End, Report};
 use crate::request::Request;
 use crate::seat::Seat;
-use crate::trace::{made_id, trace_id};
+use crate::trace::{made_id, new_traceparent, trace_id};
 
 impl Asked {
     /// Keeps what the access log says of a request.
@@ -37,6 +38,14 @@ impl Asked {
         keep(&mut self.path, shown_path(request, origin));
         keep(&mut self.query, if queries { request.query } else { "" });
         keep(&mut self.trace, request.trace_id().or_else(|| trace_id(made)).unwrap_or_default());
+    }
+
+    /// Keeps what could be seen of a request whose head is refused.
+    fn remember_refused(&mut self, seen: &Glimpse<'_>, made: &str) {
+        let trace = trace_id(made).unwrap_or_default().to_owned();
+        let Glimpse { method, host, path } = seen;
+        let (method, host, path) = ((*method).to_owned(), (*host).to_owned(), path.to_string());
+        *self = Self { method, host, path, trace, ..Self::default() };
     }
 }
 
@@ -97,6 +106,15 @@ impl Desk {
         // What cannot be read next has nothing of this one.
         notes.traceparent.clear();
         notes.chosen = None;
+    }
+
+    /// Notes what can be said of a request whose head is refused, and gives it an id, by which it is found like any other.
+    pub(crate) fn note_refused(&self, notes: &mut Notes, seen: &Glimpse<'_>) {
+        notes.traceparent.clear();
+        new_traceparent(&self.worker.random, &mut notes.traceparent);
+        if let Some(asked) = &mut notes.asked {
+            asked.remember_refused(seen, &notes.traceparent);
+        }
     }
 
     /// Counts a call of a version that is known.

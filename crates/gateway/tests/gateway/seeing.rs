@@ -232,10 +232,8 @@ fn each_request_is_a_line_that_says_how_it_went_and_no_secret() {
     assert_eq!(first["request_id"].as_str().unwrap().len(), 32);
     assert_ne!(first["request_id"], trace, "a trace that came has other requests, too");
     assert_eq!((of(1, "request_id"), of(1, "why")), (of(1, "trace"), "chance".into()));
-    assert_eq!(
-        (of(1, "route"), of(5, "request_id"), of(5, "why")),
-        (serde_json::Value::Null, serde_json::Value::Null, serde_json::Value::Null)
-    );
+    assert_eq!((of(1, "route"), of(5, "why")), (serde_json::Value::Null, serde_json::Value::Null));
+    assert_eq!(of(5, "request_id").as_str().unwrap().len(), 32, "also what could not be read is found by it");
     assert!(first["time"].as_str().unwrap().ends_with('Z') && first["bytes"].as_u64().unwrap() > 5);
     assert_eq!((of(1, "path"), of(1, "status")), ("/@shop/x".into(), 200.into()));
     assert_eq!(
@@ -433,5 +431,39 @@ fn a_request_that_is_cut_at_the_end_of_the_grace_has_its_line() {
         assert_eq!((line["status"].as_u64(), line["end"].as_str()), (Some(status), Some("cut")), "{line}");
         assert_eq!((line["instance"].as_str(), line["version"].as_str()), (Some("one"), Some("shop@1.0.0")));
         assert_eq!(line["bytes"].as_u64().unwrap() > 0, status == 200, "{line}");
+    }
+}
+
+#[test]
+fn a_request_whose_head_is_refused_has_an_id_and_a_line_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let (gateway, address) = logged(&path, false);
+    gateway.apply(table(1, &[stable(0, &[("one", "127.0.0.1:9".parse().unwrap())])])).unwrap();
+    let cases = [
+        (417, "GET /a?b=c HTTP/1.1\r\nhost: shop.test\r\nexpect: more\r\n\r\n", ("GET", "shop.test", "/a")),
+        (400, "GET /%zz HTTP/1.1\r\nhost: shop.test\r\n\r\n", ("GET", "shop.test", "/%zz")),
+        (
+            400,
+            "POST /a HTTP/1.1\r\nhost: shop.test\r\ncontent-length: +1\r\n\r\n",
+            ("POST", "shop.test", "/a"),
+        ),
+        (
+            501,
+            "PUT /a HTTP/1.1\r\nhost: shop.test\r\ntransfer-encoding: gzip\r\n\r\n",
+            ("PUT", "shop.test", "/a"),
+        ),
+        (508, "GET /a HTTP/1.1\r\nhost: shop.test\r\nlockstep-hops: 16\r\n\r\n", ("GET", "shop.test", "/a")),
+        (505, "GET /a HTTP/3.1\r\nhost: shop.test\r\n\r\n", ("GET", "", "/a")),
+        (400, "\u{1}\r\n\r\n", ("", "", "")),
+    ];
+    for (at, (status, asked, (method, host, shown))) in cases.into_iter().enumerate() {
+        let got = Client::connect(address).ask(asked).unwrap();
+        assert_eq!(got.status(), status, "{asked}");
+        let id = got.header("x-request-id").unwrap_or_else(|| panic!("{asked}: {got:?}"));
+        let line = lines(&path, at + 1).pop().unwrap();
+        let said =
+            ["method", "host", "path", "request_id"].map(|field| line[field].as_str().unwrap_or_default());
+        assert_eq!(said, [method, host, shown, id], "{asked}");
     }
 }
