@@ -8,7 +8,7 @@ use httparse::{Header, ParserConfig, Status as Parsed};
 use thiserror::Error;
 
 use crate::changes::AnswerEdit;
-use crate::chunked::ChunkDecoder;
+use crate::chunked::{ChunkDecoder, ChunkError};
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
 use crate::grpc::{GrpcStatus, is_call};
@@ -35,6 +35,10 @@ pub(crate) enum BadAnswer {
     Encoding,
     #[error("it switches protocols without being asked")]
     Switch,
+    #[error("it says nothing but what comes before an answer")]
+    Interim,
+    #[error("its body is not valid: {0}")]
+    Body(#[from] ChunkError),
 }
 
 /// What was asked, as far as it decides how an answer reads.
@@ -432,7 +436,8 @@ impl<'b> Facts<'b> {
     }
 
     fn write_length(&self, status: u16, output: &mut impl Pieces) {
-        if let Some(length) = self.length.filter(|_| status != 204) {
+        // What has no body by its status says no length (RFC 9110, 8.6), and what comes before an answer might be taken for it by its length.
+        if let Some(length) = self.length.filter(|_| status >= 200 && status != 204) {
             output.field("content-length", itoa::Buffer::new().format(length).as_bytes());
         }
     }

@@ -62,6 +62,11 @@ impl ChunkDecoder {
         matches!(self.state, State::Done)
     }
 
+    /// Looks whether what has arrived can begin a body.
+    pub(crate) fn begins_well(input: &[u8]) -> Result<(), ChunkError> {
+        size(input).map(drop)
+    }
+
     /// Lets no more come than so many bytes.
     pub(crate) fn limit(&mut self, bytes: u64) {
         self.left = bytes;
@@ -97,13 +102,19 @@ impl ChunkDecoder {
 }
 
 fn size_line(input: &mut BytesMut) -> Result<Option<State>, ChunkError> {
+    let Some((size, length)) = size(input)? else { return Ok(None) };
+    input.advance(length);
+    Ok(Some(if size == 0 { State::Trailers } else { State::Data(size) }))
+}
+
+/// Reads the size of a chunk; returns it with the length of its line, or nothing while that is not complete.
+fn size(input: &[u8]) -> Result<Option<(u64, usize)>, ChunkError> {
     let window = &input[..input.len().min(MAX_SIZE_LINE)];
     let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
         return if input.len() >= MAX_SIZE_LINE { Err(ChunkError::Size) } else { Ok(None) };
     };
     let size = window[..end].strip_suffix(b"\r").and_then(parse_size).ok_or(ChunkError::Size)?;
-    input.advance(end + 1);
-    Ok(Some(if size == 0 { State::Trailers } else { State::Data(size) }))
+    Ok(Some((size, end + 1)))
 }
 
 fn parse_size(line: &[u8]) -> Option<u64> {

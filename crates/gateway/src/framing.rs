@@ -68,6 +68,11 @@ impl Body {
         }
     }
 
+    /// Looks whether what has arrived can begin it, before anything is said of it.
+    pub(crate) fn begins_well(&self, input: &[u8]) -> Result<(), ChunkError> {
+        if matches!(self, Self::Chunked(_)) { ChunkDecoder::begins_well(input) } else { Ok(()) }
+    }
+
     /// Moves what has arrived of the body from `input` to `output`.
     pub(crate) fn advance(
         &mut self,

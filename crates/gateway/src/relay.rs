@@ -323,12 +323,13 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
         }
         loop {
             let before = self.output.seen().mark();
-            let ended = self.answer.take(self.output, self.recode)?;
+            let taken = self.answer.take(self.output, self.recode);
             if let Some(tap) = &mut self.tap {
                 self.output.seen().copy_since(before, tap);
             }
+            // What was read before the fault is the client's, as it is where that comes a moment later.
             self.flush().await?;
-            if ended {
+            if taken? {
                 return Ok(());
             }
             let more = match self.more().await {

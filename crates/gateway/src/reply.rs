@@ -114,6 +114,7 @@ impl AnswerSource for AnswerReader<'_> {
             {
                 self.input.advance(head.length);
                 if !head.is_interim() {
+                    head.body.begins_well(self.input).map_err(BadAnswer::Body)?;
                     // Who answers before all was sent, or before it asked for the body, may not read the rest, and take it for a further request.
                     let wanted = !asked.waits_to_go_on || self.went_on;
                     let reusable = head.reusable && !head.is_switch() && self.upload.is_whole() && wanted;
@@ -122,7 +123,11 @@ impl AnswerSource for AnswerReader<'_> {
                 }
                 self.interim += 1;
                 self.went_on |= head.status == 100;
-                return if self.interim > MAX_INTERIM_HEADS { Err(BadAnswer::Head.into()) } else { Ok(head) };
+                return if self.interim > MAX_INTERIM_HEADS {
+                    Err(BadAnswer::Interim.into())
+                } else {
+                    Ok(head)
+                };
             }
             match fill(&mut self.half, self.input, ANSWER_ROOM).await {
                 Ok(read) if read > 0 => {}

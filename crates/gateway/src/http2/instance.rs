@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::send::{send_body, send_now, send_piece};
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
-use crate::answer::{self, AnswerHead, Asked};
+use crate::answer::{self, AnswerHead, Asked, BadAnswer};
 use crate::chunked::ChunkError;
 use crate::dial::Speaks;
 use crate::endpoint::Lease;
@@ -367,11 +367,7 @@ impl AnswerSource for &mut StreamAnswer {
         let head = answer::read_parts(&parts, ends, asked, output.lend())?;
         if head.is_interim() {
             self.interim += 1;
-            return if self.interim > MAX_INTERIM_HEADS {
-                Err(HearError::Broken("it says nothing but what comes before an answer".to_owned()))
-            } else {
-                Ok(head)
-            };
+            return if self.interim > MAX_INTERIM_HEADS { Err(BadAnswer::Interim.into()) } else { Ok(head) };
         }
         self.end = head.body.is_done().then(HeaderMap::new);
         Ok(head)

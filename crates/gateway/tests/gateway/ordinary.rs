@@ -305,3 +305,54 @@ fn an_instance_does_not_work_for_long_for_a_client_that_sends_no_more() {
     wait_until("the instance was told", || instance.closed.load(Ordering::SeqCst) == 1);
     wait_until("nothing is under way", || running.in_flight() == 0);
 }
+
+#[test]
+fn early_hints_have_no_length() {
+    let instance = says(
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\ncontent-length: 3\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut client = running.client();
+    client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    let hints = client.read_to_head().unwrap();
+    assert_eq!((hints.status(), hints.header("content-length")), (103, None));
+    let answered = client.read().unwrap();
+    assert_eq!((answered.status(), answered.text().as_str()), (200, "ok"));
+}
+
+#[test]
+fn heads_without_end_are_told_from_a_head_that_is_broken() {
+    let storm = Box::leak(b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20).into_boxed_slice());
+    let instance = says(storm);
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut client = running.client();
+    client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    let answered = loop {
+        let head = client.read_to_head().unwrap();
+        if head.status() != 103 {
+            break head;
+        }
+    };
+    assert_eq!(answered.status(), 502);
+    let mut document = String::new();
+    client.reader().read_to_string(&mut document).unwrap_or_default();
+    assert!(document.contains("nothing but what comes before an answer"), "{document}");
+}
+
+#[test]
+fn an_answer_whose_body_is_broken_from_the_beginning_is_a_bad_answer() {
+    let instance = says(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n");
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let answered = running.client().get("/", "k").unwrap();
+    assert!(answered.status() == 502 && answered.text().contains("bad_answer"), "{answered:?}");
+    assert_eq!(running.traffic(0).failures, 1);
+    // What is whole is passed on before the fault is met.
+    let instance = says(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n");
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut client = running.client();
+    client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    assert_eq!(client.read_to_head().unwrap().status(), 200);
+    let mut rest = String::new();
+    let _ = client.reader().read_to_string(&mut rest);
+    assert_eq!(rest, "5\r\nhello\r\n", "and never looks whole");
+}
