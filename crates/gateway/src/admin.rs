@@ -192,7 +192,10 @@ impl Admin {
             "/-/recent" => {
                 let query = request.uri().query().unwrap_or_default();
                 let get = |name| parameter(query, name).and_then(|value| String::from_utf8(value).ok());
-                let most = get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(USUAL_RECENT);
+                let Ok(most) = get("limit").map_or(Ok(USUAL_RECENT), |limit| limit.parse()) else {
+                    let why = format!("`limit` is a number, at most {RECENT}\n");
+                    return text(StatusCode::BAD_REQUEST, why);
+                };
                 document(&self.recent(most.min(RECENT), get("environment").as_deref()))
             }
             _ => text(

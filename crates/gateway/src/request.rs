@@ -40,7 +40,7 @@ const MAX_HOPS: usize = 16;
 const PSEUDONYM: &str = "lockstep";
 
 /// The target of a request about the server itself.
-const ASTERISK: &str = "*";
+pub(crate) const ASTERISK: &str = "*";
 
 /// Room for the header fields of one head.
 pub(crate) type Fields<'b> = [MaybeUninit<Header<'b>>; MAX_FIELDS];
@@ -148,6 +148,8 @@ impl<'b> Request<'b> {
     fn new(method: &'b str, target: &'b str, minor: u8, headers: &'b [Header<'b>]) -> Result<Self, Problem> {
         let (authority, target) = split_target(method, target)?;
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        // `http://shop.test?a=b` asks for `/?a=b` (RFC 9110, 4.2.3).
+        let path = if path.is_empty() { "/" } else { path };
         if query.contains('#') {
             return Err(bad("a fragment is no part of a request"));
         }
@@ -229,9 +231,9 @@ impl<'b> Request<'b> {
             | Field::B3
             | Field::Priority
             | Field::Claim
+            | Field::Identity
             | Field::Shadow
             | Field::Verdict
-            | Field::Identity
             | Field::Other => {}
         }
         Ok(())
@@ -544,7 +546,7 @@ fn split_target<'b>(method: &str, target: &'b str) -> Result<(Option<&'b str>, &
     if authority.is_empty() {
         return Err(bad("the target names no host"));
     }
-    Ok((Some(authority), if path.is_empty() { "/" } else { path }))
+    Ok((Some(authority), path))
 }
 
 fn too_large(bytes: &[u8]) -> Problem {

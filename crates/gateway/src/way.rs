@@ -39,9 +39,9 @@ use crate::maintenance;
 use crate::peer::{Origin, Peer};
 use crate::policy::Hedging;
 use crate::priority::{self, Said};
-use crate::problem::{Problem, Status};
+use crate::problem::{Own, Problem, Status};
 use crate::recent::Chosen;
-use crate::request::{Onward, Request};
+use crate::request::{ASTERISK, Onward, Request};
 use crate::request_id;
 use crate::request_view::View;
 use crate::room::Place;
@@ -445,7 +445,9 @@ impl Desk {
                 None => {
                     let view = View { request, peer: &self.peer, caller, rules: table.routes.rules() };
                     let found = table.routes.find(&table.index, (host, path), caller, &view);
-                    found.ok_or_else(|| no_route(host, path))?
+                    found.ok_or_else(|| {
+                        if is_of_server(request) { of_the_gateway() } else { no_route(host, path) }
+                    })?
                 }
             };
             notes.is_said(priority::of(request, caller, matched.rule));
@@ -522,6 +524,17 @@ fn speaks_tcp(service: &ServiceName) -> Problem {
     let detail = format!("`{service}` speaks TCP, and no request of HTTP");
     Problem::new(Status::BadGateway, "speaks_tcp", detail)
         .hint("instances call it by `${service.NAME.host}` and `.port`; from outside it has the port that `lockstep environment set ENV --tcp PORT=NAME` gives it")
+}
+
+fn is_of_server(request: &Request<'_>) -> bool {
+    request.method == "OPTIONS" && request.path == ASTERISK
+}
+
+/// Answers `OPTIONS *`, which asks what the server itself can do (RFC 9110, 9.3.7) and is how some look whether one is there: it is about no
+/// service, so none is asked, and no route is missed. What the methods are that something takes, only a service can say.
+fn of_the_gateway() -> Problem {
+    let allow = ("allow".to_owned(), "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned());
+    Own { fields: vec![allow], ..Own::empty(204, "options") }.into_problem()
 }
 
 fn no_route(host: Option<&str>, path: &str) -> Problem {

@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use super::words::{Ask, Given, Place, Word, expect, hear, say};
 use super::{descriptors, is_trusted, name};
 
-/// How long the process that listens may take to give its sockets.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long the process that listens may take to give its sockets: as long as one is waited for that another one takes over.
+const LIMIT: Duration = Duration::from_secs(5);
 /// How often a process that is just being taken over by another one is asked again, and when: then that one listens.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);

@@ -246,6 +246,26 @@ fn empty_lines_hold_no_connection_however_often_they_come() {
 }
 
 #[test]
+fn a_target_with_a_host_and_a_query_and_no_path_asks_for_the_root() {
+    let echo = echo();
+    let running = Running::start(&[stable(0, &[("echo", echo.address)])]);
+    let got = running.client().ask("GET http://shop.test?x=1 HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    assert!(got.text().starts_with("GET /?x=1 HTTP/1.1"), "{}", got.text());
+}
+
+#[test]
+fn what_the_server_itself_can_do_is_answered_without_a_service() {
+    let echo = echo();
+    let running = Running::start(&[stable(0, &[("echo", echo.address)])]);
+    let mut client = running.client();
+    let got = client.ask("OPTIONS * HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    assert_eq!(got.status(), 204);
+    assert!(got.header("allow").unwrap().contains("OPTIONS") && got.header("content-length").is_none());
+    assert_eq!(client.get("/", "k").unwrap().status(), 200, "on the same connection");
+    assert_eq!(echo.served(), 1);
+}
+
+#[test]
 fn a_client_that_has_closed_its_side_without_a_request_is_let_go() {
     let echo = echo();
     let running = Running::start(&[stable(0, &[("echo", echo.address)])]);

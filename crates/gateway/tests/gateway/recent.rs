@@ -250,3 +250,11 @@ fn the_instance_that_answered_for_a_version_on_trial_is_told_with_its_own_versio
     assert_eq!((request.version.as_deref(), last.version.as_deref()), (Some("1.1.0"), Some("1.0.0")));
     assert_eq!((last.instance, last.shielded), (Some(old.address.to_string()), true));
 }
+
+#[test]
+fn a_limit_that_is_no_number_is_refused() {
+    let (_gateway, asked, _client) = start(table(1, &[]), 10);
+    let (status, text) = asked.ask("/-/recent?limit=abc");
+    assert!(status == 400 && text.contains("`limit` is a number"), "{status} {text}");
+    list(&asked, "/-/recent?limit=3");
+}

@@ -40,7 +40,7 @@ pub(super) fn tell<T: DeserializeOwned>(address: SocketAddr, target: &str) -> Re
 }
 
 fn request<T: DeserializeOwned>(address: SocketAddr, line: (&str, &str)) -> Result<T, Failure> {
-    let answer = fetch(address, line).map_err(|error| {
+    let answer = fetch(address, line).map_err(in_words).map_err(|error| {
         Failure::new(Exit::Unreachable, format!("no gateway answers at {address}"))
             .caused_by(&error)
             .hint("a gateway answers there that was started with --admin-address, a server with --gateway-admin-address")
@@ -59,6 +59,17 @@ fn request<T: DeserializeOwned>(address: SocketAddr, line: (&str, &str)) -> Resu
 fn no_gateway(address: SocketAddr) -> Failure {
     Failure::new(Exit::Unreachable, format!("what answers at {address} is no gateway of this release"))
         .hint("it is the address of --admin-address, not that of clients")
+}
+
+/// Says of a time that is over that it is: the system has another word for it.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            let waited = format!("it said nothing for {} s", PATIENCE.as_secs());
+            io::Error::new(io::ErrorKind::TimedOut, waited)
+        }
+        _ => error,
+    }
 }
 
 /// The answer ends with its connection: a gateway keeps none on this address.
@@ -115,6 +126,17 @@ mod tests {
         let heard = gateway.join().unwrap();
         assert!(heard[0].starts_with("POST /-/drain HTTP/1.1\r\n") && heard[0].contains("content-length: 0"));
         assert!(heard[1].starts_with("GET /-/traffic HTTP/1.1\r\n") && !heard[1].contains("content-length"));
+    }
+
+    #[test]
+    fn a_time_that_is_over_is_called_so() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let error = in_words(client.read(&mut [0]).unwrap_err());
+        assert_eq!(error.to_string(), "it said nothing for 10 s");
+        let other = in_words(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(other.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
