@@ -340,7 +340,7 @@ impl Connection {
         let mut report = Report::begin();
         report.answers(&refusal.problem);
         let (asked, next) = (refusal.asked, refusal.next);
-        refusal.problem.write(self.output.lend(), asked, next, self.notes.request_id());
+        refusal.problem.write(self.output.lend(), asked, next, self.notes.marks(None));
         report.grpc = refusal.asked.is_call.then(|| refusal.problem.grpc());
         report.bytes = self.output.bytes().len() as u64;
         self.desk.account(&mut self.notes, &mut report);

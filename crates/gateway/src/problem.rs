@@ -90,7 +90,7 @@ impl Own {
         }
     }
 
-    fn write(&self, output: &mut impl Pieces, ending: HeadEnd, request_id: &str) {
+    fn write(&self, output: &mut impl Pieces, ending: HeadEnd, marks: Marks<'_>) {
         let status = http::StatusCode::from_u16(self.status).ok();
         output.status(self.status, status.and_then(|it| it.canonical_reason()).unwrap_or_default());
         if !self.body.is_empty() {
@@ -102,9 +102,8 @@ impl Own {
         for (name, value) in &self.fields {
             output.field(name, value.as_bytes());
         }
-        if !self.fields.iter().any(|(name, _)| name == request_id::FIELD) {
-            write_id(output, request_id);
-        }
+        let has_id = self.fields.iter().any(|(name, _)| name == request_id::FIELD);
+        Marks { request_id: if has_id { "" } else { marks.request_id }, ..marks }.write(output);
         output.end_head(ending);
         if !ending.asked.is_head && !self.body.is_empty() {
             output.piece(self.body.clone().into(), Recode::Plain);
@@ -113,10 +112,23 @@ impl Own {
     }
 }
 
-/// Writes what the request is found by in logs; one that could not be read has nothing.
-fn write_id(output: &mut impl Pieces, request_id: &str) {
-    if !request_id.is_empty() {
-        output.field(request_id::FIELD, request_id.as_bytes());
+/// What every answer says of its request, whoever made it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Marks<'a> {
+    /// What it is found by in logs; one that could not be read has nothing.
+    pub(crate) request_id: &'a str,
+    /// The lane that it is in, and what of that does not serve.
+    pub(crate) lane: Option<&'a str>,
+}
+
+impl Marks<'_> {
+    fn write(self, output: &mut impl Pieces) {
+        if !self.request_id.is_empty() {
+            output.field(request_id::FIELD, self.request_id.as_bytes());
+        }
+        if let Some(lane) = self.lane {
+            output.field(crate::lanes::HEADER, lane.as_bytes());
+        }
     }
 }
 
@@ -264,16 +276,16 @@ impl Problem {
     }
 
     /// Writes the whole answer; a `HEAD` request gets it without the body, and who calls by gRPC as a status of that.
-    pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next, request_id: &str) {
+    pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next, marks: Marks<'_>) {
         let ending = HeadEnd { recode: Recode::Plain, is_switch: false, next, asked };
         if asked.is_call {
             self.write_call(output, asked);
-            write_id(output, request_id);
+            marks.write(output);
             output.end_head(ending);
             return output.whole();
         }
         if let Some(own) = &self.own {
-            return own.write(output, ending, request_id);
+            return own.write(output, ending, marks);
         }
         let body = self.document();
         let (status, title) = self.status.parts();
@@ -300,7 +312,7 @@ impl Problem {
         if self.status == Status::Unavailable {
             output.field("retry-after", itoa::Buffer::new().format(wait_s).as_bytes());
         }
-        write_id(output, request_id);
+        marks.write(output);
         output.end_head(ending);
         if !asked.is_head {
             output.piece(body.into(), Recode::Plain);

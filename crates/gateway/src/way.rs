@@ -39,7 +39,7 @@ use crate::maintenance;
 use crate::peer::{Origin, Peer};
 use crate::policy::Hedging;
 use crate::priority::{self, Said};
-use crate::problem::{Own, Problem, Status};
+use crate::problem::{Marks, Own, Problem, Status};
 use crate::recent::Chosen;
 use crate::request::{ASTERISK, Onward, Request};
 use crate::request_id;
@@ -144,6 +144,11 @@ impl Notes {
     pub(crate) fn request_id(&self) -> &str {
         let said = self.rare.as_ref().and_then(|rare| rare.request_id.as_deref());
         said.unwrap_or_else(|| made_id(&self.traceparent))
+    }
+
+    /// Returns what an answer says of it: of one that the gateway makes for an arm, or for none.
+    pub(crate) fn marks(&self, arm: Option<&Arm>) -> Marks<'_> {
+        Marks { request_id: self.request_id(), lane: self.lane().map(|lane| lane.text(arm)) }
     }
 
     /// Returns what decides which arm it is given.

@@ -12,6 +12,7 @@ use crate::policy::{self, Hedged};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{AnswerSink as _, ClientEnd};
 use crate::report::End;
+use crate::table::Target;
 use crate::trial::Seen;
 use crate::waits::STREAM;
 
@@ -49,7 +50,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         if !began {
             let next = self.facts.next();
-            return self.answer(&problem.of_version(&attempt.target.label), next).await;
+            return self.answer(&problem.of_version(&attempt.target.label), attempt.target, next).await;
         }
         self.report.grpc = Some(problem.grpc());
         self.report.bytes = self.delivery.bytes();
@@ -80,7 +81,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         let is_sent = self.facts.body.is_done();
         let problem = policy::out_of_time(limit, is_sent).of_version(&attempt.target.label);
-        self.answer(&problem, if is_sent { self.facts.next() } else { Next::Close }).await
+        self.answer(&problem, attempt.target, if is_sent { self.facts.next() } else { Next::Close }).await
     }
 
     /// Ends a request whose client left or sent a body that cannot be read.
@@ -106,7 +107,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             ClientEnd::Body(error) => policy::bad_body(*error, self.facts.body_limit),
             ClientEnd::Stalled => Problem::new(Status::RequestTimeout, "body_stalled", end.to_string()),
         };
-        self.answer(&problem, Next::Close).await
+        self.answer(&problem, attempt.target, Next::Close).await
     }
 
     /// Returns since when the client waits for an instance, where it began to ask then; `None` while it had not sent all of the request.
@@ -164,13 +165,15 @@ impl<'c, C: Client> Exchange<'c, C> {
             None => problem,
         };
         let next = if self.desk.worker.departure.ends(self.stop) { Next::Close } else { self.facts.next() };
-        self.answer(&problem.of_version(&target.label), next).await
+        self.answer(&problem.of_version(&target.label), target, next).await
     }
 
-    pub(super) async fn answer(&mut self, problem: &Problem, next: Next) -> After {
+    /// Answers for an arm.
+    async fn answer(&mut self, problem: &Problem, of: &Target, next: Next) -> After {
         self.waiting = None;
         self.output.give_back();
-        problem.write(self.output.lend(), self.facts.asked, next, self.notes.request_id());
+        let marks = self.notes.marks(of.counts.arm.as_ref());
+        problem.write(self.output.lend(), self.facts.asked, next, marks);
         self.report.answers(problem);
         self.report.grpc = self.facts.asked.is_call.then(|| problem.grpc());
         let stall = self.desk.worker.timeouts.stall;

@@ -32,7 +32,7 @@ use crate::leaving::Delivery;
 use crate::mirror;
 use crate::outgoing::{Frames, Outgoing};
 use crate::policy;
-use crate::problem::{Next, Problem};
+use crate::problem::{Marks, Next, Problem};
 use crate::relay::AnswerSink;
 use crate::report::{End, Report};
 use crate::request::{MAX_HEAD, Request, join_cookies};
@@ -169,7 +169,7 @@ fn stream(
                 }
             }
             Err((problem, asked)) => {
-                refuse(&mut client, &problem, (asked, notes.request_id()), &desk, &mut report).await;
+                refuse(&mut client, &problem, (asked, notes.marks(None)), &desk, &mut report).await;
             }
         }
         desk.account(&mut notes, &mut report);
@@ -291,7 +291,7 @@ async fn exchange(
 async fn refuse(
     client: &mut StreamClient,
     problem: &Problem,
-    (asked, request_id): (Asked, &str),
+    (asked, marks): (Asked, Marks<'_>),
     desk: &Desk,
     report: &mut Report,
 ) {
@@ -299,7 +299,7 @@ async fn refuse(
     report.answers(problem);
     report.grpc = asked.is_call.then(|| problem.grpc());
     let (mut output, mut body) = (Frames::default(), Body::Done);
-    problem.write(output.lend(), asked, Next::Keep, request_id);
+    problem.write(output.lend(), asked, Next::Keep, marks);
     let (_, mut sink) = client.ends(&mut body);
     report.bytes = sink.send(&mut output, desk.worker.timeouts.stall).await.unwrap_or_default() as u64;
 }

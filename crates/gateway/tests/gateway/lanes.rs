@@ -33,6 +33,9 @@ fn listening(name: &'static str) -> (Instance, Arc<Mutex<Vec<Message>>>) {
     let heads = Arc::clone(&heard);
     let instance = Instance::start(move |request, stream| {
         heads.lock().unwrap().push(request.clone());
+        if request.target() == "/broken" {
+            return raw(stream, b"nonsense\r\n\r\n");
+        }
         answer(stream, 200, name.as_bytes())
     });
     (instance, heard)
@@ -283,6 +286,20 @@ fn a_table_with_lanes_has_its_own_format_and_one_that_contradicts_itself_is_refu
     assert!(said.contains("lane login has the number or the name of another"), "{said}");
     let text = serde_json::to_string(&mall.table).unwrap();
     assert_eq!(serde_json::from_str::<RouteTable>(&text).unwrap(), mall.table);
+}
+
+#[test]
+fn what_the_gateway_answers_itself_says_the_lane_as_well() {
+    let gives = vec![gives("shop", 1), gives("stock", 1)];
+    let mall = Mall::open(&[lane(7, "login", vec![header("login")], gives)]);
+    let broken = mall.ask("/broken", "x-lane: login\r\n");
+    assert_eq!((broken.status(), broken.header("lockstep-lane")), (502, Some("login")));
+    // Nothing listens any more, of the lane or of anybody.
+    mall.instances[..2].iter().for_each(Instance::kill);
+    let gone = mall.ask("/", "x-lane: login\r\n");
+    assert_eq!((gone.status(), gone.header("lockstep-lane")), (503, Some("login; not-served=shop")));
+    let outside = mall.ask("/", "");
+    assert_eq!((outside.status(), outside.header("lockstep-lane")), (503, None));
 }
 
 #[test]
