@@ -16,7 +16,7 @@ use lockstep_domain::plan::{WantedRule, add_rule};
 use lockstep_domain::replicas::replicas;
 use lockstep_domain::routes::{FORMAT_WITH_MIRRORS, FORMAT_WITH_VERSION_RULES, RouteTable, ServiceRoutes};
 use lockstep_domain::version_rules::{Takes, VersionRule};
-use lockstep_domain::{Actor, EnvironmentName, Event, InstanceState, VersionRef, World};
+use lockstep_domain::{Actor, EnvironmentName, Event, Instance, InstanceState, VersionRef, World};
 use lockstep_gateway::is_own_header;
 
 use crate::environments::find;
@@ -229,11 +229,18 @@ fn force(
     }
 }
 
+/// The instance of its version that failed last. What had failed before the rule was made is nothing of its: others are started.
+fn last_failed<'o>(rule: &VersionRule, observed: &'o Observed) -> Option<&'o Instance> {
+    let arm = rule.arm();
+    let is_failed = |it: &&'o Instance| {
+        it.arm == arm && matches!(it.state, InstanceState::Failed { .. }) && it.since >= rule.at
+    };
+    observed.instances.iter().filter(is_failed).max_by_key(|instance| instance.since)
+}
+
 /// What keeps its version from serving, as far as it is known.
 fn not_served(rule: &VersionRule, fleet: &Fleet<'_>, observed: &Observed) -> Force {
-    let arm = rule.arm();
-    let failed = observed.of(&arm).filter(|it| matches!(it.state, InstanceState::Failed { .. }));
-    let last = failed.max_by_key(|instance| instance.since);
+    let last = last_failed(rule, observed);
     let standing = fleet.standing.iter().chain(&fleet.coming).next();
     let why = match (standing, last) {
         (Some(instance), None) => format!("{} is {}", instance.id, sickness(instance)),
@@ -241,4 +248,50 @@ fn not_served(rule: &VersionRule, fleet: &Fleet<'_>, observed: &Observed) -> For
         (None, None) => "no instance has been started yet".to_owned(),
     };
     Force::NotServed { why, failed: last.is_some() }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::fault::Fault;
+    use lockstep_domain::{ConfigRevision, ServiceName, Timestamp, VersionNumber};
+
+    use super::*;
+
+    #[test]
+    fn what_had_failed_before_a_rule_was_made_is_nothing_of_its() {
+        let service: ServiceName = "shop".parse().unwrap();
+        let rule = VersionRule {
+            number: 1,
+            record: 9,
+            service,
+            version: VersionNumber::new(1, 1, 0),
+            config: ConfigRevision(0),
+            takes: Takes::Lane("login".parse().unwrap()),
+            places: Vec::new(),
+            by: "ann".parse().unwrap(),
+            at: Timestamp(1_000),
+            reason: String::new(),
+            replicas: Some(1),
+        };
+        let instance = |id: &str, since: u64| Instance {
+            id: id.parse().unwrap(),
+            environment: "staging".parse().unwrap(),
+            arm: rule.arm(),
+            state: InstanceState::failed("ended with exit code 1", Fault::Crash),
+            address: None,
+            since: Timestamp(since),
+            restarts: 3,
+            job: None,
+            resource: None,
+        };
+        let found = |instances: Vec<Instance>| {
+            let observed = Observed { instances, ..Observed::default() };
+            last_failed(&rule, &observed).map(|it| it.id.to_string())
+        };
+        assert_eq!(found(vec![instance("shop-1", 999)]), None);
+        assert_eq!(
+            found(vec![instance("shop-1", 999), instance("shop-2", 1_000)]).as_deref(),
+            Some("shop-2")
+        );
+    }
 }
