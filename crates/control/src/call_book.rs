@@ -1,7 +1,6 @@
 //! What instances of each environment called while a baseline was current: what is really used of whom, and who passes on for whom it calls.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use lockstep_domain::called::{
 };
 use lockstep_domain::seen_use::SeenUse;
 use lockstep_domain::{
-    Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, VersionRef, World,
+    Arm, Environment, EnvironmentName, ServiceName, Timestamp, VersionNumber, VersionRef, World,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +28,9 @@ const KEEP_EVERY: Duration = Duration::from_secs(30);
 const MAX_BASELINES: usize = 20;
 /// Kinds of calls that are kept of a baseline. What comes then is counted by its pair of versions alone.
 const MAX_KINDS: usize = 5_000;
+/// Pairs of versions that are kept beside these without a name of what is asked for; what is one too many is left out. A baseline of two hundred
+/// services has some hundreds.
+const MAX_PAIRS: usize = 5_000;
 /// The largest file that is read.
 const MAX_BYTES: u64 = 256 << 20;
 
@@ -104,12 +106,18 @@ impl Page {
     fn add(&mut self, call: Call, counts: CallCounts) {
         let fits = self.calls.len() < MAX_KINDS || self.calls.contains_key(&call);
         let call = if fits { call } else { Call { operation: OTHER_OPERATIONS.to_owned(), ..call } };
+        if self.calls.len() >= MAX_KINDS + MAX_PAIRS && !self.calls.contains_key(&call) {
+            return;
+        }
         self.calls.entry(call).or_default().add(counts);
     }
 
     fn add_of_clients(&mut self, call: ClientCall, counts: ClientCounts) {
         let fits = self.clients.len() < MAX_KINDS || self.clients.contains_key(&call);
         let call = if fits { call } else { ClientCall { operation: OTHER_OPERATIONS.to_owned(), ..call } };
+        if self.clients.len() >= MAX_KINDS + MAX_PAIRS && !self.clients.contains_key(&call) {
+            return;
+        }
         self.clients.entry(call).or_default().add(counts);
     }
 }
@@ -130,14 +138,11 @@ impl Pages {
 
 impl CallBook {
     /// Reads what was seen.
-    ///
-    /// # Errors
-    /// When there is a file that cannot be read.
-    pub(crate) fn open(file: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(file: PathBuf) -> Self {
         let lost = "which calls were seen is lost: it begins anew";
-        let all = Mutex::new(counted_file::read(&file, MAX_BYTES, lost)?);
+        let all = Mutex::new(counted_file::read(&file, MAX_BYTES, lost));
         let kept = Mutex::new(Kept { at: Instant::now(), is_behind: false });
-        Ok(Self { file, all, kept, uses: Mutex::default() })
+        Self { file, all, kept, uses: Mutex::default() }
     }
 
     /// Adds what was called in an environment since the last look.
@@ -366,7 +371,9 @@ impl Control {
     fn take_calls(&self) {
         let (now, world) = self.ledger.look();
         for (name, environment) in &world.environments {
-            self.call_book.add(environment, self.registry.take_calls(name), now);
+            let (mut calls, clients) = self.registry.take_calls(name);
+            calls.retain(|call, _| is_known(&world, environment, &call.caller));
+            self.call_book.add(environment, (calls, clients), now);
         }
         self.call_book.forget_others(&world);
         self.call_book.keep_now_and_then();
@@ -383,9 +390,18 @@ impl Control {
     }
 }
 
+/// Tells whether there can be an instance of an arm. Who calls says itself what it is, by an address that any instance can write, so that a name
+/// alone proves nothing.
+fn is_known(world: &World, environment: &Environment, arm: &Arm) -> bool {
+    let service = world.current_name(&arm.service);
+    let Some(version) = world.find_version(service, &arm.version) else { return false };
+    version.run_of(arm.process.as_ref()).is_some()
+        && (arm.config.0 == 0 || environment.configuration(service, arm.config).is_some())
+}
+
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::{Arm, ConfigRevision, VersionNumber};
+    use lockstep_domain::ConfigRevision;
 
     use super::*;
 
@@ -398,6 +414,25 @@ mod tests {
         };
         let call = |n| Call { caller: arm("web"), callee: arm("api"), operation: format!("GET /{n}") };
         operations.map(|n| (call(n), CallCounts { requests: 1, ..CallCounts::default() })).collect()
+    }
+
+    #[test]
+    fn versions_that_somebody_makes_up_do_not_fill_it() {
+        let mut pages = Pages::default();
+        let made_up = |n: u64| {
+            let (call, counts) = calls(0..1).pop_first().unwrap();
+            let caller = Arm { version: VersionNumber::new(n, 0, 0), ..call.caller.clone() };
+            (Call { caller, ..call }, counts)
+        };
+        let most = MAX_KINDS + MAX_PAIRS;
+        let all: Calls = (0..most as u64 + 20).map(made_up).collect();
+        let clients = all.iter().map(|(call, counts)| {
+            let call = ClientCall { callee: call.caller.clone(), operation: call.operation.clone() };
+            (call, ClientCounts { requests: counts.requests, failures: 0 })
+        });
+        let clients = clients.collect();
+        pages.add(1, (all, clients), Timestamp(5));
+        assert_eq!((pages.baselines[&1].calls.len(), pages.baselines[&1].clients.len()), (most, most));
     }
 
     #[test]

@@ -8,19 +8,16 @@ use lockstep_files::{foreign, whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads a file. One that is not there, or cannot be understood, is as good as an empty one; `lost` says what it costs.
-///
-/// # Errors
-/// When there is a file that cannot be read.
-pub(crate) fn read<T: DeserializeOwned + Default>(file: &Path, most: u64, lost: &str) -> io::Result<T> {
-    match foreign::open(file).and_then(|file| foreign::read(file, most)) {
-        Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_else(|error| {
+/// Reads a file. One that is not there, cannot be read or cannot be understood is as good as an empty one; `lost` says what it costs.
+pub(crate) fn read<T: DeserializeOwned + Default>(file: &Path, most: u64, lost: &str) -> T {
+    let text = foreign::open(file).and_then(|file| foreign::read(file, most));
+    let read = text.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
+    read.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound {
             tracing::warn!(path = %file.display(), %error, "{lost}");
-            T::default()
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
-        Err(error) => Err(error),
-    }
+        }
+        T::default()
+    })
 }
 
 /// Writes a file. A disk that is full costs that the next server begins anew.
@@ -41,11 +38,14 @@ mod tests {
     fn a_file_that_is_not_understood_is_as_good_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("counted.json");
-        let read = || read::<BTreeMap<String, u64>>(&path, 1_000, "it is lost").unwrap();
+        let read = || read::<BTreeMap<String, u64>>(&path, 1_000, "it is lost");
         assert!(read().is_empty());
         std::fs::write(&path, "{\"production\": {").unwrap();
         assert!(read().is_empty());
         put(&path, &BTreeMap::from([("production", 7)]));
         assert_eq!(read()["production"], 7);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(read().is_empty(), "a folder in its place costs what was counted, and no more");
     }
 }

@@ -356,10 +356,8 @@ impl Control {
         for (environment, gateway) in known_gateways.expected() {
             registry.expect(&environment, &gateway, ledger.now());
         }
-        let proofs_file = folder.join("proving.json");
-        let proofs = Proofs::open(proofs_file.clone()).map_err(failed(&proofs_file))?;
-        let calls_file = folder.join("calls.json");
-        let call_book = CallBook::open(calls_file.clone()).map_err(failed(&calls_file))?;
+        let proofs = Proofs::open(folder.join("proving.json"));
+        let call_book = CallBook::open(folder.join("calls.json"));
         let judging = Judging::new(ledger.now());
         let working = Working::new(ledger.now());
         let control = Arc::new(Self {

@@ -4,7 +4,6 @@
 //! it. It is no part of the journal: nobody decided it. A file that is lost, or of another journal, costs what was counted, and is said.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -44,16 +43,13 @@ struct Counted {
 }
 
 impl Proofs {
-    /// Reads what was counted. A file that cannot be understood is as good as none.
-    ///
-    /// # Errors
-    /// When there is a file that cannot be read.
-    pub(crate) fn open(file: PathBuf) -> io::Result<Self> {
+    /// Reads what was counted. A file that cannot be read is as good as none.
+    pub(crate) fn open(file: PathBuf) -> Self {
         let lost = "what was counted of baselines is lost: proofs begin anew";
-        let known: BTreeMap<EnvironmentName, Proving> = counted_file::read(&file, MAX_BYTES, lost)?;
+        let known: BTreeMap<EnvironmentName, Proving> = counted_file::read(&file, MAX_BYTES, lost);
         let counted = |(name, proving)| (name, Counted { proving, last: None });
         let all = known.into_iter().map(counted).collect();
-        Ok(Self { file, all: Mutex::new(all), kept: Mutex::new(Instant::now()) })
+        Self { file, all: Mutex::new(all), kept: Mutex::new(Instant::now()) }
     }
 
     /// Looks at an environment, and records that its baseline is proven when it is.

@@ -102,6 +102,28 @@ fn services_call_each_other_through_the_gateway_that_was_named_even_when_the_ser
     eventually("the name is open", || (place.ask("/@store") == (200, "the store".to_owned())).then_some(()));
 }
 
+#[test]
+fn a_version_that_there_is_not_calls_nobody_whatever_an_instance_says_of_itself() {
+    let place = Place::begin();
+    store_and_front(&place);
+    let said = place.ask("/front").1;
+    let (_, token) = token_in(&said).unwrap();
+    let (secret, of) = token.split_once(".front.c0.").unwrap();
+    assert_eq!(of, "1.0.0", "{token}");
+    for made_up in ["front.c0.77.0.0", "front.c9.1.0.0", "nobody.c0.1.0.0"] {
+        place.ask(&format!("/@~{secret}.{made_up}/@store"));
+    }
+    // What is called after that is told after that.
+    place.ask(&format!("/@~{token}/@store/last"));
+    let calls = eventually("the last call is known", || {
+        let calls = place.json(&["calls", ENVIRONMENT]).to_string();
+        calls.contains("GET /last").then_some(calls)
+    });
+    for made_up in ["77.0.0", "nobody", "\"config\":9"] {
+        assert!(!calls.contains(made_up), "{made_up}: {calls}");
+    }
+}
+
 /// The service was told a gateway with a token behind its address, and reached the other one there.
 fn assert_called((status, text): &(u16, String), gateway: &str) {
     let (address, token) = token_in(text).unwrap();
