@@ -191,7 +191,10 @@ impl ReachError {
             ),
             // HAProxy says nothing to plain HTTP on a port of TLS.
             Self::NoAnswer { address, .. } if !address.is_tls() => {
-                format!("if TLS is spoken there: --server {}; its log says more", address.with_other_scheme())
+                format!(
+                    "it may have ended: look what was done (`lockstep status`), and try again; its log says more; if TLS is spoken there: --server {}",
+                    address.with_other_scheme()
+                )
             }
             Self::NoAnswer { .. } | Self::BrokeOff { .. } => {
                 "look what was done (`lockstep status`), and try again; the log of the server says more".into()
