@@ -2,14 +2,16 @@
 
 mod probe;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lockstep_api::types::CallsView;
 use lockstep_domain::called::{CallCounts, Called, Caller, Passing};
+use lockstep_domain::database::list;
 use lockstep_domain::routes::{Route, RouteTable};
-use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber};
+use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber, VersionRef};
 use lockstep_reach::ServerAddress;
 use serde::Serialize;
 
@@ -56,7 +58,8 @@ enum PropagationCommand {
 /// Who loses it is still in one baseline where only one side of a switch has its version: that is known by its addresses. Where its version is on both sides,
 /// its calls get what all get at that moment.
 ///
-/// Ends with code 0 when every version that requires another one was seen calling and passes it on, and 3 when one loses it or was not seen.
+/// Ends with code 0 when every version that requires another one was seen calling and passes it on, and 3 when one loses it or was not seen. A version that
+/// only a lane or a rule gives to some requests is not judged, and named, where nothing led to it: what is asked is what everybody asks.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep propagation check staging
@@ -88,6 +91,9 @@ struct Found {
     whole: bool,
     asked: Vec<Asked>,
     callers: Vec<Caller>,
+    /// Versions that a lane or a rule gives to some requests: what was asked for led to none of them, so nothing is said of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_asked: Vec<VersionRef>,
     /// What was called meanwhile.
     calls: Vec<Called>,
 }
@@ -102,12 +108,14 @@ impl Args {
 impl CheckArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let before = ctx.client.calls(&self.environment, None)?;
-        let (asked, view) = if self.seen { (Vec::new(), before) } else { self.probe(ctx, &before)? };
+        let (asked, (view, not_asked)) =
+            if self.seen { (Vec::new(), (before, Vec::new())) } else { self.probe(ctx, &before)? };
         let found = Found {
             environment: self.environment,
             whole: view.callers.iter().all(|caller| passes(caller.passes)),
             asked,
             callers: view.callers,
+            not_asked,
             calls: view.calls,
         };
         ctx.out.show(&found, render)?;
@@ -115,7 +123,7 @@ impl CheckArgs {
     }
 
     /// Asks, and returns what was called meanwhile.
-    fn probe(&self, ctx: &Context, before: &CallsView) -> Result<(Vec<Asked>, CallsView), Failure> {
+    fn probe(&self, ctx: &Context, before: &CallsView) -> Result<(Vec<Asked>, Judged), Failure> {
         let paths = self.paths(ctx)?;
         let address = match &self.gateway {
             Some(address) => address.clone(),
@@ -128,7 +136,10 @@ impl CheckArgs {
             asked.push(probe.ask(path, self.requests));
         }
         ctx.out.message("waiting for what gateways saw");
-        Ok((asked, settled(ctx, &self.environment, before)?))
+        let view = settled(ctx, &self.environment, before)?;
+        let services = ctx.client.environment(&self.environment)?.services;
+        let deployed = services.into_iter().filter_map(|it| Some((it.service, it.entry?.version)));
+        Ok((asked, judged(view, &deployed.collect())))
     }
 
     fn gateway_of(&self, ctx: &Context) -> Result<ServerAddress, Failure> {
@@ -186,6 +197,19 @@ fn settled(ctx: &Context, environment: &EnvironmentName, before: &CallsView) -> 
         }
     }
     Ok(if last.baseline == before.baseline { since(last, before) } else { last })
+}
+
+/// What was called, and the versions of which nothing can be said because nothing led to them.
+type Judged = (CallsView, Vec<VersionRef>);
+
+/// Leaves out versions that some requests get alone, where none of these were asked: what all clients ask for leads to none of them.
+fn judged(mut view: CallsView, deployed: &BTreeSet<(ServiceName, VersionNumber)>) -> Judged {
+    let is_asked =
+        |it: &Caller| it.counts.requests > 0 || deployed.contains(&(it.service.clone(), it.version.clone()));
+    let (asked, others): (Vec<_>, Vec<_>) = view.callers.into_iter().partition(is_asked);
+    view.callers = asked;
+    let reference = |it: Caller| VersionRef { service: it.service, version: it.version };
+    (view, others.into_iter().map(reference).collect())
 }
 
 /// Takes off what was seen before.
@@ -264,6 +288,13 @@ fn render(found: &Found, style: &Style) -> String {
         table.row(row);
     }
     text.push_str(&table.render(style));
+    if !found.not_asked.is_empty() {
+        let names = list(&found.not_asked);
+        let _ = writeln!(
+            text,
+            "not judged, because a lane or a rule gives them to some requests, and none of these were asked: {names}"
+        );
+    }
     text
 }
 
@@ -277,4 +308,36 @@ fn words(passing: Passing) -> String {
         Passing::Unknown => "not seen",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_lane_gives_is_judged_where_it_was_asked_and_else_named() {
+        let caller = |version: u64, requests: u64| Caller {
+            service: "web".parse().unwrap(),
+            version: VersionNumber::new(1, version, 0),
+            passes: Passing::Unknown,
+            counts: CallCounts { requests, ..CallCounts::default() },
+        };
+        let view = CallsView {
+            environment: "staging".parse().unwrap(),
+            baseline: 3,
+            since: None,
+            until: None,
+            callers: vec![caller(0, 0), caller(1, 0), caller(2, 4)],
+            calls: Vec::new(),
+            clients: Vec::new(),
+            known: Vec::new(),
+        };
+        let deployed = BTreeSet::from([("web".parse().unwrap(), VersionNumber::new(1, 0, 0))]);
+        let (view, others) = judged(view, &deployed);
+        let left: Vec<_> = view.callers.iter().map(|it| it.version.to_string()).collect();
+        assert_eq!(
+            (left, list(&others)),
+            (vec!["1.0.0".to_owned(), "1.2.0".to_owned()], "web@1.1.0".to_owned())
+        );
+    }
 }
