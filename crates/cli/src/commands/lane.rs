@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::follow::lanes::{applied, awaited};
 use crate::output::counted::counted;
-use crate::output::style::{Style, printable};
+use crate::output::style::{Style, one_line, printable};
 use crate::output::table::Table;
 use crate::output::times::{ahead, now};
 use crate::parse::duration;
@@ -258,7 +258,7 @@ fn state(force: &Force) -> String {
 
 fn began(view: &LaneView, style: &Style) -> String {
     let lane = &view.lane;
-    let (name, when) = (&lane.new.name, printable(&lane.condition()).into_owned());
+    let (name, when) = (&lane.new.name, one_line(&lane.condition()));
     let mut text = format!(
         "lane {name}: {when} -> {}, until {} ({})\n",
         services(lane),
@@ -284,7 +284,8 @@ fn shown(view: &LaneView, style: &Style) -> String {
     if !new.reason.is_empty() {
         about.row(["reason".into(), printable(&new.reason).into_owned()]);
     }
-    let mut table = Table::new(["SERVICE", "VERSION", "HEALTHY", "LATELY", "STATE"]).wrapped(LONGEST_CELL);
+    let mut table = Table::new(["SERVICE", "VERSION", "HEALTHY", "LATELY, OF ALL REQUESTS", "STATE"])
+        .wrapped(LONGEST_CELL);
     for service in &view.in_force {
         let gives = &service.gives;
         let config = if gives.config.0 > 0 { format!(" ({})", gives.config) } else { String::new() };
@@ -328,7 +329,7 @@ fn listed(list: &LaneList, environment: &EnvironmentName, style: &Style) -> Stri
     for EndedLane { lane, by, ended, because } in list.ended.iter().take(ENDED_LISTED) {
         let why = if because.is_empty() { "ended" } else { because };
         let (name, ago) = (&lane.new.name, style.ago(*ended));
-        let _ = writeln!(text, "  over: {name} ({}), {ago}: {}, by {by}", services(lane), printable(why));
+        let _ = writeln!(text, "  over: {name} ({}), {ago}: {}, by {by}", services(lane), one_line(why));
     }
     text
 }
