@@ -30,7 +30,7 @@ pub use calls::*;
 pub use certificates::*;
 pub use compat::*;
 pub use data::*;
-pub use databases::DatabaseView;
+pub use databases::{DatabaseView, FailedLook};
 pub use environments::*;
 pub use externals::*;
 pub use faults::*;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_api::types::DatabaseView;
+use lockstep_api::types::{DatabaseView, FailedLook};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::database::{
     Applied, Contraction, MigrationClass, Reversal, Step, Taken, Told, VersionDatabase, brought, place_of,
@@ -19,6 +19,9 @@ use lockstep_domain::{
 };
 
 use crate::{Control, lock};
+
+/// Operations that are searched for the last step at a database: a status is asked for often, and an environment has thousands.
+const MAX_OPERATIONS: usize = 200;
 
 impl Control {
     /// Reads what steps at databases have said that are over and whose end is not recorded yet.
@@ -78,7 +81,7 @@ impl Control {
 pub(crate) fn run_of_step(version: &Version, planned: &PlannedJob, program: &str) -> Option<RunSpec> {
     let run = planned.database.as_deref()?;
     let of = version.databases.iter().find(|it| it.database.name == run.database)?;
-    let step = Step::new(of, run.act.clone(), planned.arm.version_ref().to_string(), &version.run.data);
+    let step = Step::new(of, run, planned.arm.version_ref().to_string(), &version.run.data);
     Some(Job::at_database(planned, step.command(program), &version.run))
 }
 
@@ -182,11 +185,28 @@ fn view(
             .map(|it| it.database.applied.clone())
             .next()
             .unwrap_or(Applied::ByLockstep),
+        failed: failed_look(environment, &name),
         brought_by: by,
         name,
         known,
         missing,
     }
+}
+
+/// Why the last step at a database could not read it; `None` where it did, or none ran lately.
+fn failed_look(environment: &Environment, name: &DatabaseName) -> Option<FailedLook> {
+    let lately = environment.operations.iter().rev().take(MAX_OPERATIONS);
+    let runs = lately.flat_map(|operation| {
+        let its = operation
+            .job_runs()
+            .filter(|(planned, _)| planned.database.as_deref().is_some_and(|run| run.database == *name));
+        its.last().map(|(_, run)| (operation.id, run))
+    });
+    let (operation, end) = runs.filter_map(|(id, run)| Some((id, run.end.as_ref()?))).next()?;
+    // What was read is known since the very moment of its end.
+    let is_known = environment.databases.get(name).is_some_and(|known| known.seen >= end.at);
+    let why = end.failure.clone().filter(|_| !is_known)?;
+    Some(FailedLook { at: end.at, operation, why })
 }
 
 fn is_contraction(of: &VersionDatabase, name: &str) -> bool {

@@ -21,7 +21,7 @@ use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::lost::lost;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::{Decision, Refusal, decide};
+use lockstep_domain::plan::{DatabaseRefusal, Decision, Refusal, decide};
 use lockstep_domain::proven::last_good;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
@@ -514,7 +514,12 @@ fn code_of(refusals: &[Refusal]) -> ErrorCode {
             | Refusal::NoJob { .. }
             | Refusal::NoProcess { .. }
             | Refusal::NoBaseline { .. }
-            | Refusal::NoRevision { .. },
+            | Refusal::NoRevision { .. }
+            | Refusal::Database(
+                DatabaseRefusal::None { .. }
+                | DatabaseRefusal::NoMigration { .. }
+                | DatabaseRefusal::NotThere { .. },
+            ),
         ) => ErrorCode::NotFound,
         Some(Refusal::WrongPlan { .. }) => ErrorCode::WrongPlan,
         _ => ErrorCode::Refused,

@@ -139,6 +139,8 @@ pub enum Intent {
 pub enum DatabaseWish {
     /// See which migrations it has.
     Look,
+    /// See which it has, and take what is not there any more as gone on purpose.
+    Accept,
     /// Apply what contracts.
     Contract {
         /// The word of what it takes, as a plan showed it; only a plan is made without it.
@@ -223,6 +225,7 @@ impl fmt::Display for Intent {
             Self::UseConfiguration { service, revision } => write!(f, "use {revision} of {service}"),
             Self::Database { database, wish, .. } => match wish {
                 DatabaseWish::Look => write!(f, "look at database {database}"),
+                DatabaseWish::Accept => write!(f, "take database {database} as it is"),
                 DatabaseWish::Contract { .. } => write!(f, "contract database {database}"),
                 DatabaseWish::Revert { back, .. } => write!(f, "revert database {database} {back}"),
                 DatabaseWish::Adopt { through } => write!(f, "adopt database {database} up to {through}"),

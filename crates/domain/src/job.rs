@@ -175,7 +175,7 @@ impl fmt::Display for PlannedJob {
         let version = self.arm.version_ref();
         match self.database.as_deref() {
             None => write!(f, "job `{}` of {version}", self.job),
-            Some(DatabaseRun { database, act: Act::Look, .. }) => {
+            Some(DatabaseRun { database, act: Act::Look | Act::Accept, .. }) => {
                 write!(f, "look at database `{database}` by {version}")
             }
             Some(DatabaseRun { database, act: Act::Revert { .. }, .. }) => {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::engine::Fault;
 use crate::folder;
 use crate::notes::Notes;
-use crate::run::Outcome;
+use crate::run::{Outcome, may_run};
 
 /// Most bytes of what the program of the level prints: each migration has a name of at most 200.
 const MAX_ANSWER: u64 = 1024 * 1024;
@@ -36,12 +36,14 @@ pub(crate) fn work(step: &Step, programs: &Programs<'_>, notes: &mut Notes) -> R
     let names = folder::forward(&folder::names(Path::new(&step.folder))?);
     let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
     let done = match &step.act {
-        Act::Apply { through: Some(through) } => run(apply, (through, through), notes),
+        Act::Apply { through: Some(through) } => {
+            as_planned(step, through, level, &names).and_then(|()| run(apply, (through, through), notes))
+        }
         Act::Revert { migrations, to } => back((revert, level), (migrations, to.as_deref()), &names, notes),
         Act::Adopt { .. } => {
             Err(Fault::new("the program of the version keeps the record, so it is its to take over"))
         }
-        Act::Look | Act::Apply { through: None } | Act::Settle { .. } => Ok(()),
+        Act::Look | Act::Accept | Act::Apply { through: None } | Act::Settle { .. } => Ok(()),
     };
     let mut told = match ask(level, &names) {
         Ok(told) => told,
@@ -60,6 +62,17 @@ fn command(line: &[String]) -> Result<Command, Fault> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     Ok(command)
+}
+
+/// Refuses to apply what was not missing when it was planned.
+fn as_planned(step: &Step, through: &str, level: &[String], names: &[String]) -> Result<(), Fault> {
+    if step.expected.is_none() {
+        return Ok(());
+    }
+    let there = ask(level, names)?.recorded;
+    let last = names.iter().position(|name| name == through).map_or(names.len(), |at| at + 1);
+    let mut missing = names[..last].iter().filter(|name| there.iter().all(|it| it.name != **name));
+    missing.try_for_each(|name| may_run(step, name))
 }
 
 /// Refuses what a program says that ended well where the database has not become what was asked for.

@@ -37,7 +37,7 @@ pub(crate) fn run(
 
 fn act(step: &Step, folder: &Folder, engine: &mut dyn Engine, (notes, say): Log<'_>) -> Result<(), Fault> {
     match &step.act {
-        Act::Look => Ok(()),
+        Act::Look | Act::Accept => Ok(()),
         Act::Apply { through: None } => sound(engine, folder),
         Act::Apply { through: Some(name) } => {
             let through = place(folder, name)?;
@@ -45,6 +45,7 @@ fn act(step: &Step, folder: &Folder, engine: &mut dyn Engine, (notes, say): Log<
             sound(engine, folder)?;
             let rows = engine.rows()?;
             let missing = missing(&rows, folder, through);
+            missing.iter().try_for_each(|migration| may_run(step, &migration.name))?;
             // Nothing runs where it is not clear what is to, also not what stands before it.
             if let Some(why) = missing.iter().find_map(|migration| migration.unclear.clone()) {
                 return Err(Fault::new(why));
@@ -75,6 +76,16 @@ fn place(folder: &Folder, name: &str) -> Result<usize, Fault> {
 fn sound(engine: &mut dyn Engine, folder: &Folder) -> Result<(), Fault> {
     let rows = engine.rows()?;
     Standing::of(&rows, folder).fault().map_or(Ok(()), |why| Err(Fault::new(why)))
+}
+
+/// Refuses what was not missing when it was planned: the database is not the one that was planned for, or has lost it.
+pub(crate) fn may_run(step: &Step, name: &str) -> Result<(), Fault> {
+    if step.expected.as_ref().is_none_or(|expected| expected.iter().any(|it| it == name)) {
+        return Ok(());
+    }
+    Err(Fault::new(format!(
+        "the database lacks `{name}`, which it had when this was planned: nothing is applied"
+    )))
 }
 
 fn apply(

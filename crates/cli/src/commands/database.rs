@@ -43,12 +43,18 @@ enum DatabaseCommand {
 
 /// Looks which migrations a database has, and changes nothing.
 ///
-/// It ends with 1 when the database is not reached. `show` tells what was found.
+/// It ends with 1 when the database is not reached. `show` tells what was found. Where a database does not have what it had, as an empty one in
+/// the place of another, nothing is applied to it until a look finds it again, or somebody says with --accept-loss that it is meant to be so.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep database look orders --env production")]
+#[command(after_help = "Examples:
+  lockstep database look orders --env production
+  lockstep database look orders --accept-loss --env production")]
 struct LookArgs {
     #[command(flatten)]
     which: Which,
+    /// Take migrations that the database had and does not have any more as gone on purpose: the next deployment applies them anew.
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     change: ChangeOptions,
 }
@@ -124,6 +130,7 @@ struct AdoptArgs {
 #[command(after_help = "Examples:
   lockstep database settle orders 0020_index.sql --done --env production
   lockstep database settle orders 0020_index.sql --not-done --env production")]
+#[command(group = clap::ArgGroup::new("outcome").required(true).args(["done", "not_done"]))]
 struct SettleArgs {
     /// The database.
     #[arg(value_name = "DATABASE")]
@@ -132,7 +139,7 @@ struct SettleArgs {
     #[arg(value_name = "MIGRATION")]
     migration: String,
     /// All of it is there.
-    #[arg(long, required_unless_present = "not_done", conflicts_with = "not_done")]
+    #[arg(long)]
     done: bool,
     /// Nothing of it is there.
     #[arg(long)]
@@ -168,7 +175,10 @@ impl Args {
         match self.command {
             DatabaseCommand::List(args) => args.run(ctx),
             DatabaseCommand::Show(args) => args.run(ctx),
-            DatabaseCommand::Look(args) => args.which.change(ctx, &args.change, DatabaseWish::Look)?.run(ctx),
+            DatabaseCommand::Look(args) => {
+                let wish = if args.accept_loss { DatabaseWish::Accept } else { DatabaseWish::Look };
+                args.which.change(ctx, &args.change, wish)?.run(ctx)
+            }
             DatabaseCommand::Contract(args) => args.run(ctx),
             DatabaseCommand::Revert(args) => args.run(ctx),
             DatabaseCommand::Adopt(args) => {

@@ -38,7 +38,7 @@ fn what_was_gone_back_from_is_taken_back_by_name_and_comes_again_with_a_deployme
     // What runs works with it.
     let used = place.fail(&[&REVERT[..], &["--to", MAKES.0]].concat(), 3);
     says(&used, &[&format!("is not taken back: {two} works with it"), "lockstep readiness"]);
-    let none = place.fail(&[&REVERT[..], &["--to", "9.sql"]].concat(), 3);
+    let none = place.fail(&[&REVERT[..], &["--to", "9.sql"]].concat(), 4);
     says(&none, &["does not have `9.sql`", "lockstep database show main"]);
     place.fail(&REVERT, 2);
 

@@ -309,7 +309,7 @@ fn a_database_with_a_history_by_other_means_is_adopted() {
     place.run(&["database", "adopt", "main", "--through", MAKES.0, "--env", ENVIRONMENT]);
     shop.deploy(&two);
     assert_eq!(shop.level(), ADDS.0);
-    let unknown = place.fail(&["database", "adopt", "main", "--through", "9.sql", "--env", ENVIRONMENT], 3);
+    let unknown = place.fail(&["database", "adopt", "main", "--through", "9.sql", "--env", ENVIRONMENT], 4);
     assert!(unknown.contains("the last one is `0002_state.sql`"), "{unknown}");
 }
 

@@ -87,6 +87,10 @@ pub struct KnownDatabase {
     /// Migrations that were begun to be taken back and of which nobody has seen since whether they are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaving: Vec<String>,
+    /// Migrations that it had and that are not there any more, although Lockstep did not take them; nothing is applied until they are back, or
+    /// somebody says that it is meant to be so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
 }
 
 impl KnownDatabase {

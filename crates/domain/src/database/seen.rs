@@ -31,7 +31,7 @@ pub(crate) fn seen(
         (Some(told), _) if told.unread => unread(before, (version, run), told, now)?,
         (Some(told), _) => see(services, before, (version, of), &run.act, (told, now)),
         // One that could not look has changed nothing that anybody knows of.
-        (None, _) if run.act == Act::Look => return None,
+        (None, _) if matches!(run.act, Act::Look | Act::Accept) => return None,
         (None, failure) => {
             let how = failure.map_or_else(|| "it ended".to_owned(), str::to_owned);
             let why = format!("a run of migrations for {version} said nothing of how it left it ({how})");
@@ -120,12 +120,40 @@ fn see(
         _ if is_told_by_record => None,
         _ => before.and_then(|before| before.doubt.clone()),
     };
+    let lost = before.map(|before| lost(before, of, act, told)).unwrap_or_default();
     // Why it failed is kept with the run.
     let told = Told { recorded, failure: None, untouched: false, ..told.clone() };
     // What is half of a contraction may have taken what older versions need.
     let halves = told.half.iter().filter(|name| brought(name) == Some(MigrationClass::Contract));
     let crossing = halves.cloned().collect();
-    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing, leaving: Vec::new() }
+    KnownDatabase { seen, by: version, told, doubt: half.or(kept), crossing, leaving: Vec::new(), lost }
+}
+
+/// What a database had and has no more, although nobody took it back here.
+fn lost(before: &KnownDatabase, of: Option<&VersionDatabase>, act: &Act, told: &Told) -> Vec<String> {
+    let is_another = matches!((&before.told.place, &told.place), (Some(then), Some(now)) if then != now);
+    if is_another || *act == Act::Accept {
+        return Vec::new();
+    }
+    // The program of a version knows its own migrations alone.
+    let by_program = of.filter(|of| !of.database.applied.is_by_lockstep());
+    let is_told =
+        |name: &String| by_program.is_none_or(|of| told.drift.is_empty() && of.file(name).is_some());
+    let is_there = |name: &String| told.recorded.iter().any(|it| it.name == *name);
+    let taken: &[String] = match act {
+        Act::Revert { migrations, .. } => migrations,
+        _ => &[],
+    };
+    let halves = [&before.told.half, &told.half];
+    let is_known = |name: &String| {
+        taken.contains(name)
+            || before.leaving.contains(name)
+            || halves.iter().any(|it| it.as_ref() == Some(name))
+    };
+    let had = before.told.recorded.iter().map(|it| &it.name);
+    let gone = had.filter(|name| is_told(name) && !is_there(name) && !is_known(name));
+    let still = before.lost.iter().filter(|name| !is_there(name) && !taken.contains(name));
+    still.chain(gone).cloned().collect()
 }
 
 /// Takes in that a step could not read what the database has, or died before it did.
@@ -168,6 +196,7 @@ fn doubt(before: Option<&KnownDatabase>, version: VersionRef, why: String, now: 
             doubt: Some(why),
             crossing: Vec::new(),
             leaving: Vec::new(),
+            lost: Vec::new(),
         },
     }
 }

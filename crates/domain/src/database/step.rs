@@ -21,6 +21,8 @@ pub const TOLD_FILE: &str = ".lockstep-database.json";
 pub enum Act {
     /// It looks.
     Look,
+    /// It looks, and what is not there any more is meant to be gone.
+    Accept,
     /// It applies what is missing, up to a migration and with it; with none, it only looks whether all is as it was recorded.
     Apply {
         /// The last one.
@@ -51,6 +53,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Look => f.write_str("look"),
+            Self::Accept => f.write_str("take it as it is, without what is not there any more"),
             Self::Apply { through: Some(name) } => write!(f, "apply migrations up to `{name}`"),
             Self::Apply { through: None } => f.write_str("look whether it is as it was recorded"),
             Self::Revert { migrations, .. } => write!(f, "take back `{}`", migrations.join("`, `")),
@@ -84,6 +87,14 @@ impl DatabaseRun {
         self.left_out = cut.map(|file| (file.name.clone(), file.left_out.clone())).collect();
     }
 
+    /// Returns the migrations that may run, where the plan did not take all of them for missing.
+    fn may_run(&self, of: &VersionDatabase) -> Option<Vec<String>> {
+        let Act::Apply { through: Some(through) } = &self.act else { return None };
+        let last = of.files.iter().position(|file| file.name == *through)?;
+        let is_all = of.files[..=last].iter().all(|file| self.expected.contains(&file.name));
+        (!is_all).then(|| self.expected.clone())
+    }
+
     /// Returns the name of the job that it is.
     #[must_use]
     pub fn job(&self) -> JobName {
@@ -108,6 +119,9 @@ pub struct Step {
     pub lock_ms: u64,
     /// How long all of it may take.
     pub timeout_ms: u64,
+    /// The migrations that may run, where these are not all: what else is missing was there when it was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Vec<String>>,
     /// For which version, as it is noted with each migration.
     pub by: String,
     /// The folders below the working folder that stay when the step has ended.
@@ -118,10 +132,11 @@ pub struct Step {
 impl Step {
     /// Describes a step at a database of a version.
     #[must_use]
-    pub fn new(of: &VersionDatabase, act: Act, by: String, data: &[WorkPath]) -> Self {
+    pub fn new(of: &VersionDatabase, run: &DatabaseRun, by: String, data: &[WorkPath]) -> Self {
         let Database { migrations, applied, variable, timeout_ms, lock_ms, .. } = of.database.clone();
         let (folder, data) = (migrations.as_str().to_owned(), data.to_vec());
-        Self { act, applied, folder, variable, lock_ms, timeout_ms, by, data }
+        let (act, expected) = (run.act.clone(), run.may_run(of));
+        Self { act, applied, folder, variable, lock_ms, timeout_ms, expected, by, data }
     }
 
     /// Returns the command of the step by a program of Lockstep.

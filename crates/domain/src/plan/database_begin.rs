@@ -7,7 +7,7 @@ use crate::fault::Cause;
 use crate::job::{PlannedJob, When};
 use crate::operation::{Operation, Phase};
 use crate::plan::database_revert;
-use crate::plan::databases::contracted;
+use crate::plan::databases::{contracted, lost};
 use crate::world::World;
 
 /// Says why an operation does not go on at its databases: a step that is to begin would take what somebody needs, or what starts after the
@@ -38,6 +38,11 @@ fn begins(
 ) -> Option<String> {
     let run = planned.database.as_deref()?;
     let version = planned.arm.version_ref();
+    if matches!(run.act, Act::Apply { .. })
+        && let Some(lost) = lost(world, environment, &run.database)
+    {
+        return Some(lost.to_string());
+    }
     if let DatabaseRun { database, act: Act::Revert { migrations, to }, .. } = run {
         let of = brought(world, &version, database)?;
         let asked = (migrations.as_slice(), to.as_deref());
@@ -80,7 +85,8 @@ fn begins(
 fn is_strange(environment: &Environment, operation: &Operation, planned: &PlannedJob) -> bool {
     let Some(run) = planned.database.as_deref() else { return false };
     let has = environment.databases.get(&run.database).is_some_and(|it| !it.told.recorded.is_empty());
-    let is_made = |it: &DatabaseRun| it.database == run.database && !matches!(it.act, Act::Look);
+    let is_made =
+        |it: &DatabaseRun| it.database == run.database && !matches!(it.act, Act::Look | Act::Accept);
     let before = environment.operations.iter().filter(|it| it.id != operation.id);
     let mut ran = before.flat_map(|it| it.job_runs()).chain(operation.job_runs());
     has && !ran.any(|(planned, _)| planned.database.as_deref().is_some_and(is_made))
@@ -88,6 +94,11 @@ fn is_strange(environment: &Environment, operation: &Operation, planned: &Planne
 
 /// Why nothing starts.
 fn starts(world: &World, environment: &Environment, operation: &Operation) -> Option<String> {
+    let applied = operation.plan.jobs.iter().filter_map(|planned| planned.database.as_deref());
+    let mut applied = applied.filter(|run| matches!(run.act, Act::Apply { .. }));
+    if let Some(lost) = applied.find_map(|run| lost(world, environment, &run.database)) {
+        return Some(lost.to_string());
+    }
     let versions = operation.plan.moves().filter_map(|part| Some(part.to_arm()?.version_ref()));
     let mut gone =
         versions.flat_map(|version| contracted(world, environment, &version, &operation.plan.target));

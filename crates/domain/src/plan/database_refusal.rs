@@ -4,7 +4,9 @@ use thiserror::Error;
 
 use crate::database::list;
 use crate::name::{DatabaseName, EnvironmentName};
+use crate::plan::rule_refusal::remove;
 use crate::version::VersionRef;
+use crate::version_rules::VersionRule;
 
 /// What can still be gone back to, where the form of a database is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub enum DatabaseRefusal {
         migration: String,
         /// The last one that there is.
         last: Option<String>,
+        /// Another version of the service, which brings it.
+        by: Option<VersionRef>,
     },
     /// Nobody has looked at it.
     #[error("database `{database}` of `{environment}` was never looked at, so what it has is not known")]
@@ -171,6 +175,22 @@ pub enum DatabaseRefusal {
         migration: String,
         /// It was there when the database was looked at last.
         may_be_there: bool,
+    },
+    /// It does not have what it had.
+    #[error(
+        "database `{database}` of `{environment}` has lost {}, which it had: nothing is applied to it, because this may be another database, or an \
+         empty one",
+        names(migrations)
+    )]
+    Lost {
+        /// Which database.
+        database: DatabaseName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What is not there any more.
+        migrations: Vec<String>,
+        /// The version by which it is reached, where nothing that runs brings it.
+        by: Option<VersionRef>,
     },
     /// A migration that is to stay, or to go, is not there.
     #[error("database `{database}` of `{environment}` does not have `{migration}`")]
@@ -230,8 +250,9 @@ pub enum DatabaseRefusal {
     },
     /// What runs or is warm works with what would be taken away.
     #[error(
-        "`{migration}` of database `{database}` of `{environment}` is not taken back: {} works with it, and runs or is warm",
-        who(by, elsewhere)
+        "`{migration}` of database `{database}` of `{environment}` is not taken back: {} works with it, and runs or is warm{}",
+        who(by, elsewhere),
+        by_rules(given)
     )]
     StillUsed {
         /// Which database.
@@ -244,11 +265,14 @@ pub enum DatabaseRefusal {
         by: Vec<VersionRef>,
         /// Who does in other environments with the same database, or under another name of it.
         elsewhere: Vec<(EnvironmentName, VersionRef)>,
+        /// The rules that keep some of them running.
+        given: Vec<VersionRule>,
     },
     /// What runs needs the old form.
     #[error(
-        "`{migration}` cannot be applied to database `{database}` of `{environment}`: {} needs the old form",
-        who(by, elsewhere)
+        "`{migration}` cannot be applied to database `{database}` of `{environment}`: {} needs the old form{}",
+        who(by, elsewhere),
+        by_rules(given)
     )]
     StillNeeded {
         /// Which database.
@@ -261,7 +285,35 @@ pub enum DatabaseRefusal {
         by: Vec<VersionRef>,
         /// Who needs it in other environments with the same database, or under another name of it.
         elsewhere: Vec<(EnvironmentName, VersionRef)>,
+        /// The rules that keep some of them running.
+        given: Vec<VersionRule>,
     },
+}
+
+/// Says which rules and lanes keep versions running.
+fn by_rules(given: &[VersionRule]) -> String {
+    let mut said: Vec<_> = given
+        .iter()
+        .map(|rule| {
+            let version = VersionRef { service: rule.service.clone(), version: rule.version.clone() };
+            match rule.lane() {
+                Some(lane) => format!("; lane {lane} gives {version} to its requests"),
+                None => format!("; rule {} gives {version} to its requests", rule.number),
+            }
+        })
+        .collect();
+    said.dedup();
+    said.concat()
+}
+
+/// Names migrations, and of many how many there are.
+fn names(migrations: &[String]) -> String {
+    match migrations {
+        [first, .., last] if migrations.len() > 3 => {
+            format!("{} migrations from `{first}` to `{last}`", migrations.len())
+        }
+        _ => format!("`{}`", migrations.join("`, `")),
+    }
 }
 
 fn who(by: &[VersionRef], elsewhere: &[(EnvironmentName, VersionRef)]) -> String {
@@ -306,6 +358,13 @@ impl DatabaseRefusal {
                  lockstep database settle {database} {} --done (or --not-done) --env {environment} --version {by}",
                 half.as_deref().unwrap_or("MIGRATION")
             ),
+            Self::Lost { database, environment, by, .. } => {
+                let by = by.as_ref().map(|by| format!(" --version {by}")).unwrap_or_default();
+                let look = format!("lockstep database look {database} --env {environment}{by}");
+                format!(
+                    "bring it back, and then: {look}; where they are gone on purpose, this takes it as it is: {look} --accept-loss"
+                )
+            }
             Self::StandsBehind { version, database, environment, behind, held_back, way } => {
                 let contract = format!("lockstep database contract {database} --env {environment}");
                 match way {
@@ -328,6 +387,7 @@ impl DatabaseRefusal {
                 "let it stop: apply = [\"./migrate\", \"up\", \"{to}\"] is given the last migration that may run".to_owned()
             }
             Self::None { environment, .. } => format!("lockstep database list --env {environment}"),
+            Self::NoMigration { by: Some(by), .. } => format!("{by} brings it: name it with --version {by}"),
             Self::NoMigration { last: Some(last), .. } => format!("the last one is `{last}`"),
             Self::NoMigration { version, .. } => format!("lockstep show {version}"),
             Self::NeverSeen { database, environment, by } => {
@@ -350,6 +410,9 @@ impl DatabaseRefusal {
             Self::BroughtByOther { database, environment, by: Some(by), .. } => {
                 format!("name one that does: lockstep database revert {database} --env {environment} --version {by}")
             }
+            Self::StillUsed { environment, given, .. } if !given.is_empty() => {
+                format!("end it first: {}", remove(given, environment))
+            }
             Self::StillUsed { environment, elsewhere, .. } => {
                 let place = elsewhere.first().map_or(environment, |(place, _)| place);
                 format!(
@@ -362,6 +425,9 @@ impl DatabaseRefusal {
             | Self::BroughtByOther { database, environment, .. }
             | Self::NothingToContract { database, environment } => {
                 format!("lockstep database show {database} --env {environment}")
+            }
+            Self::StillNeeded { environment, given, .. } if !given.is_empty() => {
+                format!("end it first: {}", remove(given, environment))
             }
             Self::StillNeeded { by, elsewhere, .. } if by.is_empty() && !elsewhere.is_empty() => {
                 let place = elsewhere.first().map(|(place, _)| place.as_str()).unwrap_or_default();

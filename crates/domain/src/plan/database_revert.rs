@@ -14,6 +14,7 @@ use crate::instance::Arm;
 use crate::intent::BackTo;
 use crate::name::DatabaseName;
 use crate::plan::database_refusal::DatabaseRefusal;
+use crate::plan::databases::given;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::time::Timestamp;
@@ -158,8 +159,9 @@ pub(super) fn check(
     let takes = || migrations.iter().find(|it| !it.way.only_adds());
     let first = by.iter().find_map(works).or_else(|| takes().filter(|_| !elsewhere.is_empty()))?;
     let (migration, database) = (first.migration.clone(), database.clone());
+    let given = given(environment, &by.iter().cloned().collect());
     let environment = environment.name.clone();
-    Some(DatabaseRefusal::StillUsed { database, environment, migration, by, elsewhere }.into())
+    Some(DatabaseRefusal::StillUsed { database, environment, migration, by, elsewhere, given }.into())
 }
 
 /// Says why a step that takes migrations back does not begin: what was seen since is not what was approved.

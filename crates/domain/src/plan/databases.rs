@@ -19,9 +19,10 @@ use crate::operation::Move;
 use crate::plan::database_refusal::{Behind, DatabaseRefusal, Stays};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
-use crate::plan::resolve::Resolved;
+use crate::plan::resolve::{Resolved, missing};
 use crate::plan::{database_back, database_revert};
 use crate::version::VersionRef;
+use crate::version_rules::VersionRule;
 use crate::world::World;
 
 /// What a deployment does at one database.
@@ -152,7 +153,9 @@ fn stopped(
     target: &Entries,
 ) -> Option<DatabaseRefusal> {
     let database = of.database.name.clone();
-    if let Some(refusal) = in_doubt(environment, (version, of)) {
+    if let Some(refusal) =
+        in_doubt(environment, (version, of)).or_else(|| lost(world, environment, &database))
+    {
         return Some(refusal);
     }
     let due = due(world, environment, of, target);
@@ -214,6 +217,20 @@ fn in_doubt(
     let by = if brings { version } else { &known.by }.clone();
     let (database, environment) = (of.database.name.clone(), environment.name.clone());
     Some(DatabaseRefusal::InDoubt { database, environment, why, half, by })
+}
+
+/// Returns that a database lacks what it had.
+pub(super) fn lost(
+    world: &World,
+    environment: &Environment,
+    database: &DatabaseName,
+) -> Option<DatabaseRefusal> {
+    let known = environment.databases.get(database).filter(|known| !known.lost.is_empty())?;
+    // What runs reaches it; the version that looked last may have been gone back from, and does not come any more.
+    let is_reached = brings(world, environment, database, None).is_ok();
+    let by = (!is_reached).then(|| known.by.clone());
+    let (database, environment) = (database.clone(), environment.name.clone());
+    Some(DatabaseRefusal::Lost { database, environment, migrations: known.lost.clone(), by })
 }
 
 /// Returns the contractions that a database has and that a version does not know, so that it cannot come.
@@ -352,6 +369,9 @@ pub(super) fn resolve(
     environment: &Environment,
     (database, wish, version): (&DatabaseName, &DatabaseWish, Option<&VersionRef>),
 ) -> Result<Resolved, Vec<Refusal>> {
+    if let Some(refusal) = version.and_then(|version| missing(world, version)) {
+        return Err(vec![refusal]);
+    }
     let (arm, of) = match wish {
         DatabaseWish::Revert { .. } => takes_back(world, environment, database, version)?,
         _ => brings(world, environment, database, version)?,
@@ -359,14 +379,15 @@ pub(super) fn resolve(
     let mut resolved = Resolved::new(environment, Direction::Forward);
     let (act, expected) = match wish {
         DatabaseWish::Look => (Act::Look, Vec::new()),
+        DatabaseWish::Accept => (Act::Accept, Vec::new()),
         DatabaseWish::Adopt { through } => {
-            let through = file(&arm, of, through)?;
+            let through = file(world, (&arm, of), through)?;
             let doubt = in_doubt(environment, (&arm.version_ref(), of));
             doubt.map_or(Ok(()), |refusal| Err(vec![refusal.into()]))?;
             (Act::Adopt { through }, Vec::new())
         }
         DatabaseWish::Settle { migration, done } => {
-            let migration = file(&arm, of, migration)?;
+            let migration = file(world, (&arm, of), migration)?;
             (Act::Settle { migration, done: *done }, Vec::new())
         }
         DatabaseWish::Revert { back, .. } => {
@@ -389,13 +410,34 @@ pub(super) fn resolve(
     Ok(resolved)
 }
 
-fn file(arm: &Arm, of: &VersionDatabase, name: &str) -> Result<String, Vec<Refusal>> {
+/// The rules by which alone versions run: what is deployed or on its way would run without them.
+pub(super) fn given(environment: &Environment, versions: &BTreeSet<VersionRef>) -> Vec<VersionRule> {
+    let targets = environment.under_way().map(|operation| &operation.plan.target);
+    let entries = std::iter::once(environment.entries()).chain(targets).flatten();
+    let deployed: BTreeSet<_> = entries.map(|(service, entry)| entry.arm(service).version_ref()).collect();
+    let is_given = |rule: &&VersionRule| {
+        let version = rule.arm().version_ref();
+        versions.contains(&version) && !deployed.contains(&version)
+    };
+    environment.version_rules.rules.iter().filter(is_given).cloned().collect()
+}
+
+fn file(world: &World, (arm, of): (&Arm, &VersionDatabase), name: &str) -> Result<String, Vec<Refusal>> {
     let found = of.file(name).map(|file| file.name.clone());
+    let brings =
+        |it: &VersionRef| brought(world, it, &of.database.name).is_some_and(|of| of.file(name).is_some());
+    let others = || {
+        let versions = world.known_service(&arm.service).into_iter().flat_map(|it| it.versions.keys().rev());
+        let mut others =
+            versions.map(|version| VersionRef { service: arm.service.clone(), version: version.clone() });
+        others.find(brings)
+    };
     let missing = || DatabaseRefusal::NoMigration {
         version: arm.version_ref(),
         database: of.database.name.clone(),
         migration: name.to_owned(),
         last: of.files.last().map(|file| file.name.clone()),
+        by: others(),
     };
     found.ok_or_else(|| vec![missing().into()])
 }
@@ -466,7 +508,9 @@ fn to_contract(
 ) -> Result<Vec<String>, Vec<Refusal>> {
     let database = of.database.name.clone();
     let refuse = |refusal: DatabaseRefusal| Err(vec![refusal.into()]);
-    if let Some(refusal) = in_doubt(environment, (version, of)) {
+    if let Some(refusal) =
+        in_doubt(environment, (version, of)).or_else(|| lost(world, environment, &database))
+    {
         return refuse(refusal);
     }
     let name = environment.name.clone();
@@ -495,8 +539,9 @@ fn to_contract(
         return Ok(missing);
     }
     let migration = contractions.first().map(|name| (*name).clone()).unwrap_or_default();
+    let given = given(environment, &needs);
     let (by, elsewhere) = (needs.into_iter().collect(), elsewhere.into_iter().collect());
-    refuse(DatabaseRefusal::StillNeeded { database, environment: name, migration, by, elsewhere })
+    refuse(DatabaseRefusal::StillNeeded { database, environment: name, migration, by, elsewhere, given })
 }
 
 /// The databases that a plan has to do with.

@@ -137,7 +137,7 @@ fn bounds(
     let known = environment.version_rules.lanes.find(&wanted.name);
     refusals.extend(known.map(|lane| LaneRefusal::Taken(Box::new(lane.clone()), name.clone()).into()));
     if environment.version_rules.rules.len() + versions.len() > MAX_RULES {
-        refusals.push(RuleRefusal::TooMany(name.clone()).into());
+        refusals.push(RuleRefusal::too_many(environment).into());
     }
     let twice = versions.windows(2).find(|pair| pair[0].service == pair[1].service);
     refusals.extend(twice.map(|pair| Refusal::NamedTwice(pair[0].service.clone())));

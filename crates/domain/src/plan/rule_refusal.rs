@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::compat::Unmet;
+use crate::environment::Environment;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::plan::refusal::unmet_words;
 use crate::version::VersionRef;
@@ -17,8 +18,17 @@ pub enum RuleRefusal {
     #[error(transparent)]
     Takes(#[from] TakesError),
     /// There are too many.
-    #[error("`{0}` has {MAX_RULES} rules, which is the most")]
-    TooMany(EnvironmentName),
+    #[error(
+        "`{environment}` has {rules} rules, {of_lanes} of them of lanes, one for each version that a lane gives; {MAX_RULES} is the most"
+    )]
+    TooMany {
+        /// Where.
+        environment: EnvironmentName,
+        /// How many there are.
+        rules: usize,
+        /// How many of them are of lanes.
+        of_lanes: usize,
+    },
     /// Another one takes the same requests.
     #[error("{0} takes the same requests")]
     Same(Box<VersionRule>, EnvironmentName),
@@ -102,7 +112,11 @@ fn all(rules: &[VersionRule]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn remove<'a>(rules: impl IntoIterator<Item = &'a VersionRule>, environment: &EnvironmentName) -> String {
+/// The commands that end rules.
+pub(super) fn remove<'a>(
+    rules: impl IntoIterator<Item = &'a VersionRule>,
+    environment: &EnvironmentName,
+) -> String {
     let (of_lanes, alone): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.lane().is_some());
     let numbers: Vec<_> = alone.iter().map(|rule| rule.number.to_string()).collect();
     let route = format!("lockstep route remove {} --env {environment}", numbers.join(" "));
@@ -112,15 +126,29 @@ fn remove<'a>(rules: impl IntoIterator<Item = &'a VersionRule>, environment: &En
 }
 
 impl RuleRefusal {
+    /// Says that there are too many in an environment.
+    pub(super) fn too_many(environment: &Environment) -> Self {
+        let rules = &environment.version_rules.rules;
+        let of_lanes = rules.iter().filter(|rule| rule.lane().is_some()).count();
+        Self::TooMany { environment: environment.name.clone(), rules: rules.len(), of_lanes }
+    }
+
     /// Returns the command that helps, or shows more.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Takes(_) => None,
             Self::HasRequests(_, environment) => Some(format!("lockstep status {environment}")),
-            Self::TooMany(environment) | Self::Shares { environment, .. } => {
-                Some(format!("lockstep route list --env {environment}"))
+            Self::TooMany { environment, rules, of_lanes } => {
+                let route = format!("lockstep route list --env {environment}");
+                let lane = format!("lockstep lane list {environment}");
+                Some(match of_lanes {
+                    0 => route,
+                    of_lanes if of_lanes == rules => lane,
+                    _ => format!("{lane}, and {route}"),
+                })
             }
+            Self::Shares { environment, .. } => Some(format!("lockstep route list --env {environment}")),
             Self::Same(rule, environment) | Self::Mirrored(rule, environment) => {
                 Some(format!("remove it first: {}", remove([&**rule], environment)))
             }

@@ -95,7 +95,7 @@ fn bounds(
     let (name, known) = (&environment.name, &environment.version_rules);
     let mut refusals = Vec::new();
     if known.rules.len() >= MAX_RULES {
-        refusals.push(RuleRefusal::TooMany(name.clone()).into());
+        refusals.push(RuleRefusal::too_many(environment).into());
     }
     let other = known.of(service).find(|rule| takes.mirror().is_some() && rule.takes.mirror().is_some());
     refusals.extend(other.map(|rule| RuleRefusal::Mirrored(Box::new(rule.clone()), name.clone()).into()));

@@ -6,8 +6,8 @@ use crate::simulation::{Stage, deploy, environment, service};
 use crate::smallest::search;
 use lockstep_domain::contract::Verdict;
 use lockstep_domain::database::{
-    Act, Applied, Database, DatabaseRun, MigrationClass, MigrationFile, Recorded, Told, VersionDatabase,
-    unapproved,
+    Act, Applied, Database, DatabaseRun, MigrationClass, MigrationFile, Recorded, Step, Told,
+    VersionDatabase, unapproved,
 };
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::{ConfigChoice, DatabaseWish};
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     /// Carries out an intent in an environment.
-    fn run_in(&mut self, place: &str, intent: &Intent) -> Phase {
+    pub(crate) fn run_in(&mut self, place: &str, intent: &Intent) -> Phase {
         let id = self.stage.begin(place, intent, None);
         self.settle_in(place, id, false)
     }
@@ -127,9 +127,13 @@ impl Scene {
             let run = planned.database.as_deref().unwrap();
             // Who only looks before finds what is there.
             let fails = fails && run.act != Act::Look;
-            self.act(&planned.arm.version_ref(), run, fails);
+            // One that finds missing what was there when it was planned does nothing.
+            let fails = fails || self.is_surprised(&planned.arm.version_ref(), run);
+            if !self.is_surprised(&planned.arm.version_ref(), run) {
+                self.act(&planned.arm.version_ref(), run, fails);
+            }
             let told = match run.act {
-                Act::Look => {
+                Act::Look | Act::Accept => {
                     Told { drift: Vec::new(), unread: false, untouched: false, failure: None, ..self.told() }
                 }
                 _ => self.told(),
@@ -141,6 +145,15 @@ impl Scene {
                 false => InstanceState::Completed,
             };
         }
+    }
+
+    fn is_surprised(&self, version: &VersionRef, run: &DatabaseRun) -> bool {
+        let of = &self.stage.world.version(version).unwrap().databases[0];
+        let expected = Step::new(of, run, version.to_string(), &[]).expected;
+        let Act::Apply { through: Some(through) } = &run.act else { return false };
+        let last = of.files.iter().position(|file| file.name == *through).unwrap();
+        let mut missing = of.files[..=last].iter().filter(|file| !self.has.contains(&file.name));
+        expected.is_some_and(|expected| missing.any(|file| !expected.contains(&file.name)))
     }
 
     fn told(&self) -> Told {
@@ -167,7 +180,7 @@ impl Scene {
                 self.take_back(migrations, fails);
                 None
             }
-            Act::Look => None,
+            Act::Look | Act::Accept => None,
         };
         let Some(through) = through else { return };
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
@@ -520,6 +533,16 @@ fn what_is_asked_of_a_database_that_is_not_there_is_told() {
     let adopt = |through: &str| at(DatabaseWish::Adopt { through: through.into() });
     assert!(matches!(scene.refused(&adopt("9.sql")), DatabaseRefusal::NoMigration { last: Some(_), .. }));
     assert!(matches!(scene.refused(&contract()), DatabaseRefusal::NothingToContract { .. }));
+    // One of a newer version is reached by that.
+    let settle = at(DatabaseWish::Settle { migration: "2.sql".into(), done: false });
+    assert_eq!(scene.refused(&settle).hint(), "shop@1.3.0 brings it: name it with --version shop@1.3.0");
+    let by = |version: &str| Intent::Database {
+        database: "main".parse().unwrap(),
+        wish: DatabaseWish::Look,
+        version: Some(version.parse().unwrap()),
+    };
+    let refusals = scene.plan(&by("shop@9.0.0")).unwrap_err();
+    assert!(matches!(&refusals[..], [Refusal::NoVersion { newest: Some(_), .. }]), "{refusals:?}");
 }
 
 /// How going back from what runs of the shop stands, and why.

@@ -19,6 +19,7 @@ mod keys;
 mod killed;
 mod lanes;
 mod looking_first;
+mod lost_databases;
 mod maintained;
 mod mirrors;
 mod planning;

@@ -238,3 +238,17 @@ fn what_may_be_a_way_down_runs_nothing_until_somebody_says_what_it_is() {
         );
     }
 }
+
+#[test]
+fn what_was_there_when_it_was_planned_and_is_not_stops_a_step_before_it_applies_anything() {
+    for kind in KINDS {
+        let place = Place::with_three(kind);
+        let lacks = "lacks `1_notes.sql`, which it had when this was planned";
+        place.apply_as_planned("10_tags.sql", &["10_tags.sql"]).bad(lacks);
+        assert_eq!(place.run(Act::Look).good().has(), [""; 0]);
+        assert_eq!(place.run(Act::Accept).good().has(), [""; 0]);
+        place.apply("2_text.sql").good();
+        place.apply_as_planned("10_tags.sql", &["10_tags.sql"]).good();
+        assert_eq!(place.run(Act::Look).good().has(), ALL);
+    }
+}

@@ -95,3 +95,13 @@ fn a_program_takes_back_to_what_stays_and_is_not_believed_without_a_look() {
     }
     place.run(back(&["2_text.sql"], Some("1_notes.sql"))).bad("still has `2_text.sql`");
 }
+
+#[test]
+fn a_program_is_not_started_where_what_was_there_when_it_was_planned_is_not() {
+    let place = place();
+    let ended =
+        place.apply_as_planned("2_text.sql", &["2_text.sql"]).bad("lacks `1_notes.sql`, which it had");
+    assert!(!ended.said.contains("going to") && ended.told.unwrap().untouched);
+    place.apply("1_notes.sql").good();
+    assert_eq!(place.apply_as_planned("2_text.sql", &["2_text.sql"]).good().has().len(), 2);
+}

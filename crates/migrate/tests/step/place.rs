@@ -90,8 +90,19 @@ impl Place {
     }
 
     pub(crate) fn begin(&self, act: Act) -> Child {
+        self.begin_expecting(act, None)
+    }
+
+    /// Applies migrations as a plan showed it, which took these for missing.
+    pub(crate) fn apply_as_planned(&self, through: &str, expected: &[&str]) -> Ended {
+        let expected = expected.iter().map(|&name| name.to_owned()).collect();
+        self.end(self.begin_expecting(Act::Apply { through: Some(through.to_owned()) }, Some(expected)))
+    }
+
+    fn begin_expecting(&self, act: Act, expected: Option<Vec<String>>) -> Child {
         let step = Step {
             act,
+            expected,
             applied: self.applied.clone(),
             folder: "db".to_owned(),
             variable: "DATABASE_URL".to_owned(),

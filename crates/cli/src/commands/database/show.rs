@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lockstep_api::types::DatabaseView;
+use lockstep_api::types::{DatabaseView, FailedLook};
 use lockstep_domain::database::Applied;
 use lockstep_domain::name::DatabaseName;
 
@@ -96,6 +96,8 @@ fn by(view: &DatabaseView) -> String {
 fn state(view: &DatabaseView) -> &'static str {
     match &view.known {
         _ if view.applied == Applied::Elsewhere => "applied outside of Lockstep",
+        Some(known) if !known.lost.is_empty() => "has lost migrations: waits for a person",
+        _ if view.failed.is_some() => "the last look failed",
         None => "nobody has looked",
         Some(known) if known.doubt.is_none() && view.brought_by.is_empty() => {
             "nothing that runs here brings it"
@@ -111,6 +113,11 @@ fn state(view: &DatabaseView) -> &'static str {
 fn text(view: &DatabaseView, style: &Style) -> String {
     let mut text = format!("database {}: {}\n", view.name, state(view));
     let _ = writeln!(text, "  brought by: {}", by(view));
+    if let Some(FailedLook { at, why, operation }) = &view.failed {
+        let (ago, why) = (style.ago(*at), printable(why));
+        let _ =
+            writeln!(text, "  {} {ago}, operation {operation}: {why}", style.bad("the last look failed:"));
+    }
     let Some(known) = &view.known else { return text };
     let level = printable(known.level().unwrap_or("none")).into_owned();
     let (count, seen) = (known.told.recorded.len(), times::ago(times::now(), known.seen));
@@ -134,16 +141,31 @@ fn text(view: &DatabaseView, style: &Style) -> String {
             style.warn("may be gone:")
         );
     }
+    if !known.lost.is_empty() {
+        let lost = shortened(&known.lost);
+        let _ = writeln!(
+            text,
+            "  {} {lost}: it had them, and nothing is applied; bring them back and look again, or, where they are gone on purpose: lockstep \
+             database look {} --accept-loss",
+            style.bad("lost:"),
+            view.name
+        );
+    }
     for drift in &known.told.drift {
         let _ = writeln!(text, "  {} {}", style.warn("drift:"), printable(drift));
     }
     for (what, names) in [("missing", &view.missing), ("to be contracted", &view.contractions)] {
         if !names.is_empty() {
-            let shown = names.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = names.len().saturating_sub(MAX_SHOWN);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let _ = writeln!(text, "  {what}: {}{more}", printable(&shown));
+            let _ = writeln!(text, "  {what}: {}", shortened(names));
         }
     }
     text
+}
+
+/// Names migrations, of many the first.
+fn shortened(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(MAX_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", printable(&shown))
 }
