@@ -31,7 +31,7 @@ use crate::output::table::Table;
 /// pinned service moves only when a wish names it.
 ///
 /// `--export ENV` writes such a file for an environment: what runs there and what it could require, with what each version requires of others,
-/// and holds, stages, resources and artifacts that keep versions from coming. A service that does not run there is at `none`.
+/// and holds, stages, resources, artifacts, databases, rules and lanes that keep versions from coming. A service that does not run there is at `none`.
 ///
 /// A file has at most 20,000 services and 200,000 features.
 ///
@@ -46,9 +46,10 @@ use crate::output::table::Table;
   lockstep plan --world examples/worlds/shop.json
   lockstep plan --world fleet.json --json
   lockstep plan --export production > fleet.json")]
+#[command(group = clap::ArgGroup::new("about").required(true).args(["world", "export"]))]
 pub(crate) struct Args {
     /// The file with the fleet and the wish.
-    #[arg(long, value_name = "FILE", required_unless_present = "export", conflicts_with = "export")]
+    #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
     /// Write this environment as a fleet, without a wish.
     #[arg(long, value_name = "ENV")]

@@ -197,7 +197,8 @@ impl Case<'_> {
     }
 
     fn fleet(&self, joined: &[ServiceName], despite: Despite<'_>) -> Fleet<'_> {
-        let terms = Terms { named: self.named, direction: self.direction, joined, despite };
+        let (named, direction) = (self.named, self.direction);
+        let terms = Terms { named, direction, joined, despite, stands_alone: false };
         Fleet::of_wishes(&self.search, self.environment, &terms)
     }
 

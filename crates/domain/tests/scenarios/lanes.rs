@@ -6,7 +6,9 @@ use lockstep_domain::database::MigrationClass;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::lane::{FORMAT_WITH_LANES, LaneEnd, LaneWhen, LanesAccept};
-use lockstep_domain::plan::{LaneDecision, Refusal, WantedLane, add_lane, lane_event};
+use lockstep_domain::plan::{
+    Found, LaneDecision, Refusal, WantedLane, add_lane, export, lane_event, smallest,
+};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{RouteTable, SplitRole, SplitTakes};
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, Timestamp};
@@ -429,4 +431,88 @@ fn a_condition_of_every_kind_is_kept_as_it_was_said() {
     assert_eq!(lane.places.iter().map(|it| it.to - it.from).sum::<u32>(), 1_000);
     let kept = serde_json::to_string(lane).unwrap();
     assert_eq!(&serde_json::from_str::<lockstep_domain::lane::Lane>(&kept).unwrap(), lane);
+}
+
+#[test]
+fn a_lane_that_keeps_a_database_in_its_old_form_is_named_with_what_ends_it() {
+    let mut scene = crate::databases::Scene::new();
+    let files = [("1.sql", MigrationClass::Expand), ("2.sql", MigrationClass::Contract)];
+    for (version, count) in [("shop@1.0.0", 1), ("shop@1.1.0", 1), ("shop@1.2.0", 2)] {
+        scene.stage.release_with(version, &[], |version| version.databases.push(brings(&files[..count])));
+    }
+    scene.run_in(PLACE, &deploy(&["shop@1.0.0"]));
+    lane(&mut scene.stage, "login", &["shop@1.1.0"], "header:x-lane=login");
+    scene.run_in(PLACE, &deploy(&["shop@1.2.0"]));
+    let wish = lockstep_domain::intent::DatabaseWish::Contract { approved: None };
+    let contract = Intent::Database { database: "main".parse().unwrap(), wish, version: None };
+    let refusals = scene.stage.plan(PLACE, &contract, None).unwrap_err();
+    let (said, hint) = (why(&refusals), hints(&refusals));
+    assert!(
+        said.contains("shop@1.1.0 needs the old form; lane login gives shop@1.1.0 to its requests"),
+        "{said}"
+    );
+    assert_eq!(hint, "end it first: lockstep lane end login --env staging");
+}
+
+#[test]
+fn what_has_to_come_along_names_the_lane_that_is_in_the_way_and_what_ends_it() {
+    let mut stage = Stage::new();
+    stage.release("stock@1.0.0", &[]);
+    stage.release("stock@2.0.0", &[]);
+    stage.release("web@1.0.0", &[("stock", ">=1")]);
+    stage.release("web@1.1.0", &[("stock", "^1")]);
+    stage.release("web@1.2.0", &[("stock", ">=2")]);
+    stage.run(PLACE, &deploy(&["web@1.0.0", "stock@1.0.0"]), None);
+    lane(&mut stage, "login", &["web@1.1.0"], "header:x-lane=login");
+    let (place, intent) = (environment(PLACE), deploy(&["web@1.2.0"]));
+    let found = smallest(&crate::smallest::search(&stage, &place, &intent)).unwrap();
+    let Found::NoWay(answer) = found else { panic!("{found:?}") };
+    assert!(answer.explanation.contains("with lane login (web@1.1.0)"), "{}", answer.explanation);
+    let commands: Vec<_> = answer.remedies.iter().filter_map(|it| it.command.as_deref()).collect();
+    assert!(commands.contains(&"lockstep lane end login --env staging"), "{answer:?}");
+}
+
+#[test]
+fn an_export_leaves_out_what_a_lane_or_a_database_keeps_away() {
+    let mut scene = crate::databases::Scene::new();
+    let files = [("1.sql", MigrationClass::Expand), ("2.sql", MigrationClass::Contract)];
+    for (version, count) in [("shop@1.0.0", 1), ("shop@1.1.0", 2)] {
+        scene.stage.release_with(version, &[], |version| version.databases.push(brings(&files[..count])));
+    }
+    for (version, requires) in [("web@1.0.0", ">=1"), ("web@1.1.0", "^1")] {
+        scene.stage.release(version, &[("stock", requires)]);
+    }
+    scene.stage.release("stock@1.0.0", &[]);
+    scene.stage.release("stock@2.0.0", &[]);
+    scene.run_in(PLACE, &deploy(&["shop@1.1.0", "web@1.0.0", "stock@1.0.0"]));
+    lane(&mut scene.stage, "login", &["web@1.1.0"], "header:x-lane=login");
+    let (place, nothing) = (environment(PLACE), deploy(&[]));
+    let wished = |service: &str, to: &str| {
+        let mut file = export(&crate::smallest::search(&scene.stage, &place, &nothing)).unwrap();
+        let (service, to) = (service.to_owned(), Some(to.to_owned()));
+        file.intent.push(lockstep_what_if::Wish { service, to, ..Default::default() });
+        lockstep_what_if::answer(&file).unwrap()
+    };
+    for (name, version) in [("shop", "1.0.0"), ("stock", "2.0.0")] {
+        assert!(scene.stage.plan(PLACE, &deploy(&[&format!("{name}@{version}")]), None).is_err());
+        assert!(!wished(name, version).solvable, "{name} {version}");
+    }
+    assert!(wished("web", "1.1.0").solvable);
+}
+
+#[test]
+fn too_many_rules_are_told_as_what_they_are() {
+    let mut stage = stage();
+    let full = "has 48 rules, 48 of them of lanes";
+    for number in 0..12 {
+        let versions = ["web@1.1.0", "orders@1.1.0", "stock@1.1.0", "mail@1.1.0"];
+        lane(&mut stage, &format!("l{number}"), &versions, &format!("header:x-lane=l{number}"));
+    }
+    let refusals = decide(
+        &stage,
+        &wanted(&stage, "more", &["web@1.1.0", "orders@1.1.0", "stock@1.1.0"], "header:x-lane=more"),
+    );
+    let refusals = refusals.unwrap_err();
+    assert!(why(&refusals).contains(full), "{}", why(&refusals));
+    assert!(hints(&refusals).contains("lockstep lane list staging"), "{}", hints(&refusals));
 }

@@ -3,8 +3,17 @@
 use lockstep_solver::{Bar, Need, Rule};
 use lockstep_what_if::{Feature, Fleet as File, FleetService, Interval, Origin};
 
+use crate::baseline::{BaselineEntry, difference};
+use crate::environment::Environment;
+use crate::operation::Reason;
+use crate::plan::order::Direction;
+use crate::plan::refusal::Refusal;
+use crate::plan::resolve::Resolved;
+use crate::plan::rule_refusal::RuleRefusal;
 use crate::plan::smallest::Search;
 use crate::plan::smallest::fleet::Fleet;
+use crate::plan::{databases, rules};
+use crate::version::VersionRef;
 
 /// Writes what runs in an environment, what it could require, and all rules between their versions, without any wish.
 ///
@@ -13,6 +22,29 @@ use crate::plan::smallest::fleet::Fleet;
 pub fn export(search: &Search<'_>) -> Option<File> {
     let environment = search.relation.world.environment(search.environment)?;
     Some(Fleet::of_all(search, environment).file())
+}
+
+/// What a plan would refuse of a version that comes alone, because of databases, or of what rules and lanes keep running.
+pub(super) fn refused_alone(
+    search: &Search<'_>,
+    environment: &Environment,
+    version: &VersionRef,
+) -> Vec<Refusal> {
+    let service = &version.service;
+    let config = environment.configuration_in_force(service);
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    let entry = BaselineEntry { version: version.version.clone(), config };
+    resolved.set(service, entry, Reason::Asked);
+    let changes = difference(environment.entries(), &resolved.target);
+    let of_rules = rules::in_the_way(search.relation, environment, &resolved, &changes);
+    let is_of_it = |refusal: &Refusal| match refusal {
+        Refusal::Rule(RuleRefusal::Unmet { unmet, .. }) => {
+            unmet.consumer.service == *service || unmet.provider == *service
+        }
+        _ => true,
+    };
+    let of_databases = databases::check(search.relation.world, environment, &resolved, &changes);
+    of_databases.into_iter().chain(of_rules.into_iter().filter(is_of_it)).collect()
 }
 
 impl Fleet<'_> {

@@ -17,6 +17,7 @@ use crate::plan::order::Direction;
 use crate::plan::refusal::{Refusal, unmet_words};
 use crate::plan::resolve::way_back;
 use crate::plan::smallest::Search;
+use crate::plan::smallest::export::refused_alone;
 use crate::resource::needs::lacking;
 use crate::service::Version;
 use crate::version::{VersionNumber, VersionRef};
@@ -43,6 +44,8 @@ pub(super) struct Terms<'a> {
     /// Services that nothing ties to what is wanted, and that a refusal named.
     pub(super) joined: &'a [ServiceName],
     pub(super) despite: Despite<'a>,
+    /// Nothing is planned of what is found in it, so what would be refused then is a rule from the beginning.
+    pub(super) stands_alone: bool,
 }
 
 /// What may move in an environment.
@@ -102,8 +105,13 @@ impl<'a> Fleet<'a> {
     pub(super) fn of_all(search: &Search<'a>, environment: &'a Environment) -> Self {
         let all = environment.entries().keys().cloned().collect();
         let mut fleet = Self::begin(search, environment, all, Direction::Forward);
-        let terms =
-            Terms { named: &[], direction: Direction::Forward, joined: &[], despite: Despite::Nothing };
+        let terms = Terms {
+            stands_alone: true,
+            named: &[],
+            direction: Direction::Forward,
+            joined: &[],
+            despite: Despite::Nothing,
+        };
         fleet.rule(search, environment, &terms);
         fleet
     }
@@ -257,6 +265,9 @@ impl<'a> Fleet<'a> {
             }));
             let mut refusals: Vec<Refusal> = lacking(world, environment, &reference);
             refusals.extend(terms.against(search, environment, &reference));
+            if terms.stands_alone {
+                refusals.extend(refused_alone(search, environment, &reference));
+            }
             barred.extend(refusals.iter().map(|refusal| Barrier {
                 at,
                 kind: kind(refusal),

@@ -1,7 +1,7 @@
 //! What refusals teach: which services in which versions never come together, and who has a part in it that was not thought of.
 
 use lockstep_solver::{Bar, Cause, Rule};
-use lockstep_what_if::Origin;
+use lockstep_what_if::{Lift, Origin};
 
 use crate::name::{EnvironmentName, ServiceName};
 use crate::plan::database_refusal::DatabaseRefusal;
@@ -24,6 +24,8 @@ enum Blame {
 pub(super) struct Learned {
     at: Vec<(ServiceName, Place)>,
     text: String,
+    /// What ends it, and the command for that.
+    lift: Option<(String, String)>,
 }
 
 /// Where a service is.
@@ -59,13 +61,21 @@ impl Fleet<'_> {
             |service: &ServiceName| self.find(service).map_or(Place::Stays, |it| Place::At(target[it]));
         let at = about.iter().map(|service| (service.clone(), place(service))).collect();
         let unknown = about.into_iter().filter(|service| self.find(service).is_none()).collect();
-        (Learned { at, text: words(refusal) }, unknown)
+        (Learned { at, text: words(refusal), lift: lift(refusal) }, unknown)
     }
 
     /// What was learned never comes together again.
     pub(super) fn learn(&mut self, learned: &Learned) {
-        let rule = self.never(learned);
-        self.question.add(Origin::Other { text: learned.text.clone(), lifts: Vec::new() }, [rule]);
+        let mut rule = self.never(learned);
+        let mut lifts = Vec::new();
+        // What is about one version alone keeps that version away, until it is ended.
+        if let (Rule::Never(all), Some((what, command))) = (&rule, &learned.lift)
+            && let [bar] = all.as_slice()
+        {
+            lifts.push(Lift { version: bar.versions.start, what: what.clone(), command: command.clone() });
+            rule = Rule::Bar(bar.clone());
+        }
+        self.question.add(Origin::Other { text: learned.text.clone(), lifts }, [rule]);
     }
 
     /// The rule of what was learned. Whom nobody knows has no part in it.
@@ -94,6 +104,7 @@ impl Fleet<'_> {
                 | Refusal::StageTooEarly { .. }
                 | Refusal::StageUnknown { .. }
                 | Refusal::NoResource { .. }
+                | Refusal::Rule(RuleRefusal::Unmet { .. } | RuleRefusal::Keeps { .. })
         );
         let Blame::Services(services) = blame(refusal, here) else { return false };
         let Some(service) = services.first().and_then(|it| self.find(it)).filter(|_| is_of_bar) else {
@@ -104,12 +115,26 @@ impl Fleet<'_> {
     }
 }
 
-/// A refusal in words. Where a database is in the way no other version may help, so what does is said as well.
+/// A refusal in words. Where a database, a rule or a lane is in the way no other version may help, so what does is said as well.
 fn words(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Database(of_database) => format!("{refusal} ({})", of_database.hint()),
-        _ => refusal.to_string(),
-    }
+    let hint = match refusal {
+        Refusal::Database(of_database) => Some(of_database.hint()),
+        Refusal::Rule(of_rule) => of_rule.hint(),
+        _ => None,
+    };
+    hint.map_or_else(|| refusal.to_string(), |hint| format!("{refusal} ({hint})"))
+}
+
+/// What ends a rule or a lane that is in the way.
+fn lift(refusal: &Refusal) -> Option<(String, String)> {
+    let Refusal::Rule(of_rule @ (RuleRefusal::Unmet { rule, .. } | RuleRefusal::Keeps { rule, .. })) =
+        refusal
+    else {
+        return None;
+    };
+    let what =
+        rule.lane().map_or_else(|| format!("end rule {}", rule.number), |lane| format!("end lane {lane}"));
+    Some((what, of_rule.hint()?))
 }
 
 fn blame(refusal: &Refusal, here: &EnvironmentName) -> Blame {
@@ -136,6 +161,12 @@ fn blame(refusal: &Refusal, here: &EnvironmentName) -> Blame {
             | DatabaseRefusal::Lacks { version, .. }
             | DatabaseRefusal::CannotStop { version, .. },
         ) => of(&[version]),
+        // What the rule gives stays as it is, whatever moves: the other side of it is what does not come.
+        Refusal::Rule(RuleRefusal::Unmet { rule, unmet, .. }) => {
+            let sides = [&unmet.consumer.service, &unmet.provider];
+            let moved: Vec<_> = sides.into_iter().filter(|it| **it != rule.service).cloned().collect();
+            if moved.is_empty() { Blame::Everything } else { Blame::Services(moved) }
+        }
         Refusal::Unread(unread) => of(&[&unread.reader]),
         Refusal::PortTaken { version, by, environment, .. } if environment == here => of(&[version, by]),
         // What runs in another environment does not move.
