@@ -170,11 +170,20 @@ impl EnvironmentReadiness {
         self.baselines.iter().rfind(|it| it.standing.is_open())
     }
 
-    /// The newest baseline that cannot be gone back to, and none before it can.
+    /// The newest baseline that cannot be gone back to, and none before it can, as far as is known.
     #[must_use]
     pub fn beyond(&self) -> Option<&BaselineReadiness> {
+        let last = self.baselines.iter().rfind(|it| it.standing != Standing::Closed).map(|it| it.baseline);
+        let is_beyond = |it: &&BaselineReadiness| last.is_none_or(|last| it.baseline < last);
+        self.baselines.iter().filter(is_beyond).find(|it| it.standing == Standing::Closed)
+    }
+
+    /// The newest baseline behind all that surely can be gone back to, of which nobody knows whether it works then.
+    #[must_use]
+    pub fn not_proved(&self) -> Option<&BaselineReadiness> {
         let last = self.last().map(|it| it.baseline);
-        self.baselines.iter().find(|it| !it.standing.is_open() && last.is_none_or(|last| it.baseline < last))
+        let is_behind = |it: &&BaselineReadiness| last.is_none_or(|last| it.baseline < last);
+        self.baselines.iter().filter(is_behind).find(|it| it.standing == Standing::NotProved)
     }
 
     /// Tells whether every service that ran in another version before can go back, proved.
@@ -539,6 +548,9 @@ fn crossed(before: &EnvironmentReadiness, after: &EnvironmentReadiness) -> Optio
     let newest = gone.max_by_key(|it| it.baseline)?;
     let rest = match after.last() {
         Some(last) => format!("the last one you can reach is {}", last.baseline),
+        None if let Some(left) = after.not_proved() => {
+            format!("{} can, but that is not proved", left.baseline)
+        }
         None => format!("none before {} can be reached", after.baseline),
     };
     let because = because(&newest.reasons);

@@ -137,6 +137,12 @@ fn news(before: &ReadinessView, view: &ReadinessView, style: &Style) -> String {
 fn render(view: &ReadinessView, style: &Style) -> String {
     let readiness = &view.readiness;
     let mut text = format!("{} is at baseline {}; {}\n", view.environment, readiness.baseline, reach(view));
+    // Where no other can be reached it was named above.
+    if let Some(open) = readiness.not_proved() {
+        let why = first(&open.reasons).map(|why| format!(": {why}")).unwrap_or_default();
+        let line = format!("whether what runs works once {} is back is not proved{why}", open.baseline);
+        let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(&line));
+    }
     if let Some(beyond) = readiness.beyond() {
         let why = first(&beyond.reasons).map(|why| format!(": {why}")).unwrap_or_default();
         let line = format!("{} cannot be reached{why}", beyond.baseline);
@@ -179,6 +185,9 @@ fn reach(view: &ReadinessView) -> String {
                 speed(nearest),
                 last.baseline
             )
+        }
+        _ if let Some(open) = view.readiness.not_proved() => {
+            format!("{} can be gone back to ({}, not proved)", open.baseline, speed(open))
         }
         _ if view.readiness.baselines.is_empty() => "nothing ran before it".to_owned(),
         _ => "no baseline before it can be reached".to_owned(),

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::compatibility::offers;
+use crate::databases::{Scene, brings};
 use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::contract::{Answer, ContractKind, Verdict};
+use lockstep_domain::database::MigrationClass;
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::plan::{Ground, Refusal, WantedRule, add_rule, can_plan};
@@ -111,6 +113,33 @@ fn a_migration_that_drops_a_column_is_a_point_of_no_return_that_is_warned_of_bef
     assert!(readiness.is_whole());
     // Who has no way back yet is warned of nothing by a deployment that drops nothing.
     assert!(stage.plan(PLACE, &Intent::Undo, None).is_ok());
+}
+
+#[test]
+fn a_baseline_that_is_not_proved_is_told_as_such_and_not_as_one_that_cannot_be_reached() {
+    let mut stage = Stage::new();
+    for (version, files) in [("shop@1.0.0", 1), ("shop@1.1.0", 2)] {
+        stage.release_with(version, &[], |version| {
+            let mut brings = brings(&[("1.sql", MigrationClass::Expand), ("2.sql", MigrationClass::Data)]);
+            brings.files.truncate(files);
+            brings
+                .files
+                .iter_mut()
+                .skip(1)
+                .for_each(|file| file.one_way = vec!["rows are changed".to_owned()]);
+            version.databases.push(brings);
+        });
+    }
+    let mut scene = Scene { stage, ..Scene::new() };
+    scene.run_in(PLACE, &deploy(&["shop@1.0.0"]));
+    let before = ready(&scene.stage);
+    scene.run_in(PLACE, &deploy(&["shop@1.1.0"]));
+    let after = ready(&scene.stage);
+    assert_eq!(standings(&after), [(1, Standing::NotProved)]);
+    let back = Intent::RollBackEnvironment { to: 1, config: ConfigChoice::AsItRan };
+    assert!(scene.stage.plan(PLACE, &back, None).is_ok());
+    assert_eq!((after.beyond(), after.not_proved().map(|it| it.baseline)), (None, Some(1)));
+    assert_eq!(losses(&before, &after), [""; 0]);
 }
 
 #[test]
