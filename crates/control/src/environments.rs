@@ -14,7 +14,7 @@ use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
-use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
+use lockstep_domain::intent::{ConfigValue, Configuration, DatabaseWish, FailureBound, Step};
 use lockstep_domain::lane::LanesAccept;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::observed::Observed;
@@ -29,8 +29,8 @@ use lockstep_domain::version_rules::{VersionRule, VersionRules};
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
-    Actor, Arm, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance,
-    ServiceName, StageName, Strategy, Timestamp, World,
+    Actor, Arm, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance, Intent,
+    Operation, ServiceName, StageName, Strategy, Timestamp, World,
 };
 
 use crate::clock::wall;
@@ -358,8 +358,11 @@ impl Control {
         let baselines = environment.baselines.newest_first().take(MAX_HISTORY);
         let reverted =
             environment.operations.iter().rev().filter(|o| matches!(o.phase, Phase::Reverted { .. }));
+        let databases =
+            environment.operations.iter().rev().filter(|it| it.phase.is_done() && changes_database(it));
         Ok(History {
             environment: name.clone(),
+            databases: databases.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
             baselines: baselines.map(|baseline| baseline_view(environment, baseline)).collect(),
             proving: self.proofs.view(&world, environment),
             reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
@@ -644,7 +647,14 @@ fn check_settings(
         |stage: &&StageName| world.lifecycles.values().any(|lifecycle| lifecycle.position(stage).is_some());
     let stages = std::iter::once(&settings.accepts_from).chain(settings.lanes_accept.stage());
     match stages.into_iter().find(|stage| !is_known(stage)) {
-        Some(unknown) => refuse(format!("no lifecycle has a stage `{unknown}`")),
+        Some(unknown) => {
+            let known: BTreeSet<_> =
+                world.lifecycles.values().flat_map(|it| &it.stages).map(|it| it.name.to_string()).collect();
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            let detail = format!("no lifecycle has a stage `{unknown}`");
+            Err(Problem::new(ErrorCode::Refused, detail)
+                .with_hint(format!("there are {known}; in which order: lockstep lifecycle list")))
+        }
         None => Ok(()),
     }
 }
@@ -684,6 +694,11 @@ fn arms(
             ArmStatus { traffic: traffic::of_arm(world, totals, &arm), weight: split.weight, arm }
         })
         .collect()
+}
+
+/// Tells whether an operation did something at a database beside deployments, and did not only look.
+fn changes_database(operation: &Operation) -> bool {
+    matches!(&operation.intent, Intent::Database { wish, .. } if *wish != DatabaseWish::Look)
 }
 
 fn baseline_view(environment: &Environment, baseline: &Baseline) -> BaselineView {

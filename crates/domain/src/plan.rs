@@ -61,7 +61,7 @@ pub use lockstep_what_if::{Answer, Fleet as FleetFile, STEPS};
 use order::{Direction, order};
 pub use reach::Ground;
 use reach::Reach;
-pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
+pub use refusal::{Became, Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
 pub use resolve::{no_way_back, steps_back};

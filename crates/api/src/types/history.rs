@@ -111,6 +111,9 @@ pub struct History {
     pub proving: Option<ProvingView>,
     /// Operations that were taken back and made no baseline.
     pub reverted: Vec<Operation>,
+    /// What was done at databases beside deployments, the newest first: it made no baseline, and may have closed the way to some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<Operation>,
     /// Rules that give certain requests a version of their own, in force or over, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<VersionRule>,

@@ -43,6 +43,10 @@ impl Args {
                 .retain(|it| [&it.call.caller, &it.call.callee].iter().any(|arm| arm.service == *service));
             view.clients.retain(|it| it.call.callee.service == *service);
             view.callers.retain(|it| it.service == *service);
+            if view.calls.is_empty() && view.clients.is_empty() {
+                // Of one that there is not nothing is ever seen.
+                ctx.client.service(service)?;
+            }
         }
         ctx.out.show(&view, render)
     }

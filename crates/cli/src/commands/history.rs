@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 
 use lockstep_api::types::{BaselineView, History, ProvingView, SaidChange};
 use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::database::list;
 use lockstep_domain::lane::{EndedLane, Lane};
 use lockstep_domain::maintenance::{MaintenanceTurn, Turn};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
-use lockstep_domain::{Operation, Timestamp};
+use lockstep_domain::{Operation, Timestamp, VersionRef};
 
 use super::route::takes;
 use crate::context::Context;
@@ -26,7 +27,7 @@ const NOTICED_MS: u64 = 60_000;
 /// Shows the history of an environment, newest first.
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
-/// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
+/// back made no baseline and stand between them with their cause, and so do contractions and whatever else was done at databases (`lockstep database`), rules (`lockstep route`): those in force, and the
 /// hundred that ended last, and lanes (`lockstep lane`). Pages of maintenance that were set and lifted (`lockstep maintenance`), the hundred last of these turns, are among them, and
 /// a service that somebody else runs and that came to say another version. A baseline that is proven says by what, and the current one what it
 /// lacks.
@@ -54,6 +55,10 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let baselines = history.baselines.iter().map(|baseline| (baseline.at, baseline_row(baseline, style)));
     let oldest = history.baselines.last().map_or(Timestamp(0), |baseline| baseline.at);
     let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
+    let databases = history.databases.iter().map(|operation| {
+        let at = operation.phase.settled_at().unwrap_or(operation.begun);
+        (at, database_row(operation, at, style))
+    });
     let rules = history.rules.iter().map(|rule| (rule.at, rule_row(rule, style)));
     let ended = history.rules_ended.iter().map(|ended| (ended.ended, ended_row(ended, style)));
     let lanes = history.lanes.iter().chain(history.lanes_ended.iter().map(|ended| &ended.lane));
@@ -61,8 +66,14 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let lanes_ended = history.lanes_ended.iter().map(|ended| (ended.ended, lane_ended_row(ended, style)));
     let said = history.said.iter().map(|change| (change.at, said_row(change, style)));
     let maintained = history.maintenance.iter().map(|turn| (turn.at, maintained_row(turn, style)));
-    let beside =
-        reverted.chain(rules).chain(ended).chain(lanes).chain(lanes_ended).chain(said).chain(maintained);
+    let beside = reverted
+        .chain(databases)
+        .chain(rules)
+        .chain(ended)
+        .chain(lanes)
+        .chain(lanes_ended)
+        .chain(said)
+        .chain(maintained);
     let beside = beside.filter(|(at, _)| *at >= oldest);
     let mut rows: Vec<_> = baselines.chain(beside).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
@@ -130,6 +141,35 @@ fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {
         format!("taken back: {cause}"),
         operation.reason.clone(),
     ]
+}
+
+/// What was done at a database, and what it took.
+fn database_row(operation: &Operation, at: Timestamp, style: &Style) -> [String; 6] {
+    let plan = &operation.plan;
+    let taken = match (&plan.contraction, &plan.reversal) {
+        (Some(it), _) => point_of_no_return(&it.migrations, "applied", &it.lost),
+        (_, Some(it)) => {
+            let names: Vec<_> = it.migrations.iter().map(|reverted| reverted.migration.clone()).collect();
+            point_of_no_return(&names, "taken back", &it.lost)
+        }
+        _ => "-".to_owned(),
+    };
+    [
+        "-".into(),
+        style.ago(at),
+        operation.actor.to_string(),
+        operation.intent.to_string(),
+        printable(&taken).into_owned(),
+        operation.reason.clone(),
+    ]
+}
+
+fn point_of_no_return(migrations: &[String], what: &str, lost: &[VersionRef]) -> String {
+    let lost = match lost {
+        [] => String::new(),
+        lost => format!("; {} cannot come back", list(lost)),
+    };
+    format!("{} {what}{lost}", migrations.join(", "))
 }
 
 fn rule_row(rule: &VersionRule, style: &Style) -> [String; 6] {

@@ -48,6 +48,7 @@ mod journal;
 mod kept_manifests;
 mod lanes;
 mod limits;
+mod lost_databases;
 mod maintenance;
 mod meeting;
 mod mirrors;

@@ -23,6 +23,21 @@ use crate::retained::Retained;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
+/// What became of an operation that is not under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Became {
+    /// It is done, and this baseline came of it.
+    Baseline(u64),
+    /// It is done, and moved no service.
+    NoBaseline,
+    /// It was taken back.
+    TakenBack,
+    /// It is one of another environment.
+    Elsewhere(EnvironmentName),
+    /// There is none of that number.
+    Nothing,
+}
+
 /// Who made a baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBy {
@@ -315,16 +330,14 @@ pub enum Refusal {
         baseline: Option<u64>,
     },
     /// The operation that an undo names is not under way.
-    #[error("{}", not_under_way(*operation, environment, *is_known, *baseline))]
+    #[error("{}", not_under_way(*operation, environment, became))]
     NotUnderWay {
         /// Where.
         environment: EnvironmentName,
         /// Which.
         operation: OperationId,
-        /// Whether there is one of that number there.
-        is_known: bool,
-        /// The baseline that it made.
-        baseline: Option<u64>,
+        /// What became of it.
+        became: Became,
     },
     /// Everything is already as wanted.
     #[error("`{environment}` runs this already; nothing would change")]
@@ -602,16 +615,17 @@ fn list(under_way: &[Under]) -> String {
     under_way.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
-fn not_under_way(
-    operation: OperationId,
-    environment: &EnvironmentName,
-    is_known: bool,
-    baseline: Option<u64>,
-) -> String {
-    match baseline {
-        Some(baseline) => format!("operation {operation} is done, and made baseline {baseline}"),
-        None if is_known => format!("operation {operation} was taken back"),
-        None => format!("there is no operation {operation} in `{environment}`"),
+fn not_under_way(operation: OperationId, environment: &EnvironmentName, became: &Became) -> String {
+    match became {
+        Became::Baseline(baseline) => format!("operation {operation} is done, and made baseline {baseline}"),
+        Became::NoBaseline => {
+            format!("operation {operation} is done, and made no baseline: nothing moved that could be undone")
+        }
+        Became::TakenBack => format!("operation {operation} was taken back"),
+        Became::Elsewhere(other) => {
+            format!("operation {operation} is one of `{other}`, not of `{environment}`")
+        }
+        Became::Nothing => format!("there is no operation {operation} in `{environment}`"),
     }
 }
 
@@ -751,6 +765,9 @@ impl Refusal {
             Self::UndoWhich { environment, under_way, baseline, .. } => {
                 Some(undo_which(environment, under_way, *baseline))
             }
+            Self::NotUnderWay { became: Became::Elsewhere(environment), operation, .. } => Some(format!(
+                "lockstep undo {environment} --operation {operation}, or: lockstep history {environment}"
+            )),
             Self::NotUnderWay { environment, .. } => Some(format!("lockstep history {environment}")),
             // Nobody skips a gate, so by hand it moves only where none is closed.
             Self::StageTooEarly { version, accepts_from, gates, .. } if gates.is_empty() => {

@@ -6,9 +6,10 @@ use crate::environment::Environment;
 use crate::intent::Intent;
 use crate::operation::{Operation, Phase};
 use crate::plan::plan_alone;
-use crate::plan::refusal::{Refusal, Under};
+use crate::plan::refusal::{Became, Refusal, Under};
 use crate::plan::wish::Wish;
 use crate::time::Timestamp;
+use crate::world::World;
 
 /// Returns the operation that is meant: the one that is named, or the only one that moves services, or else the newest; `None`
 /// where the newest baseline is meant.
@@ -22,7 +23,7 @@ pub(super) fn means(
     now: Timestamp,
 ) -> Result<Option<OperationId>, Box<Refusal>> {
     if let Some(id) = wish.operation {
-        return named(environment, id).map(Some);
+        return named(relation.world, environment, id).map(Some);
     }
     if wish.expect.is_some() {
         return Ok(None);
@@ -39,19 +40,31 @@ pub(super) fn means(
     }
 }
 
-fn named(environment: &Environment, id: OperationId) -> Result<OperationId, Box<Refusal>> {
+fn named(world: &World, environment: &Environment, id: OperationId) -> Result<OperationId, Box<Refusal>> {
     let found = environment.find_operation(id);
     match found.map(|operation| &operation.phase) {
         Some(phase) if !phase.is_settled() => Ok(id),
         phase => Err(Box::new(Refusal::NotUnderWay {
             environment: environment.name.clone(),
             operation: id,
-            is_known: phase.is_some(),
-            baseline: phase.and_then(|phase| match phase {
-                Phase::Done { baseline, .. } => Some(*baseline),
-                _ => None,
-            }),
+            became: became(world, environment, (id, phase)),
         })),
+    }
+}
+
+/// Says what became of an operation that is not under way here.
+fn became(world: &World, environment: &Environment, (id, phase): (OperationId, Option<&Phase>)) -> Became {
+    match phase {
+        Some(Phase::Done { baseline, .. }) => {
+            let made = environment.baselines.get(*baseline).is_some_and(|it| it.operation == Some(id));
+            if made { Became::Baseline(*baseline) } else { Became::NoBaseline }
+        }
+        Some(_) => Became::TakenBack,
+        None => {
+            let mut others = world.environments.values();
+            let found = others.find(|it| it.find_operation(id).is_some());
+            found.map_or(Became::Nothing, |it| Became::Elsewhere(it.name.clone()))
+        }
     }
 }
 

@@ -281,3 +281,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_became_of_an_operation_that_an_undo_names_is_told_as_it_was() {
+    let mut scene = crate::databases::Scene::new();
+    let files = [("1.sql", lockstep_domain::database::MigrationClass::Expand)];
+    scene.stage.release_with("shop@1.0.0", &[], |it| it.databases.push(crate::databases::brings(&files)));
+    scene.run(&deploy(&["shop@1.0.0"]));
+    let first = scene.stage.env(crate::databases::PLACE).operations[0].id;
+    scene.run(&crate::databases::at(lockstep_domain::intent::DatabaseWish::Look));
+    let look = scene.stage.env(crate::databases::PLACE).operations[1].id;
+    let undo = |place: &str, id| {
+        let wish = Wish { operation: Some(id), ..Wish::of(&Intent::Undo, None) };
+        let refusals = scene.stage.decide(place, &wish).unwrap_err();
+        (refusals[0].to_string(), refusals[0].hint().unwrap())
+    };
+    assert!(undo("development", first).0.ends_with("made baseline 1"));
+    assert!(undo("development", look).0.contains("made no baseline"));
+    let (said, hint) = undo("staging", first);
+    assert!(said.contains("is one of `development`, not of `staging`"), "{said}");
+    assert!(hint.starts_with(&format!("lockstep undo development --operation {first}")), "{hint}");
+}
