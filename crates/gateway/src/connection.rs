@@ -84,24 +84,30 @@ struct Prepared {
     routed: Routed,
 }
 
-/// How long a head may take to begin, and its rest.
+/// How long a head may take to begin, and then its rest.
 #[derive(Default)]
 struct Pace {
-    /// Until when it must have begun: empty lines before it are no beginning.
-    idle_until: Option<Instant>,
     until: Option<Instant>,
+    has_begun: bool,
     hurries: bool,
 }
 
 impl Pace {
-    /// Returns until when a head must have begun.
-    fn idle_until(&mut self, now: Instant, limit: Duration) -> Instant {
-        *self.idle_until.get_or_insert_with(|| now + limit)
+    /// Returns until when a head must have begun: empty lines before it are no beginning, so they make that no later.
+    fn idle_until(&mut self, limit: Duration) -> Instant {
+        *self.until.get_or_insert_with(|| Instant::now() + limit)
     }
 
     /// Returns until when the head must be there that may take so long from its first byte on.
     fn head_until(&mut self, limit: Duration) -> Instant {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.until = None;
+        }
         *self.until.get_or_insert_with(|| Instant::now() + limit)
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn hurries(&self) -> bool {
@@ -179,8 +185,9 @@ impl Connection {
             // Its beginning is no request of HTTP/1.1, and never complete.
             let may_be =
                 self.is_new && !self.client.input.is_empty() && PREFACE.starts_with(&self.client.input);
-            if !may_be {
-                self.skip_blank_lines();
+            // Whoever sends them without end is never waited for.
+            if !may_be && self.skips_blank_lines() && pace.is_over() {
+                return Step::Closed;
             }
             if !may_be && line_ended && !self.client.input.is_empty() {
                 match self.prepare() {
@@ -207,17 +214,12 @@ impl Connection {
         pace: &mut Pace,
         mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Waited> {
-        let (idle, now) = (self.client.input.is_empty(), Instant::now());
-        let until = if idle {
-            pace.idle_until(now, self.desk.worker.timeouts.client_idle)
+        let idle = self.client.input.is_empty();
+        self.deadline.set(if idle {
+            pace.idle_until(self.desk.worker.timeouts.client_idle)
         } else {
             pace.head_until(self.desk.worker.timeouts.head)
-        };
-        // Who sends without end is never waited for.
-        if until <= now {
-            return None;
-        }
-        self.deadline.set(until);
+        });
         let (client, deadline) = (&mut self.client, &mut self.deadline);
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = client.poll_fill(cx) {
@@ -234,10 +236,12 @@ impl Connection {
         filled.await
     }
 
-    fn skip_blank_lines(&mut self) {
+    /// Tells whether there were some.
+    fn skips_blank_lines(&mut self) -> bool {
         let blank = self.client.input.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
         // RFC 9112 asks for patience with an empty line before a request.
         self.client.input.advance(blank);
+        blank > 0
     }
 
     /// Reads a request, finds its way and writes its head for the instance.

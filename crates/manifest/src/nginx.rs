@@ -64,6 +64,10 @@ struct Gathered {
     taken: BTreeSet<(String, String, bool)>,
     left: Vec<Left>,
     astray: Vec<Left>,
+    /// Closed locations of the server that is read, of which nginx closes what goes on after their last letter as well.
+    half_closed: Vec<Directive>,
+    /// Names of servers that no route can ask for.
+    nameless: Vec<Left>,
     /// Whether a server ends TLS, and whether another sends its clients there.
     has_tls: bool,
     to_https: bool,
@@ -73,6 +77,10 @@ impl Gathered {
     fn leave(&mut self, directive: &Directive, why: impl Into<String>) {
         let Directive { line, .. } = *directive;
         self.left.push(Left { line, directive: directive.to_string(), why: why.into() });
+    }
+
+    fn stray(&mut self, directive: &Directive, why: String) {
+        self.astray.push(Left { line: directive.line, directive: directive.to_string(), why });
     }
 }
 
@@ -87,6 +95,9 @@ pub fn import(text: &str, environment: &str) -> Result<Imported, NginxError> {
     let mut gathered = Gathered::default();
     let root = block::read(text)?;
     top(&root, &mut gathered);
+    if gathered.routes.iter().any(|route| !route.contains_key("host")) {
+        gathered.astray.append(&mut gathered.nameless);
+    }
     // What a server says for all its locations is said once.
     for notes in [&mut gathered.left, &mut gathered.astray] {
         notes.sort();
@@ -179,7 +190,7 @@ fn upstream(directive: &Directive, gathered: &mut Gathered) {
 }
 
 fn server(directive: &Directive, outer: &[&Directive], gathered: &mut Gathered) {
-    let hosts = hosts(directive, gathered);
+    let Some(hosts) = hosts(directive, gathered) else { return };
     let mut shared: Vec<&Directive> = location::inherited(outer, &directive.block).collect();
     for inner in &directive.block {
         match inner.name.as_str() {
@@ -224,12 +235,22 @@ fn server(directive: &Directive, outer: &[&Directive], gathered: &mut Gathered) 
     let root = directive.block.iter().find(|it| it.name == "location" && it.words == ["/"]);
     let root =
         root.map_or_else(|| "other locations".to_owned(), |it| format!("`location /` (line {})", it.line));
-    for place in regexes.into_iter().filter(|_| opens) {
-        let Directive { line, .. } = *place;
-        let why = format!(
-            "nothing stands in for it, and its requests go to {root}: write a route that takes or refuses them"
+    let half_closed = std::mem::take(&mut gathered.half_closed);
+    if !opens {
+        return;
+    }
+    for place in regexes {
+        gathered.stray(
+            place,
+            format!("nothing stands in for it, and its requests go to {root}: write a route that takes or refuses them"),
         );
-        gathered.astray.push(Left { line, directive: place.to_string(), why });
+    }
+    for place in half_closed {
+        let path = place.words.last().cloned().unwrap_or_default();
+        gathered.stray(
+            &place,
+            format!("`{path}x`, of which nginx asks the same, goes to {root}: write a route for what there is, or see that there is nothing"),
+        );
     }
 }
 
@@ -270,15 +291,21 @@ fn sends_to_https(directive: &Directive) -> bool {
     directive.name == "return" && to.is_some_and(|to| ends.contains(&to))
 }
 
-/// Returns the hosts of a server; none for every host.
-fn hosts(server: &Directive, gathered: &mut Gathered) -> Vec<String> {
-    let mut hosts = Vec::new();
+/// Returns the hosts of a server, an empty list for every host; nothing where it has only names that cannot be asked for.
+fn hosts(server: &Directive, gathered: &mut Gathered) -> Option<Vec<String>> {
+    let (mut hosts, mut is_every) = (Vec::new(), true);
     for names in server.block.iter().filter(|it| it.name == "server_name") {
         for name in &names.words {
             match name.as_str() {
-                "_" | "" => return Vec::new(),
+                // Beside others neither is a name that somebody asks for; alone they stand for every host.
+                "_" | "" => {}
                 name if name.starts_with('~') || name.ends_with(".*") => {
+                    is_every = false;
                     gathered.leave(names, format!("`{name}`: a host is a name, or *.NAME"));
+                    let why = format!(
+                        "requests to `{name}` go to the servers for every host here: write routes for its hosts"
+                    );
+                    gathered.nameless.push(Left { line: names.line, directive: names.to_string(), why });
                 }
                 name => match name.strip_prefix('.') {
                     Some(name) => hosts.extend([name.to_owned(), format!("*.{name}")]),
@@ -287,7 +314,7 @@ fn hosts(server: &Directive, gathered: &mut Gathered) -> Vec<String> {
             }
         }
     }
-    hosts
+    (is_every || !hosts.is_empty()).then_some(hosts)
 }
 
 /// Returns an address with a port as a table has it.

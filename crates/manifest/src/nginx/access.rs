@@ -131,6 +131,11 @@ impl Access {
         access
     }
 
+    /// Tells whether somebody is kept out.
+    pub(super) fn keeps_out(&self) -> bool {
+        self.closed.is_some() || !self.methods.is_empty() || self.clients != Clients::All
+    }
+
     /// Lets no other methods in.
     fn only_by(&mut self, directive: &Directive, gathered: &mut Gathered) {
         let plain = [("deny", "all")];

@@ -85,6 +85,9 @@ pub(super) fn route(
     let own_block: Vec<Directive> = own.iter().map(|it| (*it).clone()).collect();
     let all: Vec<&Directive> = inherited(shared, &own_block).chain(own.iter().copied()).collect();
     let access = Access::of(&all, gathered);
+    if access.keeps_out() && !is_exact && path == shown && path != "/" {
+        gathered.half_closed.push(location.clone());
+    }
     if let Some(status) = access.closed {
         gathered.routes.push(access::closed(&base, status));
         return;
@@ -97,6 +100,10 @@ pub(super) fn route(
         let why = "closed: everybody gets 503. Neither proxy_pass nor return is carried over: files are served by a service";
         gathered.leave(location, why);
         return gathered.routes.push(access::closed(&base, 503));
+    }
+    if route.contains_key("respond") || route.contains_key("redirect") {
+        // What is answered here waits for nobody.
+        ["limits", "timeouts", "retries", "timeout"].iter().for_each(|key| drop(route.remove(*key)));
     }
     gathered.routes.extend(access.routes(route, &base));
 }

@@ -231,14 +231,32 @@ fn a_location_that_is_not_taken_over_falls_to_no_other_one() {
             found.contains(&"/a 503".to_owned()) || found.contains(&"/a 403".to_owned()),
             "{place}: {found:?}"
         );
-        assert!(imported.astray.is_empty(), "{imported:#?}");
+        assert_eq!(imported.astray.len(), usize::from(place.contains("deny")), "{imported:#?}");
     }
+    // A prefix ends at a segment here, so what nginx closes beside it is said.
+    let (_, imported) = routes(
+        "",
+        &format!("location / {{ {pass} }} location /a {{ internal; }} location /b/ {{ internal; }}"),
+    );
+    assert!(imported.astray.len() == 1 && imported.astray[0].why.contains("`/ax`"), "{imported:#?}");
     let (_, imported) = routes("", &format!("location ~* \\.php$ {{ deny all; }}\nlocation / {{ {pass} }}"));
     let [astray] = imported.astray.as_slice() else { panic!("{imported:#?}") };
     assert!(astray.line == 1 && astray.why.contains("`location /` (line 2)"), "{astray:?}");
     // Where no route would take them they are refused anyway.
     let (_, imported) = routes("", &format!("location ~ x {{ deny all; }} location = /a {{ {pass} }}"));
     assert!(imported.astray.is_empty(), "{imported:#?}");
+}
+
+#[test]
+fn a_server_whose_names_cannot_be_asked_for_is_none_for_every_host() {
+    let places = "location / { proxy_pass http://127.0.0.1:9000; }";
+    let of = |others: &str| read(&format!("server {{ server_name ~^admin; {places} }} {others}"));
+    let alone = of("");
+    assert!(!alone.toml.contains("[[route]]") && alone.astray.is_empty(), "{alone:#?}");
+    let named = read(&format!("server {{ server_name shop.test \"\" _; {places} }}"));
+    assert!(named.toml.contains("host = [\"shop.test\"]"), "{named:#?}");
+    let beside = of(&format!("server {{ {places} }}"));
+    assert_eq!((beside.toml.matches("[[route]]").count(), beside.astray.len()), (1, 1), "{beside:#?}");
 }
 
 #[test]
@@ -257,6 +275,8 @@ fn what_means_the_same_is_carried_over_and_the_rest_is_called_what_it_is() {
         let left = imported.left.iter().find(|left| left.directive.starts_with(directive));
         left.unwrap_or_else(|| panic!("{directive}: {imported:#?}")).why.as_str()
     };
+    let answers = routes("", "client_max_body_size 1m; proxy_read_timeout 5s; location /a { return 410; } location /b { return 301 /c; }").0;
+    assert_eq!(answers.len(), 2, "what the gateway answers itself has no limits");
     assert!(why("limit_req").contains("rate = ") && why("location /a2/").contains("takes `/a2` as well"));
     let text =
         "stream { server { listen 5432; } } upstream u { server 10.0.0.1:1; server 10.0.0.2:1 backup; }
