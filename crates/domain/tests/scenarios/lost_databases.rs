@@ -51,7 +51,11 @@ fn a_database_that_was_lost_is_never_made_anew_by_a_plan_that_showed_something_e
             matches!(&refusal, DatabaseRefusal::Lost { migrations, .. } if migrations == gone),
             "{refusal}"
         );
-        assert!(refusal.hint().ends_with("lockstep database look main --env development --accept-loss"), "{}", refusal.hint());
+        assert!(
+            refusal.hint().ends_with("lockstep database look main --env development --accept-loss"),
+            "{}",
+            refusal.hint()
+        );
         // Looking again finds the same, and does not make it right.
         scene.run(&look());
         assert!(matches!(scene.refused(&deploy(&["shop@1.2.0"])), DatabaseRefusal::Lost { .. }));
