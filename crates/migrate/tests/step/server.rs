@@ -48,7 +48,7 @@ impl Server {
         let programs = newest();
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
-        for secure in secure {
+        if let Some(secure) = secure {
             for (name, text) in [("server.crt", &secure.chain), ("server.key", &secure.key)] {
                 let file = folder.path().join(name);
                 fs::write(&file, text).unwrap();
