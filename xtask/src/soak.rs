@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Only one part
-    #[arg(long, value_enum)]
+    #[arg(value_enum, value_name = "PART")]
     part: Option<Part>,
     /// Write the summary to this file as JSON as well
     #[arg(long, value_name = "FILE")]

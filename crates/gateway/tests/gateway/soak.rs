@@ -1,7 +1,7 @@
 //! All protocols at once (plain TCP, streams of events and clients that show certificates too), while tables are swapped, certificates change, instances die and clients leave.
 //!
 //! Every answer has to be the one to its own request, and no request may fail unless an instance was killed while it was under
-//! way. `LOCKSTEP_SOAK_S` says for how many seconds (`cargo xtask soak --part gateway`); without it, only as long as it takes to
+//! way. `LOCKSTEP_SOAK_S` says for how many seconds (`cargo xtask soak gateway`); without it, only as long as it takes to
 //! see everything once.
 
 mod clients;

@@ -220,7 +220,7 @@ fn notes(look: &HostLook) -> Vec<String> {
     let facts = &look.looked.facts;
     let boot = facts.not_after_boot.iter().map(|why| format!("after a boot without a server: {why}"));
     let owner = look.looked.owner.iter().map(|owner| format!("the server `{owner}` has the host already"));
-    let open = facts.unprotected.iter().map(|what| format!("instances are not kept from {what}"));
+    let open = facts.unprotected.iter().map(|what| format!("on this host {what}"));
     boot.chain(owner).chain(open).collect()
 }
 
