@@ -220,7 +220,7 @@ impl ContractArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let Self { which, approve, change } = self;
         let of = |approved| which.change(ctx, &change, DatabaseWish::Contract { approved });
-        run_approved(ctx, approve, of, "contracting takes something for ever")
+        run_approved(ctx, approve.as_deref(), of, "contracting takes something for ever")
     }
 }
 
@@ -229,18 +229,18 @@ impl RevertArgs {
         let Self { which, to, step, approve, change } = self;
         let back = to.map_or(BackTo::Steps(step), BackTo::To);
         let of = |approved| which.change(ctx, &change, DatabaseWish::Revert { back: back.clone(), approved });
-        run_approved(ctx, approve, of, "a way down takes what a migration made")
+        run_approved(ctx, approve.as_deref(), of, "a way down takes what a migration made")
     }
 }
 
 /// Carries out what has to be approved as it is shown: by its word, or by a person who is there.
 fn run_approved(
     ctx: &Context,
-    approve: Option<String>,
+    approve: Option<&str>,
     of: impl Fn(Option<String>) -> Result<Change, Failure>,
     why: &str,
 ) -> Result<(), Failure> {
-    let asks = of(approve.clone())?;
+    let asks = of(approve.map(str::to_owned))?;
     if approve.is_some() || asks.is_dry_run() {
         return asks.run(ctx);
     }

@@ -100,8 +100,7 @@ fn forwards_of<'n>(back: &str, all: &[&'n str], lower: &BTreeMap<String, &'n str
     }
     let path = back.to_ascii_lowercase();
     let paired = words(&path).filter_map(|(from, word)| Some((from, from + word.len(), forwards(word)?)));
-    let paired =
-        paired.flat_map(|(from, to, words)| words.iter().filter_map(move |word| Some((from, to, *word))));
+    let paired = paired.flat_map(|(from, to, words)| words.iter().map(move |word| (from, to, *word)));
     let found = paired.filter_map(|(from, to, word)| lower.get(&replaced(&path, from, to, word)?).copied());
     found.collect::<BTreeSet<_>>().into_iter().collect()
 }

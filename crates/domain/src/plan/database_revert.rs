@@ -37,7 +37,7 @@ pub(super) fn resolve(
     let refuse = |all: Vec<DatabaseRefusal>| Err(all.into_iter().map(Refusal::from).collect());
     let (names, to) = match case.asked(back) {
         Ok(asked) => asked,
-        Err(refusal) => return refuse(vec![refusal]),
+        Err(refusal) => return refuse(vec![*refusal]),
     };
     let migrations = match case.ways(&names) {
         Ok(migrations) => migrations,
@@ -62,14 +62,15 @@ impl Case<'_> {
     }
 
     /// Which migrations are asked for, the last one first, and the last one that stays.
-    fn asked(&self, back: &BackTo) -> Result<(Vec<String>, Option<String>), DatabaseRefusal> {
+    fn asked(&self, back: &BackTo) -> Result<(Vec<String>, Option<String>), Box<DatabaseRefusal>> {
         let names = match back {
             BackTo::To(to) => std::slice::from_ref(to),
             BackTo::Steps(names) => names.as_slice(),
         };
         if let Some(missing) = names.iter().find(|name| !self.known.has(name)) {
             let (database, environment) = self.place();
-            return Err(DatabaseRefusal::NotThere { database, environment, migration: missing.clone() });
+            let migration = missing.clone();
+            return Err(Box::new(DatabaseRefusal::NotThere { database, environment, migration }));
         }
         let taken = match back {
             BackTo::To(to) => self.known.behind(Some(to)),
@@ -77,14 +78,14 @@ impl Case<'_> {
         };
         if taken.is_empty() {
             let (database, environment) = self.place();
-            return Err(DatabaseRefusal::NothingToRevert { database, environment });
+            return Err(Box::new(DatabaseRefusal::NothingToRevert { database, environment }));
         }
         let stays = self.known.behind(None).get(taken.len()).map(|name| (*name).to_owned());
         Ok((taken.into_iter().map(str::to_owned).collect(), stays))
     }
 
     /// Those that were named, where they are the last ones.
-    fn named(&self, names: &[String]) -> Result<Vec<&str>, DatabaseRefusal> {
+    fn named(&self, names: &[String]) -> Result<Vec<&str>, Box<DatabaseRefusal>> {
         let all = self.known.behind(None);
         let wanted: BTreeSet<_> = names.iter().map(String::as_str).collect();
         let last = all.get(..wanted.len()).unwrap_or(&all);
@@ -94,7 +95,7 @@ impl Case<'_> {
             Some(later) => {
                 let migration = names.first().cloned().unwrap_or_default();
                 let later = (*later).to_owned();
-                Err(DatabaseRefusal::NotLast { database, environment, migration, later })
+                Err(Box::new(DatabaseRefusal::NotLast { database, environment, migration, later }))
             }
         }
     }
@@ -105,22 +106,28 @@ impl Case<'_> {
         for name in names {
             match self.way(name) {
                 Ok(way) => ways.push(way),
-                Err(refusal) => refusals.push(refusal),
+                Err(refusal) => refusals.push(*refusal),
             }
         }
         if refusals.is_empty() { Ok(ways) } else { Err(refusals) }
     }
 
-    fn way(&self, name: &str) -> Result<Reverted, DatabaseRefusal> {
+    fn way(&self, name: &str) -> Result<Reverted, Box<DatabaseRefusal>> {
         let (database, environment) = self.place();
         let (version, migration) = (self.version.clone(), name.to_owned());
         let Some(file) = self.of.file(name) else {
             let by = self.who_brings(name);
-            return Err(DatabaseRefusal::BroughtByOther { version, database, environment, migration, by });
+            return Err(Box::new(DatabaseRefusal::BroughtByOther {
+                version,
+                database,
+                environment,
+                migration,
+                by,
+            }));
         };
         match way_down(self.of, file) {
             Ok(way) => Ok(Reverted { migration, digest: file.digest, way }),
-            Err(why) => Err(DatabaseRefusal::NoWayDown { version, database, migration, why }),
+            Err(why) => Err(Box::new(DatabaseRefusal::NoWayDown { version, database, migration, why })),
         }
     }
 

@@ -8,7 +8,7 @@ use lockstep_domain::database::MigrationClass::{self, Contract, Expand, NotCheck
 use lockstep_domain::database::{Act, Applied, Reversal, Told, VersionDatabase, WayDown, unapproved};
 use lockstep_domain::intent::{BackTo, ConfigChoice, DatabaseWish};
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::DatabaseRefusal;
+use lockstep_domain::plan::{DatabaseRefusal, Refusal};
 use lockstep_domain::{Digest, Intent};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::{Just, Strategy};
@@ -127,7 +127,7 @@ fn what_was_left_is_taken_back_by_the_version_that_made_it_and_comes_again_by_a_
     let refusals = scene.plan(&baseline(2)).unwrap_err();
     let lacks =
         refusals.iter().find(|it| it.to_string().contains("`2.sql`, which it was written for, is not there"));
-    let hint = lacks.and_then(|it| it.hint()).unwrap_or_default();
+    let hint = lacks.and_then(Refusal::hint).unwrap_or_default();
     assert!(hint.contains("lockstep deploy shop@1.1.0"), "{refusals:?}");
     scene.stage.record(lockstep_domain::Event::HoldReleased {
         environment: crate::simulation::environment(PLACE),

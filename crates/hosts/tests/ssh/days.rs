@@ -117,7 +117,9 @@ async fn an_artifact_that_two_send_at_once_is_sent_once_and_readers_who_read_not
     fixture.port().remove_release(&release).await.unwrap();
     let unpack = || fixture.port().unpack(release, &path);
     let (one, two, three) = tokio::join!(unpack(), unpack(), unpack());
-    (one.unwrap(), two.unwrap(), three.unwrap());
+    for sent in [one, two, three] {
+        sent.unwrap();
+    }
     let instance = fixture.start_healthy(&["count=200000"]).await;
     let mut readers = Vec::new();
     for _ in 0..40 {

@@ -62,7 +62,7 @@ pub(crate) fn spec(number: u32, release: Digest, modes: &[&str]) -> InstanceSpec
         urls: BTreeMap::new(),
         calls: None,
         ports: lockstep_domain::instance_ports::InstancePorts::Server,
-        release: release,
+        release,
     }
 }
 
