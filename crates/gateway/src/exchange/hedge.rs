@@ -169,8 +169,6 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
     /// Asks for the right to ask another instance. It is the first thing that is done without where there is too much to do.
     fn right(&self) -> Result<Right<'c>, Hedged> {
         let target = self.attempt.target;
-        // Given back where there is nobody to be asked.
-        let permit = self.desk.environment.repeats().spare().ok_or(Hedged::NoBudget)?;
         let left_alone = self.attempt.breaker.is_some_and(|(breaker, _)| !breaker.is_closed());
         if left_alone || target.health.is_panic() {
             return Err(Hedged::NoInstance);
@@ -186,6 +184,7 @@ impl<'c, O: Outgoing> Race<'_, 'c, O> {
                 Some(Box::new(place.ok_or(Hedged::NoInstance)?))
             }
         };
+        let permit = self.desk.environment.repeats().spare().ok_or(Hedged::NoBudget)?;
         Ok(Right { lease, waiting, permit })
     }
 
