@@ -97,7 +97,9 @@ impl Exit {
             Self::Conflict => {
                 "something else is under way, holds the folder or port, or was quicker; try again"
             }
-            Self::Unauthorized => "a valid token is needed, or the server allows this only from elsewhere",
+            Self::Unauthorized => {
+                "a valid token is needed, the server allows this only from elsewhere, or a host does not let us in"
+            }
             Self::Internal => "a fault of Lockstep, or an answer that is not understood",
             Self::Interrupted => {
                 "stopped waiting after Ctrl-C; the operation or build goes on without the command"

@@ -116,7 +116,7 @@ impl Program {
         W: AsyncWrite + Unpin,
     {
         let mut noise = Noise { left: MAX_NOISE, last: String::new() };
-        let (mut unsent, mut deadline) = (None, Instant::now() + BRINGING);
+        let (mut is_sent, mut unsent, mut deadline) = (false, None, Instant::now() + BRINGING);
         loop {
             let line = said(mark, from, &mut noise, deadline).await;
             // What the script says of a program that it could not take is more than that it was not taken.
@@ -124,9 +124,9 @@ impl Program {
             let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
             match word {
                 "host" => self.check_host(rest)?,
-                "send" if deadline < Instant::now() + BRINGING => {
+                "send" if !std::mem::replace(&mut is_sent, true) => {
                     unsent = self.send(rest, to).await.err();
-                    // It copies what it took and writes it to the disk; once.
+                    // It copies what it took, and writes it to the disk.
                     deadline = Instant::now() + 2 * BRINGING;
                 }
                 "run" => return Ok(()),

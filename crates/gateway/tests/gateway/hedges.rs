@@ -348,7 +348,9 @@ fn where_both_fail_the_client_gets_the_last_answer_and_no_third_is_asked() {
     let policy = json!({ "hedge": { "after_ms": 20 }, "retries": { "attempts": 3, "on": ["503", "500"] } });
     let running = open(&[three.arm()], &policy);
     let got = running.client().get("/", "k").unwrap();
-    assert_eq!((got.status(), got.text().as_str()), (500, "second"));
+    // Mostly the second comes last; both are under way at the same moment, and the gateway may see the one before the other.
+    let last = (got.status(), got.text());
+    assert!([(500, "second".to_owned()), (503, "first".to_owned())].contains(&last), "{last:?}");
     is_over(&running);
     assert_eq!((three.asked(), failed.load(Ordering::SeqCst)), (2, 1));
     assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (1, 1));
