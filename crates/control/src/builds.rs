@@ -19,8 +19,8 @@ use lockstep_domain::{Actor, Event, ServiceName, Timestamp, VersionNumber, World
 use lockstep_pipeline::CancelToken;
 use tokio::sync::watch;
 
-use crate::turns::Turns;
 use crate::{Control, lock, not_found};
+use lockstep_runtime::Turns;
 
 /// Builds that a list shows.
 const MAX_LISTED: usize = 200;

@@ -1,7 +1,6 @@
 //! Starting instances: artifact, variables, secrets, driver. And the listening of the environments' gateways.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +21,7 @@ use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName,
     VersionNumber, World,
 };
+pub(crate) use lockstep_runtime::fault::with_sources;
 use lockstep_runtime::fault::{of_error, of_place};
 use lockstep_runtime::{BringError, EndedLimits, Follow, InstanceSpec, LogReader, StartError, Unpacked};
 use lockstep_site::Site;
@@ -514,16 +514,4 @@ fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {
     let process = arm.process.as_ref().map(|process| format!("{process}-")).unwrap_or_default();
     let id = format!("{}-{}-{}-{process}{unique}", arm.service, arm.version, arm.config);
     id.parse().map_err(internal)
-}
-
-/// Writes an error with all its causes on one line.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

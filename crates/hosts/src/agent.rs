@@ -17,6 +17,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Request, Response, StatusCode};
+use lockstep_runtime::fault::with_sources;
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -27,7 +28,7 @@ use crate::lease;
 use crate::place::HostFolder;
 use crate::program::digest_of_self;
 use crate::protocol::{Hello, LookRequest, PROTOCOL, Welcome};
-use crate::refusal::{Refusal, with_causes};
+use crate::refusal::Refusal;
 use crate::wire;
 
 /// The first argument of the program that makes it an agent.
@@ -68,7 +69,7 @@ pub fn revive(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]
 }
 
 fn failed(error: &io::Error) -> ExitCode {
-    eprintln!("the agent cannot work: {}", with_causes(error));
+    eprintln!("the agent cannot work: {}", with_sources(error));
     ExitCode::FAILURE
 }
 

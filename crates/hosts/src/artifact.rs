@@ -10,14 +10,13 @@ use h2::RecvStream;
 use lockstep_domain::Digest;
 use lockstep_domain::fault::Fault;
 use lockstep_files::foreign;
-use lockstep_runtime::{BringError, LocalDriver, UnpackError};
+use lockstep_runtime::{BringError, LocalDriver, Turns, UnpackError};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::spawn_blocking;
 
 use crate::protocol::Artifact;
 use crate::refusal::Refusal;
-use crate::turns::Turns;
 use crate::wire;
 
 /// How much of a file is read at a time.
@@ -69,7 +68,7 @@ impl Incoming {
         body: RecvStream,
     ) -> Result<(), Refusal> {
         // Nobody waits with bytes under way that nobody takes in.
-        let Some(_alone) = self.taking.take_if_free(artifact.digest) else {
+        let Some(_alone) = self.taking.take_if_free(&artifact.digest) else {
             return Err(Refusal::because("the artifact is being sent already"));
         };
         let path = self.path(&artifact.digest);

@@ -16,7 +16,6 @@ mod protocol;
 mod refusal;
 mod remote;
 mod ssh;
-mod turns;
 mod wire;
 
 pub use claim::ClaimFile;

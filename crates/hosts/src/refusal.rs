@@ -4,7 +4,7 @@ use std::error::Error;
 
 use lockstep_domain::fault::Fault;
 use lockstep_domain::{Digest, InstanceId};
-use lockstep_runtime::fault::of_error;
+use lockstep_runtime::fault::{of_error, with_sources};
 use lockstep_runtime::{BringError, Elsewhere, RemoveError, StartError, StopError};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
 impl Refusal {
     /// Makes a refusal of an error of the host.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
-        Self { kind: Kind::Other, text: with_causes(error), fault: of_error(error) }
+        Self { kind: Kind::Other, text: with_sources(error), fault: of_error(error) }
     }
 
     /// Makes a refusal of what nothing is told apart from.
@@ -100,7 +100,7 @@ impl From<StartError> for Refusal {
             StartError::PortInUse { port, .. } => Kind::PortInUse(*port),
             _ => Kind::Other,
         };
-        Self { kind, text: with_causes(&error), fault: error.fault() }
+        Self { kind, text: with_sources(&error), fault: error.fault() }
     }
 }
 
@@ -126,18 +126,6 @@ impl From<RemoveError> for Refusal {
 
 impl From<BringError> for Refusal {
     fn from(error: BringError) -> Self {
-        Self { kind: Kind::Other, text: with_causes(&error), fault: error.fault() }
+        Self { kind: Kind::Other, text: with_sources(&error), fault: error.fault() }
     }
-}
-
-/// Writes an error with all its causes on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -19,7 +19,7 @@ use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
 use lockstep_runtime::{
     Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLines, RemoveError,
-    StartError, StopError, Unpacked,
+    StartError, StopError, Turns, Unpacked,
 };
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,7 +34,6 @@ use crate::protocol::{
     Seen, Welcome,
 };
 use crate::refusal::Refusal;
-use crate::turns::Turns;
 
 /// Pause before a host that could not be reached is tried again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -443,7 +442,7 @@ impl Shared {
 
     /// Sends an artifact, unless it is there and unchanged. One at a time of each, so that nobody sends it twice.
     async fn unpack(&self, digest: Digest, path: &Path) -> Result<(), BringError> {
-        let _one_at_a_time = self.sending.take(digest).await;
+        let _one_at_a_time = self.sending.take(&digest).await;
         let link = self.link()?;
         let looked = self.call_by(&link, Call::Look(digest)).await.map_err(Refusal::elsewhere)?;
         if matches!(looked, Said::Looked(Look::Good(_))) {

@@ -35,6 +35,19 @@ pub fn of_error(error: &(dyn Error + 'static)) -> Fault {
     Fault::Host
 }
 
+/// Writes an error with all its causes on one line.
+#[must_use]
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Says whose doing it is that a program was not started: a host that has no room for another process, or the program.
 pub(crate) fn of_program(error: &io::Error) -> Fault {
     let lacks_room =

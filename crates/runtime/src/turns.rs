@@ -1,15 +1,13 @@
 //! One at a time for each key: who comes while another is at work on the same thing waits, and then finds it done.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::lock;
-
 /// Whose turn it is, for each key that somebody is at work on or waits for.
 #[derive(Debug)]
-pub(crate) struct Turns<K>(Mutex<BTreeMap<K, Arc<tokio::sync::Mutex<()>>>>);
+pub struct Turns<K>(Mutex<BTreeMap<K, Arc<tokio::sync::Mutex<()>>>>);
 
 impl<K> Default for Turns<K> {
     fn default() -> Self {
@@ -19,14 +17,21 @@ impl<K> Default for Turns<K> {
 
 impl<K: Ord + Clone> Turns<K> {
     /// Waits until nobody else is at work on a key. Those who wait come in their order; the turn ends with the guard.
-    pub(crate) async fn take(&self, key: &K) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = lock(&self.0);
-            // What only the table knows is nobody's: it would stay for every key that ever was.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-            Arc::clone(turns.entry(key.clone()).or_default())
-        };
-        turn.lock_owned().await
+    pub async fn take(&self, key: &K) -> OwnedMutexGuard<()> {
+        self.turn(key).lock_owned().await
+    }
+
+    /// Begins a turn, unless somebody is at work on the key.
+    #[must_use]
+    pub fn take_if_free(&self, key: &K) -> Option<OwnedMutexGuard<()>> {
+        self.turn(key).try_lock_owned().ok()
+    }
+
+    fn turn(&self, key: &K) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What only the table knows is nobody's: it would stay for every key that ever was.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(key.clone()).or_default())
     }
 }
 
@@ -53,6 +58,6 @@ mod tests {
         let Poll::Ready(second) = second.as_mut().poll(&mut context) else { panic!("the turn has ended") };
         drop(second);
         assert!(pin!(turns.take(&"c")).as_mut().poll(&mut context).is_ready());
-        assert_eq!(lock(&turns.0).len(), 1);
+        assert_eq!(turns.0.lock().unwrap().len(), 1);
     }
 }
