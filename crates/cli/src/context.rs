@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use lockstep_api::{Client, Token};
 use lockstep_domain::Actor;
-use lockstep_reach::{PlainHttp, Reach, ServerAddress, Trust};
+use lockstep_reach::{AddressError, PlainHttp, Reach, ServerAddress, Trust};
 
 use crate::failure::Failure;
 use crate::output::{ColorChoice, Format, Output};
@@ -19,13 +19,14 @@ const ACTOR_VARIABLE: &str = "LOCKSTEP_ACTOR";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// The server to ask.
+    /// The server to ask; unix:PATH is a socket by which a gateway of a host reaches the server of that host.
     #[arg(
         long,
         global = true,
         env = "LOCKSTEP_SERVER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8470"
+        default_value = "http://127.0.0.1:8470",
+        value_parser = server_address
     )]
     pub(crate) server: ServerAddress,
     /// Trust the authorities in this file (PEM, one or more certificates), and none of the system's, when the server is
@@ -89,6 +90,14 @@ impl Context {
         let token = token.or_else(|| own_token::find(&globals.server));
         let client = Client::new(globals.reach(token.as_ref())?, actor.as_str())?;
         Ok(Self { client, actor, out, globals })
+    }
+}
+
+/// Reads where a server is; the path of a socket may be any.
+fn server_address(text: &str) -> Result<ServerAddress, AddressError> {
+    match text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        Some(path) => Ok(ServerAddress::at_socket(path.to_owned())),
+        None => text.parse(),
     }
 }
 

@@ -127,12 +127,21 @@ pub enum StandaloneError {
     Apply(#[from] ApplyError),
 }
 
-/// Runs a gateway until `SIGTERM` or `SIGINT`, then lets requests finish; a second signal ends it at once. `ready` is told
-/// where it listens.
+/// Why a gateway of its own ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// Another process has taken over from it.
+    Taken,
+}
+
+/// Runs a gateway until `SIGTERM` or `SIGINT`, or another process takes over, then lets requests finish; a second signal ends it at once.
+/// `ready` is told where it listens.
 ///
 /// # Errors
 /// When it cannot start. Afterwards it serves whatever happens to its server or file.
-pub fn run(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<(), StandaloneError> {
+pub fn run(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<Ended, StandaloneError> {
     raise_file_limit();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(StandaloneError::Process)?;
     let ended = runtime.block_on(serve(config, ready));
@@ -150,7 +159,7 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<(), StandaloneError> {
+async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<Ended, StandaloneError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StandaloneError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StandaloneError::Process)?;
     let gateway = Arc::new(Gateway::start(config.gateway)?);
@@ -240,6 +249,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         () = signalled() => None,
         successor = until_taken(&gateway, first, admin.as_ref()) => Some(successor),
     };
+    let ended = if given.is_some() { Ended::Taken } else { Ended::Told };
     let leaves = async {
         match given {
             None => leave(&gateway, config.lame_duck, config.grace, stop, followers).await,
@@ -265,7 +275,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.cut().await;
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Returns when another process has taken over the sockets, of which the first one's address is given.

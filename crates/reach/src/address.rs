@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -35,7 +36,7 @@ pub struct ServerAddress {
     /// In lower case, without brackets or a dot at its end.
     host: String,
     port: u16,
-    /// A path before every path of the API, without a slash at its end.
+    /// A path before every path of the API, without a slash at its end; of a socket, the path of that.
     base: String,
 }
 
@@ -43,18 +44,34 @@ pub struct ServerAddress {
 enum Scheme {
     Http,
     Https,
+    /// HTTP by a socket of this machine, in the place of host and port.
+    Socket,
 }
 
 impl Scheme {
     const fn usual_port(self) -> u16 {
         match self {
-            Self::Http => 80,
+            Self::Http | Self::Socket => 80,
             Self::Https => 443,
         }
     }
 }
 
 impl ServerAddress {
+    /// Returns the address of a server that is reached by a socket of this machine. It is no text that is read ([`FromStr`]): an address
+    /// that somebody else wrote leads to no socket.
+    #[must_use]
+    pub fn at_socket(path: String) -> Self {
+        let (scheme, host) = (Scheme::Socket, LOCALHOST.to_owned());
+        Self { scheme, host, port: scheme.usual_port(), base: path }
+    }
+
+    /// Returns the socket at which it is reached, where it is one.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Path> {
+        (self.scheme == Scheme::Socket).then(|| Path::new(&self.base))
+    }
+
     /// Tells whether TLS is spoken.
     #[must_use]
     pub fn is_tls(&self) -> bool {
@@ -70,7 +87,11 @@ impl ServerAddress {
     /// Returns the same place with the other of `http` and `https`.
     #[must_use]
     pub fn with_other_scheme(&self) -> Self {
-        let scheme = if self.is_tls() { Scheme::Http } else { Scheme::Https };
+        let scheme = match self.scheme {
+            Scheme::Http => Scheme::Https,
+            Scheme::Https => Scheme::Http,
+            Scheme::Socket => return self.clone(),
+        };
         let port = if self.port == self.scheme.usual_port() { scheme.usual_port() } else { self.port };
         Self { scheme, port, ..self.clone() }
     }
@@ -78,7 +99,7 @@ impl ServerAddress {
     /// Returns the port when this machine is asked without TLS.
     #[must_use]
     pub fn loopback_port(&self) -> Option<u16> {
-        (!self.is_tls() && self.keeps_secrets()).then_some(self.port)
+        (self.scheme == Scheme::Http && self.keeps_secrets()).then_some(self.port)
     }
 
     /// Tells whether nobody on the way can read what is sent.
@@ -107,13 +128,14 @@ impl ServerAddress {
     /// Returns the path before every path that is asked there, without a slash at its end.
     #[must_use]
     pub fn base(&self) -> &str {
-        &self.base
+        if self.scheme == Scheme::Socket { "" } else { &self.base }
     }
 
     /// Returns the same place without a path.
     #[must_use]
     pub fn without_base(&self) -> Self {
-        Self { base: String::new(), ..self.clone() }
+        let base = if self.scheme == Scheme::Socket { self.base.clone() } else { String::new() };
+        Self { base, ..self.clone() }
     }
 
     /// Returns host and port as a `host` field has them.
@@ -193,6 +215,9 @@ fn port(text: &str, scheme: Scheme) -> Result<u16, AddressError> {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme == Scheme::Socket {
+            return write!(f, "unix:{}", self.base);
+        }
         let scheme = if self.is_tls() { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.base)
     }
@@ -249,6 +274,20 @@ mod tests {
         assert_eq!(error, "write http://HOST:PORT or https://HOST, for example http://localhost:8470");
         let error = shown("https://ann:secret@host").unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_socket_is_an_address_that_no_text_leads_to() {
+        let address = ServerAddress::at_socket("/run/way".into());
+        assert_eq!(
+            (address.to_string().as_str(), address.authority().as_str()),
+            ("unix:/run/way", "localhost")
+        );
+        assert!(address.keeps_secrets() && address.loopback_port().is_none() && address.base().is_empty());
+        assert_eq!([address.without_base(), address.with_other_scheme()], [address.clone(), address]);
+        for text in ["unix:/run/way", "unix:///run/way", "http://unix:/run/way"] {
+            assert!(shown(text).is_err(), "{text}");
+        }
     }
 
     #[test]

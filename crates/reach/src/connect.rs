@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +13,12 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::fs::{Mode, OFlags};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -72,6 +75,11 @@ impl Witness {
 
 /// Opens a way without TLS.
 pub(crate) async fn plain(address: &ServerAddress) -> Result<Dialled, ReachError> {
+    if let Some(path) = address.socket() {
+        let unreachable = |source| ReachError::Unreachable { address: address.clone(), source };
+        let (stream, first) = Listening::new(open_socket(path).await.map_err(unreachable)?);
+        return Ok(dialled(address, stream, first));
+    }
     let (stream, first) = Listening::new(open(address).await?);
     Ok(dialled(address, stream, first))
 }
@@ -103,6 +111,18 @@ async fn open(address: &ServerAddress) -> Result<TcpStream, ReachError> {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     Ok(stream)
+}
+
+/// Connects to a socket whatever the length of its path: an address of one holds only 108 bytes.
+async fn open_socket(path: &Path) -> io::Result<UnixStream> {
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let held = rustix::fs::open(folder, flags, Mode::empty())?;
+    let connecting =
+        UnixStream::connect(Path::new("/proc/self/fd").join(held.as_raw_fd().to_string()).join(name));
+    timeout(CONNECT_LIMIT, connecting).await.map_err(|_| silent("no answer"))?
 }
 
 fn silent(what: &str) -> io::Error {

@@ -163,6 +163,9 @@ impl ReachError {
             Self::OddToken => "a token is one word of plain letters: openssl rand -hex 32".into(),
             Self::Unsendable { .. } => "lockstep help".into(),
             Self::Trust { source, .. } => source.hint(),
+            Self::Unreachable { address, .. } if address.socket().is_some() => {
+                "the server has no connection to this host at the moment, and makes one again by itself; on its machine, `lockstep host check` says what is in the way".into()
+            }
             Self::Unreachable { .. } => {
                 "start one with `lockstep server`, or name another one with --server URL".into()
             }
@@ -190,7 +193,7 @@ impl ReachError {
                 |server| format!("if that is your server: --server {server}"),
             ),
             // HAProxy says nothing to plain HTTP on a port of TLS.
-            Self::NoAnswer { address, .. } if !address.is_tls() => {
+            Self::NoAnswer { address, .. } if !address.is_tls() && address.socket().is_none() => {
                 format!(
                     "it may have ended: look what was done (`lockstep status`), and try again; its log says more; if TLS is spoken there: --server {}",
                     address.with_other_scheme()

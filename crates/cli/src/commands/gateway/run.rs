@@ -8,7 +8,9 @@ use lockstep_domain::targets::LookupBounds;
 use lockstep_domain::{EnvironmentName, ZoneName};
 use lockstep_gateway::follow::{Server, TableStore};
 use lockstep_gateway::spans::Ratio;
-use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
+use lockstep_gateway::standalone::{
+    self, CertificateFiles, Ended, StandaloneConfig, StandaloneError, TableSource,
+};
 use lockstep_gateway::{AccessFields, Clients, GatewayConfig, Lookups, RECENT, VisitKey};
 
 use super::table_file;
@@ -27,12 +29,14 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 /// Runs a gateway alone.
 ///
 /// It follows a server for one environment and keeps the last route table on disk, so that it goes on serving, and even
-/// starts, while the server is gone. It needs a key of its own: lockstep gateway add. With --table it serves a file, read
+/// starts, while the server is gone. It needs a key of its own: lockstep gateway add. A gateway on a host over SSH needs none: it reaches
+/// the server by the socket of that host (--server unix:PATH), which says whose it is. With --table it serves a file, read
 /// again when it changes, and needs neither server nor key.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
   lockstep gateway run --server https://lockstep.example.org --env production --key-file edge-1.key --data tables
+  lockstep gateway run --server unix:/home/deploy/.local/share/lockstep/host/way/socket --env production --data tables
   lockstep gateway run --table routes.json --listen 127.0.0.1:8080
   lockstep gateway run --table routes.json --listen-tls 0.0.0.0:8443 --certificate shop.pem --certificate-key shop.key
   lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s
@@ -118,10 +122,21 @@ pub(crate) struct RunArgs {
     /// there is none, it starts as without.
     #[arg(long)]
     takeover: bool,
+    /// The exit code when another gateway has taken over from it, for what starts it again when it ends; otherwise it ends with 0.
+    #[arg(long, value_name = "CODE", default_value_t = 0)]
+    exit_when_taken: u8,
 }
 
 impl RunArgs {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        let when_taken = self.exit_when_taken;
+        match self.serve(globals, out)? {
+            Ended::Taken if when_taken != 0 => std::process::exit(when_taken.into()),
+            Ended::Taken | Ended::Told => Ok(()),
+        }
+    }
+
+    fn serve(self, globals: &Globals, out: &Output) -> Result<Ended, Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
         let access_log = self.access_log.clone().map(|target| target.config(self.lines()));
         let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
@@ -194,9 +209,11 @@ impl RunArgs {
             (Some(path), ..) => Ok(TableSource::File { path, listen }),
             (None, Some(environment), Some(data)) => {
                 let file = self.key_file.or_else(|| secret::credential("lockstep-gateway-key"));
-                let file = file.ok_or_else(|| no_key(&environment))?;
-                let key = secret::from_file(&file, "key", out)?;
-                let server = Server::new(globals.reach(Some(&key))?);
+                if file.is_none() && globals.server.socket().is_none() {
+                    return Err(no_key(&environment));
+                }
+                let key = file.map(|file| secret::from_file(&file, "key", out)).transpose()?;
+                let server = Server::new(globals.reach(key.as_ref())?);
                 let environments = vec![(environment, listen)];
                 Ok(TableSource::Server { server, store: TableStore::new(data), environments })
             }
