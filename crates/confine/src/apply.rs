@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Access, Entry, Kind, Policy, Rule};
+use crate::policy::{Access, Entry, Kind, Policy, Reached, Rule};
 
 /// What is asked of the kernel. Newer ones could do more, but what they would refuse was not tried here.
 const ASKED: ABI = ABI::V8;
@@ -115,7 +115,8 @@ impl fmt::Display for Confinement {
 pub fn available() -> Confinement {
     static AVAILABLE: OnceLock<Confinement> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
-        let tried = std::thread::spawn(|| restrict(Vec::new()).map(|status| confinement(&status)));
+        let tried =
+            std::thread::spawn(|| restrict(Vec::new(), Reached::Own).map(|status| confinement(&status)));
         tried.join().ok().and_then(Result::ok).unwrap_or(Confinement::Nothing)
     })
 }
@@ -123,7 +124,7 @@ pub fn available() -> Confinement {
 /// Confines this process, and everything that it starts, for good.
 pub(crate) fn confine(policy: &Policy) -> io::Result<Confinement> {
     let policy = on_this_host(policy);
-    let status = restrict(policy.rules(&list))?;
+    let status = restrict(policy.rules(&list), policy.reached)?;
     let confinement = confinement(&status);
     if confinement != Confinement::Nothing {
         give_up_rights()?;
@@ -137,7 +138,7 @@ pub(crate) fn confine_in_root() -> io::Result<Confinement> {
     let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().filter(is_in_files);
     let outputs = outputs.map(|output| Ok((output.try_clone_to_owned()?, Access::Write)));
     let places = std::iter::once(Ok(root)).chain(outputs).collect::<io::Result<Vec<_>>>()?;
-    let status = restrict_to(places)?;
+    let status = restrict_to(places, Reached::Own)?;
     give_up_rights()?;
     Ok(confinement(&status))
 }
@@ -176,6 +177,7 @@ fn on_this_host(policy: &Policy) -> Policy {
         shared: real(&policy.shared),
         readable: real(&policy.readable),
         writable: real(&policy.writable),
+        reached: policy.reached,
     }
 }
 
@@ -186,15 +188,22 @@ const fn confinement(status: &RestrictionStatus) -> Confinement {
     }
 }
 
-fn restrict(rules: Vec<Rule>) -> io::Result<RestrictionStatus> {
-    restrict_to(rules.into_iter().filter_map(|rule| Some((open(&rule.path)?, rule.access))))
+fn restrict(rules: Vec<Rule>, reached: Reached) -> io::Result<RestrictionStatus> {
+    restrict_to(rules.into_iter().filter_map(|rule| Some((open(&rule.path)?, rule.access))), reached)
 }
 
 /// Takes one place after the other: how many files may be open can be limited.
-fn restrict_to(places: impl IntoIterator<Item = (OwnedFd, Access)>) -> io::Result<RestrictionStatus> {
+fn restrict_to(
+    places: impl IntoIterator<Item = (OwnedFd, Access)>,
+    reached: Reached,
+) -> io::Result<RestrictionStatus> {
+    let apart = |ruleset: Ruleset| match reached {
+        Reached::Own => ruleset.scope(Scope::from_all(ASKED)),
+        Reached::Everybody => Ok(ruleset),
+    };
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))
-        .and_then(|ruleset| ruleset.scope(Scope::from_all(ASKED)))
+        .and_then(apart)
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
     for (place, access) in places {

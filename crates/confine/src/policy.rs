@@ -53,6 +53,20 @@ pub struct Policy {
     pub readable: Vec<PathBuf>,
     /// Folders and files that are writable although they are hidden.
     pub writable: Vec<PathBuf>,
+    /// Who is reached otherwise.
+    #[serde(default)]
+    pub reached: Reached,
+}
+
+/// Whom signals may go to, and whose abstract sockets may be connected to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// Only what was started by itself.
+    #[default]
+    Own,
+    /// Everybody of the user: for a program of ours, which takes over from another one of its kind.
+    Everybody,
 }
 
 impl Policy {

@@ -173,6 +173,7 @@ impl Control {
             release: version.artifact.digest,
             resources: self.resources().addresses(environment, version)?,
             resource: None,
+            own: None,
             data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         })
     }

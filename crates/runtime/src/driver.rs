@@ -28,6 +28,7 @@ use lockstep_domain::run::Port;
 use lockstep_domain::work::Told;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
+use rustix::process::Pid;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -39,6 +40,8 @@ use crate::ended::{Ended, EndedLimits, SAID, said_in};
 use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
+use crate::own::{Ours, is_gateway};
+use crate::process::ProcessIdentity;
 use crate::releases::{Releases, Unpacked};
 use crate::rooms::{Rooms, made};
 use crate::spec::{InstanceSpec, SpecFile};
@@ -283,6 +286,18 @@ impl LocalDriver {
         here.or_else(|| LogReader::open(&self.shared.ended.find(environment, id)?, Follow::No).ok())
     }
 
+    /// Returns the gateway whose main process has an id; what a process says of itself counts nothing.
+    #[must_use]
+    pub fn gateway_of_process(&self, process: i32) -> Option<InstanceId> {
+        let process = ProcessIdentity::of(Pid::from_raw(process)?)?;
+        let is_its = |instance: &&Instance| {
+            let status = Status::read(&self.shared.folder(&instance.id));
+            is_gateway(instance)
+                && status.is_ok_and(|it| it.is_some_and(|it| it.process == Some(process.clone())))
+        };
+        self.shared.instances.borrow().values().find(is_its).map(|instance| instance.id.clone())
+    }
+
     /// Returns the folder that holds the log of an instance that has not ended.
     #[must_use]
     pub fn log_path(&self, id: &InstanceId) -> PathBuf {
@@ -451,7 +466,8 @@ impl Shared {
     /// Where the instances of a service in an environment work, beside their own folders.
     fn rooms(&self, spec: &InstanceSpec) -> Rooms {
         let service = spec.data_of.as_ref().unwrap_or(&spec.arm.service);
-        let data = self.data_folders().of(&spec.environment, service);
+        let of_service = || self.data_folders().of(&spec.environment, service);
+        let data = spec.own.map_or_else(of_service, |own| own.data(&self.root, &spec.environment));
         Rooms { hidden: self.options.hidden.clone().unwrap_or_else(|| self.root.clone()), data }
     }
 
@@ -471,7 +487,8 @@ impl Shared {
             return Err(StartError::EmptyCommand { id: spec.id });
         }
         let release_folder = self.releases().current(&spec.release);
-        if spec.resource.is_none() && !release_folder.is_dir() {
+        let has_release = spec.resource.is_none() && spec.own.is_none();
+        if has_release && !release_folder.is_dir() {
             return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
         }
         let port = self.choose_port(&spec)?;
@@ -527,7 +544,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         environment: spec.environment.clone(),
         arm: spec.arm.clone(),
         job: spec.job.clone(),
-        resource: spec.resource.as_ref().map(|run| run.name.clone()),
+        resource: spec.resource.as_ref().map(|run| run.name.clone()).or(spec.own.map(Ours::name)),
         state: status.state.clone(),
         address: spec.address(),
         since: status.since,

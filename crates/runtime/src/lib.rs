@@ -21,6 +21,7 @@ mod life;
 mod logs;
 mod machine;
 mod metrics;
+pub mod own;
 mod port;
 mod process;
 pub mod relayed;

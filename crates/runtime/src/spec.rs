@@ -22,12 +22,15 @@ use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
+use crate::own::Ours;
 use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of what Lockstep itself runs on a host.
+pub(crate) const FORMAT: u32 = 14;
 /// The format of an instance that listens on another address than that of loopback.
-pub(crate) const FORMAT: u32 = 13;
+const FORMAT_ELSEWHERE: u32 = 13;
 /// The format of an instance that is asked for its health in HTTP/2 behind something else, or of a relay that shows a certificate.
 const FORMAT_BEHIND_TLS: u32 = 12;
 /// The format of an instance that is asked for its health in HTTP/2.
@@ -90,6 +93,9 @@ pub struct InstanceSpec {
     pub resources: BTreeMap<ResourceName, Address>,
     /// The resource that it is the process of: nothing is unpacked for it then, and `run` has only its port, times and stop.
     pub resource: Option<ResourceRun>,
+    /// What of Lockstep itself it is: nothing is unpacked for it then, and its program is [`own::PROGRAM`](crate::own::PROGRAM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Ours>,
     /// Under whose name its data folders are kept; the arm's service where nothing is said.
     pub data_of: Option<ServiceName>,
 }
@@ -266,6 +272,9 @@ pub(crate) struct SpecFile {
     /// The resource that it is the process of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource: Option<ResourceRun>,
+    /// What of Lockstep itself it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<Ours>,
     /// How the version is run.
     pub(crate) run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`.
@@ -322,12 +331,24 @@ impl SpecFile {
         user: Option<SpecUser>,
     ) -> Self {
         let InstanceSpec {
-            id, environment, arm, job, resource, run, variables, release, calls, listen, ..
+            id,
+            environment,
+            arm,
+            job,
+            resource,
+            own,
+            run,
+            variables,
+            release,
+            calls,
+            listen,
+            ..
         } = spec;
         let by_http2 = !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. });
         let shows = run.external.as_ref().is_some_and(|external| external.certificate.is_some());
         let format = match run.kind {
-            _ if listen.is_some() => FORMAT,
+            _ if own.is_some() => FORMAT,
+            _ if listen.is_some() => FORMAT_ELSEWHERE,
             _ if shows || (by_http2 && run.protocol.is_http() && !run.approach.is_plain()) => {
                 FORMAT_BEHIND_TLS
             }
@@ -352,6 +373,7 @@ impl SpecFile {
             arm,
             job,
             resource,
+            own,
             run,
             variables,
             release,
@@ -375,6 +397,7 @@ impl SpecFile {
             && self.arm == spec.arm
             && self.job == spec.job
             && self.resource == spec.resource
+            && self.own == spec.own
             && self.run == spec.run
             && self.variables == spec.variables
             && self.release == spec.release
@@ -459,6 +482,7 @@ mod tests {
             include_str!("../tests/formats/spec-11.json"),
             include_str!("../tests/formats/spec-12.json"),
             include_str!("../tests/formats/spec-13.json"),
+            include_str!("../tests/formats/spec-14.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -475,6 +499,7 @@ mod tests {
             listen: None,
             resources: BTreeMap::new(),
             resource: None,
+            own: None,
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
             calls: None,
@@ -499,6 +524,7 @@ mod tests {
             listen: None,
             resources: BTreeMap::new(),
             resource: None,
+            own: None,
             filled: [(name.to_owned(), value.to_owned())].into(),
             urls: BTreeMap::new(),
             calls: None,
@@ -514,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_read_as_it_was_written_and_one_for_another_address_is_of_the_newest_format() {
+    fn a_request_is_read_as_it_was_written_and_one_for_another_address_has_its_format() {
         let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-13.json")).unwrap();
         assert_eq!(file.address(), Some("10.0.0.5:20001".parse().unwrap()));
         assert_eq!(file.process_variables()["HOST"], "10.0.0.5");
@@ -528,7 +554,7 @@ mod tests {
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
             SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
-        assert_eq!(written.format, FORMAT);
+        assert_eq!(written.format, FORMAT_ELSEWHERE);
     }
 
     #[test]

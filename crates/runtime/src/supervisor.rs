@@ -47,6 +47,7 @@ use crate::logs;
 use crate::logs::disk::LogFolder;
 use crate::logs::writer::LogWriter;
 use crate::machine::{Action, Input, Machine, Trouble};
+use crate::own;
 use crate::process::{Belongings, ProcessIdentity, ports, wait_for};
 use crate::spec::SpecFile;
 use crate::status::Status;
@@ -442,7 +443,8 @@ impl Supervisor {
         self.log.note(&format!("the process ended with {how}"));
         self.status.process = None;
         self.is_saved = false;
-        let is_completed = self.spec.run.kind == Kind::Job && exit == Exit::Code(0);
+        let was_taken = self.spec.own.is_some() && exit == Exit::Code(own::TAKEN.into());
+        let is_completed = was_taken || self.spec.run.kind == Kind::Job && exit == Exit::Code(0);
         self.step(if is_completed { Input::Completed } else { Input::Ended(how) });
     }
 

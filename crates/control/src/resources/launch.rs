@@ -91,6 +91,7 @@ impl Control {
             release: Digest::from_bytes([0; 32]),
             resources: BTreeMap::new(),
             resource: Some(run),
+            own: None,
             data_of: None,
             listen: None,
         };

@@ -41,9 +41,10 @@ impl LocalDriver {
 }
 
 impl Shared {
-    /// Chooses whom an instance runs as. A database has a user of its own kind, and an image says whom it runs as.
+    /// Chooses whom an instance runs as. A database has a user of its own kind, an image says whom it runs as, and what is
+    /// ours has ours.
     pub(super) fn user_of(&self, spec: &InstanceSpec) -> Result<Option<SpecUser>, StartError> {
-        if spec.resource.is_some() || spec.run.image.is_some() {
+        if spec.resource.is_some() || spec.own.is_some() || spec.run.image.is_some() {
             return Ok(None);
         }
         let service = spec.data_of.as_ref().unwrap_or(&spec.arm.service);
@@ -53,8 +54,8 @@ impl Shared {
 
     /// Changes data over to the user of its service again, once an instance has ended that worked in it as another.
     pub(super) fn give_again(&self, spec: &SpecFile) -> io::Result<()> {
-        let Some(rooms) = spec.rooms.as_ref().filter(|_| spec.resource.is_none() && spec.run.image.is_none())
-        else {
+        let is_of_service = spec.resource.is_none() && spec.own.is_none() && spec.run.image.is_none();
+        let Some(rooms) = spec.rooms.as_ref().filter(|_| is_of_service) else {
             return Ok(());
         };
         let mut names = rooms.data.iter().rev().filter_map(|name| name.to_str());

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use lockstep_confine::policy::Reached;
 use lockstep_confine::{Confinement, Handshake, Launch, NotStarted, Policy};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::protocol::Protocol;
@@ -57,10 +58,12 @@ pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<Pa
         return resource::furnish(folder, spec, run).map(|()| Vec::new());
     }
     let Some(rooms) = &spec.rooms else { return Ok(Vec::new()) };
-    check_release(&spec.release_folder).map_err(|why| Trouble {
-        why: format!("the unpacked artifact `{}` must not be run: {why}", spec.release),
-        fault: Fault::Host,
-    })?;
+    if spec.own.is_none() {
+        check_release(&spec.release_folder).map_err(|why| Trouble {
+            why: format!("the unpacked artifact `{}` must not be run: {why}", spec.release),
+            fault: Fault::Host,
+        })?;
+    }
     rooms::furnish(folder, spec, rooms)
         .map_err(|error| Trouble::of_place(format!("its folders cannot be made: {error}"), &error))
 }
@@ -181,6 +184,12 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
     own.extend(rooms.data_folders(spec));
     let mut policy = Policy::of_service(&rooms.hidden, &spec.release_folder, own);
     policy.readable.push(folder.told());
+    if spec.own.is_some() {
+        // It may lie in what is hidden.
+        policy.readable.push(std::env::current_exe()?);
+        // The gateway that it takes over from is no child of it.
+        policy.reached = Reached::Everybody;
+    }
     Ok(Launch {
         program: program_of(folder, spec, program),
         arguments: arguments.to_vec(),

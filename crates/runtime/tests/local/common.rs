@@ -25,6 +25,7 @@ pub(crate) fn spec(number: u32, release: Digest, modes: &[&str]) -> InstanceSpec
         listen: None,
         resources: BTreeMap::new(),
         resource: None,
+        own: None,
         job: None,
         id: format!("orders-1.4.0-{number}").parse().unwrap(),
         environment: "testing".parse().unwrap(),

@@ -310,6 +310,7 @@ impl Trial {
             release: self.release,
             resources: resources.collect(),
             resource: None,
+            own: None,
             data_of: None,
             listen: None,
         })
