@@ -6,6 +6,7 @@ mod boot;
 mod facts;
 mod programs;
 mod revive;
+mod way;
 
 use std::ffi::OsString;
 use std::io;
@@ -23,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use self::answers::Answers;
+use self::way::Way;
 use crate::artifact::Incoming;
 use crate::lease;
 use crate::place::HostFolder;
@@ -224,7 +226,7 @@ async fn begin(
     let not_after_boot = boot.await.unwrap_or_else(|error| Some(error.to_string()));
     let facts = facts::of(&folder, driver.unprotected(), not_after_boot);
     let incoming = Incoming::at(folder.incoming());
-    let answers = Answers { driver, incoming, _alone: alone };
+    let answers = Answers { driver, incoming, way: Way::open(folder).await, _alone: alone };
     Ok((Welcome { protocol: PROTOCOL, lease, facts }, answers))
 }
 

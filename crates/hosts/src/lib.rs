@@ -9,6 +9,7 @@
 pub mod agent;
 mod artifact;
 mod claim;
+pub mod gateway;
 mod lease;
 mod place;
 mod program;
@@ -23,6 +24,7 @@ pub use lease::{Claim, Lease, LeaseError, Token};
 pub use program::Program;
 pub use protocol::{HostFacts, HostOptions, Looked};
 pub use remote::{
-    Connect, ConnectError, ConnectFault, Connection, Duplex, Holds, HostLook, HostState, RemoteDriver, look,
+    Connect, ConnectError, ConnectFault, Connection, Duplex, FromHost, Holds, HostLook, HostState,
+    RemoteDriver, look,
 };
 pub use ssh::{Ssh, SshTarget, TargetError, fingerprint, pinned};

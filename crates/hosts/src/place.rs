@@ -6,6 +6,7 @@
 //! | `agent.lock` | held by the agent, and says which process it is |
 //! | `programs/DIGEST/lockstep` | programs of releases, see [`crate::program`] |
 //! | `incoming/DIGEST` | artifacts that have not come whole |
+//! | `way/socket` | where gateways of this host reach the server, while an agent works |
 //! | `runtime/` | the folder of the driver |
 
 use std::ffi::OsStr;
@@ -28,6 +29,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long it may take to end: the connection of a server that was killed is closed at once, and what starts instances again after a
 /// boot asks every supervisor once.
 const PATIENCE: Duration = Duration::from_secs(6);
+
+/// The folder of the socket by which gateways reach the server.
+pub(crate) const WAY: &str = "way";
+/// The socket in it.
+pub(crate) const WAY_SOCKET: &str = "socket";
 
 /// The folder of a host.
 #[derive(Debug, Clone)]
@@ -62,6 +68,10 @@ impl HostFolder {
 
     pub(crate) fn incoming(&self) -> PathBuf {
         self.0.join("incoming")
+    }
+
+    pub(crate) fn way(&self) -> PathBuf {
+        self.0.join(WAY)
     }
 
     /// Works here alone from then on. An agent that the same process of a server has left, or that a person took the host from, is
@@ -115,7 +125,7 @@ impl HostFolder {
 }
 
 /// Checks that nobody else owns a folder, or may write in it: whatever lies there is run.
-fn check_ours(folder: &Path) -> io::Result<()> {
+pub(crate) fn check_ours(folder: &Path) -> io::Result<()> {
     let found = std::fs::metadata(folder)?;
     let (owner, others) = (found.uid(), found.mode() & 0o022);
     if owner == rustix::process::geteuid().as_raw() && others == 0 {

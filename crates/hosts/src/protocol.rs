@@ -7,6 +7,7 @@
 //! | `/call` | [`Call`] | [`Said`] |
 //! | `/watch` | none | [`Seen`] in lines: everything that there is, [`Seen::All`], then what changes |
 //! | `/log` | [`LogRequest`] | the lines of a log |
+//! | `/way` | what the server says to a gateway of the host | what that says; it begins when one has come |
 //! | `/artifact` | [`Artifact`] in the field [`ARTIFACT_FIELD`], and the bytes from its offset on | [`Said`] |
 //!
 //! Both sides are of one release: the agent is brought along. What outlives a release are folders, whose files have formats of their own.

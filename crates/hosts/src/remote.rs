@@ -5,6 +5,7 @@
 
 mod link;
 mod log;
+mod way;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -47,6 +48,13 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 /// Both directions of a connection.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+/// Answers gateways that come from a host through its connection.
+pub trait FromHost: Debug + Send + Sync {
+    /// Takes a connection of a gateway of a host, and waits for nothing. It ends with the connection of the host at the latest. What comes
+    /// on it is the host's, and may be anything.
+    fn serve(&self, host: &str, stream: Box<dyn Duplex>);
+}
 
 /// What is held as long as a connection is.
 pub trait Holds: Debug + Send + Sync {
@@ -179,17 +187,20 @@ struct Shared {
     state: watch::Sender<HostState>,
     sending: Turns<Digest>,
     link: watch::Sender<Option<Link>>,
+    /// Who answers its gateways.
+    from_host: Option<Arc<dyn FromHost>>,
     again: Notify,
 }
 
 impl RemoteDriver {
-    /// Begins to connect to a host, and keeps a connection from then on. Must be called in a tokio runtime.
+    /// Begins to connect to a host, and keeps a connection from then on; `from_host` answers its gateways. Must be called in a tokio runtime.
     #[must_use]
     pub fn open(
         name: impl Into<String>,
         connect: Arc<dyn Connect>,
         claim: ClaimFile,
         options: HostOptions,
+        from_host: Option<Arc<dyn FromHost>>,
     ) -> Self {
         let shared = Arc::new(Shared {
             name: name.into(),
@@ -200,6 +211,7 @@ impl RemoteDriver {
             state: watch::Sender::new(HostState::Connecting),
             sending: Turns::default(),
             link: watch::Sender::new(None),
+            from_host,
             again: Notify::new(),
         });
         let keeps = tokio::spawn(keep(Arc::clone(&shared), connect));
@@ -291,7 +303,7 @@ impl Shared {
     async fn work(&self, connect: &dyn Connect) -> ConnectError {
         match self.greet(connect).await {
             Err(error) => error,
-            Ok((link, facts)) => match self.follow(&link, facts).await {
+            Ok((link, facts)) => match self.follow_and_answer(&link, facts).await {
                 Ok(()) => ConnectError::new(ConnectFault::Broken, "the agent ended".to_owned()),
                 Err(error) => ConnectError::new(ConnectFault::Broken, link.explain(&error)),
             },
@@ -315,6 +327,15 @@ impl Shared {
         let noted = spawn_blocking(move || file.granted(&lease)).await;
         noted.map_err(|error| refused(error.to_string()))?;
         Ok((link, Arc::new(facts)))
+    }
+
+    async fn follow_and_answer(&self, link: &Link, facts: Arc<HostFacts>) -> io::Result<()> {
+        let follows = self.follow(link, facts);
+        let Some(from_host) = &self.from_host else { return follows.await };
+        tokio::select! {
+            ended = follows => ended,
+            never = way::keep(link, &self.name, from_host.as_ref()) => match never {},
+        }
     }
 
     /// Takes in what is seen there. The host counts as there when all of it has been seen once.

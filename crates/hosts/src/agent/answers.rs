@@ -12,6 +12,7 @@ use lockstep_domain::{Instance, InstanceId};
 use lockstep_runtime::{Follow, Instances, LocalDriver, LogReader};
 
 use super::reply;
+use super::way::Way;
 use crate::artifact::Incoming;
 use crate::place::Alone;
 use crate::protocol::{ARTIFACT_FIELD, Artifact, Call, LogRequest, Row, Said, Seen};
@@ -23,6 +24,7 @@ use crate::wire;
 pub(super) struct Answers {
     pub(super) driver: LocalDriver,
     pub(super) incoming: Incoming,
+    pub(super) way: Way,
     pub(super) _alone: Alone,
 }
 
@@ -51,6 +53,7 @@ impl Answers {
             }
             "/watch" => self.show(begin(respond)?).await,
             "/log" => self.log(wire::read(request.into_body()).await?, respond).await,
+            "/way" => self.way.carry(&self.driver, request.into_body(), respond).await,
             "/artifact" => {
                 let said = self.artifact(request).await.map_or_else(Said::Refused, |()| Said::Done);
                 reply(&mut respond, StatusCode::OK, &said)

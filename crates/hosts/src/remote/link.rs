@@ -120,6 +120,17 @@ impl Link {
         Ok(is_there.then(|| RemoteLog(Lines::of(response.into_body()))))
     }
 
+    /// Waits until a gateway of the host wants to say something; returns what it says, and where it hears.
+    pub(super) async fn way(&self) -> io::Result<(RecvStream, SendStream<Bytes>)> {
+        let request = Request::post(uri("/way")).body(()).map_err(io::Error::other)?;
+        let (response, to) = self.begin(request).await?;
+        let response = response.await.map_err(wire::as_io)?;
+        match response.status() {
+            StatusCode::OK => Ok((response.into_body(), to)),
+            _ => Err(io::Error::other(wire::read::<Refusal>(response.into_body()).await?.text)),
+        }
+    }
+
     /// Sends an artifact from its offset on.
     pub(super) async fn send_artifact(&self, artifact: &Artifact, path: &Path) -> io::Result<Said> {
         let announced = serde_json::to_string(artifact)?;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use lockstep_domain::{Digest, Instance, InstanceId, InstanceState};
-use lockstep_hosts::{ClaimFile, ConnectError, HostOptions, HostState, Program, RemoteDriver, Ssh};
+use lockstep_hosts::{
+    ClaimFile, ConnectError, FromHost, HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh,
+};
 use lockstep_runtime::{Driver, Follow, InstanceSpec, LogLimits, LogLines};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -47,6 +49,8 @@ pub(crate) struct Fixture {
     pub(crate) driver: Option<RemoteDriver>,
     /// The server of SSH.
     pub(crate) server: SshServer,
+    /// Who answers gateways of the host.
+    pub(crate) from_host: Option<Arc<dyn FromHost>>,
     root: TempDir,
     next: AtomicU32,
 }
@@ -65,11 +69,11 @@ impl Fixture {
     pub(crate) fn empty(extra: &str) -> Self {
         let server = SshServer::begin(extra);
         let root = tempfile::tempdir().unwrap();
-        Self { driver: None, server, root, next: AtomicU32::new(1) }
+        Self { driver: None, server, from_host: None, root, next: AtomicU32::new(1) }
     }
 
     /// Has the program there already: what bringing it needs is a test of its own.
-    fn bring_program(&self) {
+    pub(crate) fn bring_program(&self) {
         let place = self.host().join("programs").join(PROGRAM.digest().to_string());
         fs::create_dir_all(&place).unwrap();
         fs::hard_link(PROGRAM.path(), place.join("lockstep"))
@@ -84,6 +88,14 @@ impl Fixture {
         assert!(matches!(state, HostState::Here(_)), "{state:?}");
     }
 
+    /// Waits until the host is there, and says what it is like.
+    pub(crate) async fn facts(&self) -> Arc<HostFacts> {
+        match self.state_where(|state| matches!(state, HostState::Here(_))).await {
+            HostState::Here(facts) => facts,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Opens the driver.
     pub(crate) fn begin(&mut self, run: &str) {
         self.driver = Some(self.driver_of("claim.json", run));
@@ -92,7 +104,7 @@ impl Fixture {
     /// Makes a driver with a claim in a file.
     pub(crate) fn driver_of(&self, claim: &str, run: &str) -> RemoteDriver {
         let claim = ClaimFile::at(self.server.file(claim), "testing", run);
-        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS)
+        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS, self.from_host.clone())
     }
 
     /// How it is connected to.

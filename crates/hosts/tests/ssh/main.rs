@@ -6,6 +6,8 @@
 mod common;
 mod days;
 mod fixture;
+mod hostile;
 mod server;
 #[path = "../../../runtime/tests/local/suite.rs"]
 mod suite;
+mod way;
