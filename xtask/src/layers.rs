@@ -83,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-domain",
             "lockstep-files",
             "lockstep-gateway",
+            "lockstep-hosts",
             "lockstep-store",
         ],
     ),

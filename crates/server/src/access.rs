@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::ServerError;
 use crate::answer::{Failure, Refused};
 use crate::brake::Brake;
+use crate::from_hosts::OfHost;
 use crate::origin::{Hosts, check_content_type};
 use crate::refusals::Refusals;
 
@@ -111,11 +112,14 @@ impl Access {
         })
     }
 
-    /// Returns for whom is asked.
+    /// Returns for whom is asked. Who comes from a host is the gateway of that, and what they show makes them nobody else.
     fn admit(&self, request: &Request, whose_key: WhoseKey<'_>) -> Result<Caller, NotAdmitted> {
         let (method, headers) = (request.method(), request.headers());
         self.hosts.check(method, request.uri(), headers)?;
-        let caller = self.caller(headers, whose_key)?;
+        let caller = match request.extensions().get() {
+            Some(OfHost(gateway)) => Caller::Gateway(gateway.clone()),
+            None => self.caller(headers, whose_key)?,
+        };
         check_content_type(method, headers, || takes_a_file(request))?;
         check_endpoint(&caller, request)?;
         Ok(caller)
@@ -195,7 +199,9 @@ fn check_endpoint(caller: &Caller, request: &Request) -> Result<(), Problem> {
     if endpoints().iter().any(is_for_gateways) {
         return Ok(());
     }
-    let detail = format!("the key of gateway `{gateway}` is for tables and receipts, and for nothing else");
+    let what = if request.extensions().get::<OfHost>().is_some() { "way" } else { "key" };
+    let detail =
+        format!("the {what} of gateway `{gateway}` is for tables and receipts, and for nothing else");
     Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("use the token of the server"))
 }
 
@@ -238,6 +244,7 @@ pub(crate) async fn guard(
 ) -> Response {
     let caller = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
     let (method, uri) = (request.method().clone(), request.uri().clone());
+    let from_host = request.extensions().get().map(|OfHost(gateway)| gateway.to_string());
     let response = match access.admit(&request, &|key| control.gateway_of_key(key)) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -246,7 +253,8 @@ pub(crate) async fn guard(
         Err(refused) => access.turn_away(caller.map(|caller| caller.ip()), refused).await,
     };
     if let Some(Refused(problem)) = response.extensions().get() {
-        access.refusals.tell(caller, &method, &uri, problem);
+        let who = from_host.or_else(|| caller.map(|address| address.to_string()));
+        access.refusals.tell(who.as_deref(), &method, &uri, problem);
     }
     response
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod compat;
 mod connections;
 mod faults;
+mod from_hosts;
 mod handlers;
 mod lanes;
 mod lines;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use access::Access;
 use connections::Limits;
+pub use from_hosts::{HostDoor, gateway_of_host};
 use stop::Signals;
 
 /// How a server is started.
@@ -82,6 +84,8 @@ pub struct ServerConfig {
     pub build_variables: BuildVariables,
     /// How large a contract of a release may be.
     pub largest_contract: LargestContract,
+    /// Where gateways of hosts come in: given to whoever connects to hosts.
+    pub host_door: Arc<HostDoor>,
 }
 
 /// Which token requests must carry.
@@ -131,6 +135,7 @@ impl ServerConfig {
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             largest_contract: LargestContract::default(),
+            host_door: Arc::default(),
         }
     }
 }
@@ -216,7 +221,35 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         .await
         .map_err(|source| ServerError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(ServerError::Serve)?;
-    let control = Control::open(ControlConfig {
+    let control = Control::open(control_config(&config)).await?;
+    let (access, own_token) = match given {
+        Some(access) => (access, None),
+        None => {
+            let (token, file) = control.own_token()?;
+            (access(Some(&token))?, Some(file))
+        }
+    };
+    let stop = CancellationToken::new();
+    let app = router::router(Arc::clone(&control), access, stop.clone());
+    config.host_door.open(app.clone(), stop.clone());
+    let mut signals = Signals::listen().map_err(ServerError::Serve)?;
+    tracing::info!(%address, "the server listens");
+    let serve = connections::serve(listener, app, Limits::for_files(open_files()), stop.clone());
+    let close = async {
+        stop.cancelled().await;
+        control.close().await;
+    };
+    let announce = async {
+        let gateways = control.gateways_listening().await;
+        ready(Ready { address, own_token, gateways });
+    };
+    let work = async { tokio::join!(serve, close, announce) };
+    stop::unless_told_twice(work, async || signals.next().await, &stop).await;
+    Ok(())
+}
+
+fn control_config(config: &ServerConfig) -> ControlConfig {
+    ControlConfig {
         folder: config.data.clone(),
         journal_key: config.journal_key.clone(),
         supervisor: config.supervisor.clone(),
@@ -232,31 +265,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),
         users: config.users,
-    })
-    .await?;
-    let (access, own_token) = match given {
-        Some(access) => (access, None),
-        None => {
-            let (token, file) = control.own_token()?;
-            (access(Some(&token))?, Some(file))
-        }
-    };
-    let stop = CancellationToken::new();
-    let app = router::router(Arc::clone(&control), access, stop.clone());
-    let mut signals = Signals::listen().map_err(ServerError::Serve)?;
-    tracing::info!(%address, "the server listens");
-    let serve = connections::serve(listener, app, Limits::for_files(open_files()), stop.clone());
-    let close = async {
-        stop.cancelled().await;
-        control.close().await;
-    };
-    let announce = async {
-        let gateways = control.gateways_listening().await;
-        ready(Ready { address, own_token, gateways });
-    };
-    let work = async { tokio::join!(serve, close, announce) };
-    stop::unless_told_twice(work, async || signals.next().await, &stop).await;
-    Ok(())
+    }
 }
 
 fn open_files() -> u64 {

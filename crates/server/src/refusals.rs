@@ -1,6 +1,5 @@
 //! Saying in the log what was refused: who, what, why, and never a token. Bounded, so that a flood fills no disk.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,14 +45,14 @@ impl Rate {
 
 impl Refusals {
     /// Tells of a refused request.
-    pub(crate) fn tell(&self, who: Option<SocketAddr>, method: &Method, uri: &Uri, problem: &Problem) {
+    pub(crate) fn tell(&self, who: Option<&str>, method: &Method, uri: &Uri, problem: &Problem) {
         let telling = self.0.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now());
         let Telling::Now { untold_before } = telling else { return };
-        let caller = who.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let caller = who.unwrap_or("unknown");
         // The path alone: a query may hold what does not belong into a log.
         let path: String = uri.path().chars().take(MAX_PATH).collect();
         let (status, why) = (problem.status, problem.detail.as_str());
-        tracing::warn!(%caller, %method, ?path, status, ?why, untold_before, "request refused");
+        tracing::warn!(caller, %method, ?path, status, ?why, untold_before, "request refused");
     }
 }
 
