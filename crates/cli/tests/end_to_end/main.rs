@@ -40,6 +40,7 @@ mod grpc;
 mod host;
 mod host_and_port;
 mod host_check;
+mod host_gateways;
 mod https;
 mod images;
 mod instances;
