@@ -169,7 +169,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
     let files = config.certificates.map(Kept::read).transpose().map_err(StandaloneError::Certificates)?;
     let source = Source::read(config.source)?;
     let mut taken = match source.first().filter(|_| config.takes_over) {
-        Some(first) => take(first, &Ask::new(gateway.id(), source.environments())).await?,
+        Some(first) => take(first, &Ask::new(gateway.id(), source.environments(), source.socket())).await?,
         None => None,
     };
     let mut inherited_admin = None;
@@ -180,7 +180,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
     let admin =
         config.admin.map(|address| Operators::listen(&gateway, address, inherited_admin)).transpose()?;
     let from = if files.is_some() { CertificatesFrom::Elsewhere } else { CertificatesFrom::Server };
-    let (listen_tls, mut served) = (config.listen_tls, None);
+    let (listen_tls, socket, mut served) = (config.listen_tls, source.socket(), None);
     match source {
         Source::Server { server, store, environments } => {
             for (environment, address) in environments {
@@ -247,7 +247,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
     };
     let given = tokio::select! {
         () = signalled() => None,
-        successor = until_taken(&gateway, first, admin.as_ref()) => Some(successor),
+        successor = until_taken(&gateway, (first, socket), admin.as_ref()) => Some(successor),
     };
     let ended = if given.is_some() { Ended::Taken } else { Ended::Told };
     let leaves = async {
@@ -279,8 +279,13 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
 }
 
 /// Returns when another process has taken over the sockets, of which the first one's address is given.
-async fn until_taken(gateway: &Gateway, first: Option<SocketAddr>, admin: Option<&Operators>) -> Successor {
-    let offer = first.map_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()), Offer::at);
+async fn until_taken(
+    gateway: &Gateway,
+    (first, socket): (Option<SocketAddr>, Option<PathBuf>),
+    admin: Option<&Operators>,
+) -> Successor {
+    let nowhere = || Err(io::ErrorKind::AddrNotAvailable.into());
+    let offer = first.map_or_else(nowhere, |first| Offer::at(first, socket));
     match offer {
         Ok(offer) => offer.taken(gateway, admin.map(|operators| &operators.place)).await,
         Err(error) => {

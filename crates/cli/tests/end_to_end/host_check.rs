@@ -1,7 +1,7 @@
 //! `lockstep host check`: a host over SSH is looked at, and nothing of it is changed but the program that was brought.
 
 #[path = "../../../hosts/tests/ssh/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::fs;
 use std::process::Command;

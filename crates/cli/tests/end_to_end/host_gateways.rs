@@ -1,8 +1,5 @@
 //! Gateways on a host over SSH: they follow the server through the connection of the host, and need neither of the two to serve.
 
-#[path = "../../../hosts/tests/ssh/server.rs"]
-mod server;
-
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -24,7 +21,7 @@ use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use self::server::SshServer;
+use crate::host_check::server::SshServer;
 use crate::support::place::{ENVIRONMENT, Place};
 use crate::support::repository::service;
 use crate::support::{eventually, get, processes};
@@ -301,6 +298,16 @@ fn a_newer_program_takes_over_from_the_gateway_before_and_no_request_fails() {
         is_of_program(&instance, PROGRAMS[1].digest()) && !is_of_program(&instance, PROGRAMS[0].digest())
     );
     bench.eventually_says("one");
+    // That of another server, which has its own folder on the same host, is given nothing.
+    let other = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .args(["gateway", "run", "--takeover", "--env", ENVIRONMENT, "--listen", &address])
+        .args(["--server", "unix:/of/another/server", "--data", &bench.place.path("other")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(other.stderr).unwrap();
+    assert_eq!(other.status.code(), Some(6), "{said}");
+    assert!(said.contains("they are of two servers"), "{said}");
+    assert_eq!(bench.pid_beside(&[], &new), before);
     // One that ends by a signal of the system is started again: a host that shuts down sends it to everybody.
     let _ = rustix::process::kill_process(before, rustix::process::Signal::TERM);
     bench.pid_beside(&[before], &new);

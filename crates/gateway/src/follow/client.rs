@@ -1,5 +1,6 @@
 //! The two requests a gateway makes to a server: for the next table, and with a receipt.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -96,6 +97,11 @@ impl Server {
     #[must_use]
     pub const fn new(reach: Reach) -> Self {
         Self { reach }
+    }
+
+    /// Returns the socket by which it is reached, where it is one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.reach.address().socket()
     }
 
     /// Asks for a table that is news to whoever serves `known`; the server holds the request for up to `wait` until there is one.

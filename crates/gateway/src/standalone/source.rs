@@ -47,6 +47,14 @@ impl Source {
         }
     }
 
+    /// Returns the socket by which a server is followed, where it is one.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Server { server, .. } => server.socket().map(Path::to_owned),
+            Self::File { .. } => None,
+        }
+    }
+
     /// Returns the environments that are to be served.
     pub(super) fn environments(&self) -> Vec<EnvironmentName> {
         let mut names: Vec<EnvironmentName> = match self {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -23,24 +24,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Offer {
     listener: UnixListener,
+    /// The socket by which this one follows its server.
+    socket: Option<PathBuf>,
 }
 
 impl Offer {
-    /// Waits for the process that is to listen after this one at an address.
+    /// Waits for the process that is to listen after this one at an address, and follows the same server where that is reached by a socket.
     ///
     /// # Errors
     /// When somebody else waits there.
-    pub(crate) fn at(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn at(address: SocketAddr, socket: Option<PathBuf>) -> io::Result<Self> {
         let listener = StdUnixListener::bind_addr(&name(address)?)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: UnixListener::from_std(listener)? })
+        Ok(Self { listener: UnixListener::from_std(listener)?, socket })
     }
 
     /// Returns once another process has all sockets and serves. Where that comes to nothing it waits for the next one.
     pub(crate) async fn taken(&self, gateway: &Gateway, admin: Option<&(SocketAddr, OwnedFd)>) -> Successor {
         loop {
             let given = match self.listener.accept().await {
-                Ok((stream, _)) => tokio::time::timeout(LIMIT, give(stream, gateway, admin)).await,
+                Ok((stream, _)) => {
+                    tokio::time::timeout(LIMIT, give(stream, gateway, admin, self.socket.as_deref())).await
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot hear who wants to take over");
                     tokio::time::sleep(PAUSE).await;
@@ -78,13 +83,14 @@ async fn give(
     mut stream: UnixStream,
     gateway: &Gateway,
     admin: Option<&(SocketAddr, OwnedFd)>,
+    socket: Option<&Path>,
 ) -> io::Result<Successor> {
     let user = stream.peer_cred()?.uid();
     if !is_trusted(user) {
         return Err(io::Error::other(format!("it is of another user ({user})")));
     }
     let ask: Ask = hear(&mut stream).await?;
-    if let Some(why) = refusal(&ask, gateway) {
+    if let Some(why) = refusal(&ask, gateway, socket) {
         let given = Given { run: gateway.id().to_owned(), refused: Some(why.clone()), sockets: Vec::new() };
         say(&mut stream, &given).await?;
         return Err(io::Error::other(why));
@@ -107,10 +113,18 @@ async fn give(
     Ok(Successor { run: ask.run, stream })
 }
 
-fn refusal(ask: &Ask, gateway: &Gateway) -> Option<String> {
+fn refusal(ask: &Ask, gateway: &Gateway, socket: Option<&Path>) -> Option<String> {
     let serves = gateway.listened_for();
     if ask.takeover != FORM {
         return Some("it is of a release whose gateways this one cannot be followed by".to_owned());
+    }
+    if ask.socket.as_deref() != socket {
+        let by =
+            |socket: Option<&Path>| socket.map_or("the network".into(), Path::to_string_lossy).into_owned();
+        let (own, other) = (by(socket), by(ask.socket.as_deref()));
+        return Some(format!(
+            "it follows its server by {own}, and the other one by {other}: they are of two servers"
+        ));
     }
     let names = |names: &[_]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     (ask.environments != serves).then(|| {

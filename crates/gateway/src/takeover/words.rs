@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use lockstep_domain::EnvironmentName;
 use serde::de::DeserializeOwned;
@@ -29,12 +30,15 @@ pub(crate) struct Ask {
     pub(super) run: String,
     /// What it serves.
     pub(super) environments: Vec<EnvironmentName>,
+    /// The socket by which it follows its server, where it is one: two servers may have gateways on one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) socket: Option<PathBuf>,
 }
 
 impl Ask {
-    /// Asks for a run that serves these environments.
-    pub(crate) fn new(run: &str, environments: Vec<EnvironmentName>) -> Self {
-        Self { takeover: FORM, run: run.to_owned(), environments }
+    /// Asks for a run that serves these environments, and follows its server by a socket or otherwise.
+    pub(crate) fn new(run: &str, environments: Vec<EnvironmentName>, socket: Option<PathBuf>) -> Self {
+        Self { takeover: FORM, run: run.to_owned(), environments, socket }
     }
 }
 
