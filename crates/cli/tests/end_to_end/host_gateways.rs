@@ -17,6 +17,7 @@ use lockstep_hosts::{
     ClaimFile, Duplex, FromHost, HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh,
 };
 use lockstep_runtime::{Driver as _, InstanceSpec};
+use lockstep_server::{ApiToken, ServerConfig, UserChoice};
 use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -68,13 +69,13 @@ struct Bench {
     place: Place,
     sshd: SshServer,
     driver: Option<RemoteDriver>,
-    to_server: Arc<ToServer>,
+    from_host: Arc<dyn FromHost>,
     runtime: Runtime,
     port: u16,
 }
 
 impl Bench {
-    fn begin(port: u16) -> Self {
+    fn begin(port: u16) -> (Self, Arc<ToServer>) {
         let place = Place::begin();
         place.run(&[
             "gateway",
@@ -86,9 +87,15 @@ impl Bench {
             &place.path("host.key"),
         ]);
         let to_server = Arc::new(ToServer { address: place.address().to_owned(), came: AtomicUsize::new(0) });
-        let (sshd, runtime) = (SshServer::begin(""), Runtime::new().unwrap());
+        let bench =
+            Self::of(place, port, Arc::clone(&to_server) as Arc<dyn FromHost>, Runtime::new().unwrap());
+        (bench, to_server)
+    }
+
+    fn of(place: Place, port: u16, from_host: Arc<dyn FromHost>, runtime: Runtime) -> Self {
+        let sshd = SshServer::begin("");
         let port = (port..port + 100).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
-        let mut bench = Self { place, sshd, driver: None, to_server, runtime, port };
+        let mut bench = Self { place, sshd, driver: None, from_host, runtime, port };
         bench.connect(0);
         bench
     }
@@ -120,7 +127,7 @@ impl Bench {
         let claim = ClaimFile::at(self.sshd.file("claim.json"), "testing", "run");
         let options = HostOptions { starts_at_boot: false, ..HostOptions::default() };
         let _in_runtime = self.runtime.enter();
-        let from_host = Some(Arc::clone(&self.to_server) as Arc<dyn FromHost>);
+        let from_host = Some(Arc::clone(&self.from_host));
         self.driver = Some(RemoteDriver::open("web1", Arc::new(ssh), claim, options, from_host));
         self.facts();
     }
@@ -137,7 +144,13 @@ impl Bench {
         })
     }
 
-    /// The gateway with one of the programs. Where a server knows hosts it needs no key.
+    /// The gateway with one of the programs, and a key: the server of the place knows no hosts.
+    fn spec_with_key(&self, program: usize, unique: &str) -> InstanceSpec {
+        let mut spec = self.spec(program, unique);
+        spec.variables.insert("LOCKSTEP_GATEWAY_KEY_FILE".to_owned(), self.place.path("host.key"));
+        spec
+    }
+
     fn spec(&self, program: usize, unique: &str) -> InstanceSpec {
         let gateway = HostGateway {
             environment: ENVIRONMENT.parse().unwrap(),
@@ -145,9 +158,7 @@ impl Bench {
             ports: InstancePorts::Server,
             zone: None,
         };
-        let mut spec = gateway.spec(&self.facts(), PROGRAMS[program].digest(), unique);
-        spec.variables.insert("LOCKSTEP_GATEWAY_KEY_FILE".to_owned(), self.place.path("host.key"));
-        spec
+        gateway.spec(&self.facts(), PROGRAMS[program].digest(), unique)
     }
 
     fn start(&self, spec: InstanceSpec) -> InstanceId {
@@ -215,9 +226,9 @@ impl Drop for Bench {
 
 #[test]
 fn a_gateway_of_a_host_follows_the_server_and_serves_without_it_and_after_a_boot() {
-    let mut bench = Bench::begin(31_100);
+    let (mut bench, to_server) = Bench::begin(31_100);
     let repository = bench.place.deployed("store");
-    let id = bench.start(bench.spec(0, "1"));
+    let id = bench.start(bench.spec_with_key(0, "1"));
     bench.eventually_says("one");
     let reports = || {
         let status = bench.place.status();
@@ -227,7 +238,7 @@ fn a_gateway_of_a_host_follows_the_server_and_serves_without_it_and_after_a_boot
     eventually("it reports", reports);
     bench.deploy(&repository, "two");
     bench.eventually_says("two");
-    assert!(bench.to_server.came.load(Ordering::SeqCst) > 2, "all of it came by the host");
+    assert!(to_server.came.load(Ordering::SeqCst) > 2, "all of it came by the host");
 
     // The server is gone, then the connection to the host.
     bench.place.kill_server();
@@ -264,9 +275,9 @@ fn a_gateway_of_a_host_follows_the_server_and_serves_without_it_and_after_a_boot
 
 #[test]
 fn a_newer_program_takes_over_from_the_gateway_before_and_no_request_fails() {
-    let mut bench = Bench::begin(31_300);
+    let (mut bench, _) = Bench::begin(31_300);
     bench.place.deployed("store");
-    let old = bench.start(bench.spec(0, "1"));
+    let old = bench.start(bench.spec_with_key(0, "1"));
     bench.eventually_says("one");
     let address = format!("127.0.0.1:{}", bench.port);
     let is_over = Arc::new(AtomicBool::new(false));
@@ -284,11 +295,11 @@ fn a_newer_program_takes_over_from_the_gateway_before_and_no_request_fails() {
         })
         .collect();
     bench.connect(1);
-    let new = bench.start(bench.spec(1, "2"));
+    let new = bench.start(bench.spec_with_key(1, "2"));
     bench.until(&old, |instance| instance.state == InstanceState::Completed);
     let before = bench.pid_beside(&[], &new);
     // It is not started again, and what was started twice was started once.
-    bench.start(bench.spec(1, "2"));
+    bench.start(bench.spec_with_key(1, "2"));
     assert_eq!(bench.pid_beside(&[], &new), before);
     is_over.store(true, Ordering::SeqCst);
     let answered: u32 = clients.into_iter().map(|client| client.join().unwrap()).sum();
@@ -314,4 +325,55 @@ fn a_newer_program_takes_over_from_the_gateway_before_and_no_request_fails() {
     bench.eventually_says("one");
     bench.runtime.block_on(bench.driver().stop(&new)).unwrap();
     bench.until(&new, |instance| instance.state == InstanceState::Stopped);
+}
+
+/// Asks a server for a document.
+fn json(server: &str, arguments: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+    command.args(arguments).args(["--json", "--server", server]).env_remove("LOCKSTEP_TOKEN");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[test]
+fn at_a_server_that_has_the_host_a_gateway_of_it_needs_no_key() {
+    let place = Place::begin();
+    let helper = |role: &str| vec![env!("CARGO_BIN_EXE_lockstep").into(), role.into()];
+    let data = PathBuf::from(place.path("of-hosts"));
+    let mut config =
+        ServerConfig::new(data, ([127, 0, 0, 1], 0).into(), helper("supervisor"), helper("guard"));
+    (config.token, config.users, config.first_gateway_port) = (ApiToken::Nobodys, UserChoice::OfServer, 0);
+    let door = Arc::clone(&config.host_door);
+    let (ready, listens) = std::sync::mpsc::channel();
+    let (ends, ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let serves = lockstep_server::run(config, move |it| ready.send(it.address).unwrap());
+        Runtime::new().unwrap().block_on(async {
+            tokio::select! {
+                end = serves => panic!("{end:?}"),
+                _ = ended => {}
+            }
+        });
+    });
+    let server = format!("http://{}", listens.recv().unwrap());
+    let bench = Bench::of(place, 31_500, door, Runtime::new().unwrap());
+    let id = bench.start(bench.spec(0, "1"));
+    let refused = |log: &str| log.contains("there is no gateway `host-web1`");
+    let log = || fs::read_to_string(bench.folder(&id).join("log/current")).unwrap();
+    eventually("it may nothing yet", || refused(&log()).then_some(()));
+
+    json(&server, &["gateway", "add", "host-web1", "--env", ENVIRONMENT]);
+    let admin = bench.until(&id, |instance| instance.address.is_some()).address.unwrap().to_string();
+    eventually("it has its table", || (get(&admin, "/-/ready", 0).ok()?.0 == 200).then_some(()));
+    let reports = || {
+        let status = json(&server, &["status", ENVIRONMENT]);
+        let mut all = status["gateways"].as_array().unwrap().iter();
+        all.any(|it| it["gateway"].as_str().unwrap().starts_with("host-web1/")).then_some(())
+    };
+    eventually("it reports", reports);
+    bench.runtime.block_on(bench.driver().stop(&id)).unwrap();
+    bench.until(&id, |instance| instance.state == InstanceState::Stopped);
+    drop((bench, ends));
+    serving.join().unwrap();
 }
