@@ -101,6 +101,7 @@ impl Control {
             restarts: 0,
             job,
             resource: None,
+            host: None,
         };
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());

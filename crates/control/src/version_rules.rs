@@ -283,6 +283,7 @@ mod tests {
             restarts: 3,
             job: None,
             resource: None,
+            host: None,
         };
         let found = |instances: Vec<Instance>| {
             let observed = Observed { instances, ..Observed::default() };

@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::fault::Blame;
+use crate::host::{HostSettings, Stance};
 use crate::injection::Fault;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
@@ -24,8 +25,8 @@ use crate::lane::NewLane;
 use crate::lifecycle::Lifecycle;
 use crate::mirror::MirrorCounts;
 use crate::name::{
-    Actor, CertificateName, EnvironmentName, GatewayName, JobName, LaneName, ResourceName, ServiceName,
-    StageName,
+    Actor, CertificateName, EnvironmentName, GatewayName, HostName, JobName, LaneName, ResourceName,
+    ServiceName, StageName,
 };
 use crate::operation::Operation;
 use crate::resource::{Origin, ResourceKind};
@@ -464,6 +465,44 @@ pub enum Event {
         /// SHA-256 of its key.
         key: Digest,
     },
+    /// Instances may run on a host from now on.
+    HostAdded {
+        /// Its name.
+        host: HostName,
+        /// What was decided about it.
+        settings: Box<HostSettings>,
+    },
+    /// What is decided about a host was changed.
+    HostChanged {
+        /// Its name.
+        host: HostName,
+        /// All of it.
+        settings: Box<HostSettings>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A host was opened, cordoned, or is to be drained.
+    HostTurned {
+        /// Its name.
+        host: HostName,
+        /// What may run there from now on.
+        stance: Stance,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// Nothing runs on a host any more.
+    HostRemoved {
+        /// Its name.
+        host: HostName,
+        /// What was last seen there of instances that nobody could end, where it was removed all the same.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<InstanceId>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// The key of a gateway is not valid any more.
     GatewayRemoved {
         /// Its name.
@@ -669,6 +708,10 @@ impl Event {
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. }
+            | Self::HostAdded { .. }
+            | Self::HostChanged { .. }
+            | Self::HostTurned { .. }
+            | Self::HostRemoved { .. }
             | Self::ClockSkipped { .. }
             | Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
@@ -750,7 +793,11 @@ impl Event {
             | Self::CallersKeyRotated { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
-            | Self::GatewayRemoved { .. } => Vec::new(),
+            | Self::GatewayRemoved { .. }
+            | Self::HostAdded { .. }
+            | Self::HostChanged { .. }
+            | Self::HostTurned { .. }
+            | Self::HostRemoved { .. } => Vec::new(),
         }
     }
 

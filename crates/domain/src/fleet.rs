@@ -2,7 +2,7 @@
 //! end is what has left the table, and both agree whatever they look at.
 
 use crate::environment::Environment;
-use crate::instance::{Arm, Instance, InstanceState};
+use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::observed::{Observed, is_alive};
 
 /// The instances of an arm that run and were not told to end, split by whether they are wanted.
@@ -27,7 +27,7 @@ impl<'a> Fleet<'a> {
         let alive = observed.instances.iter().filter(|instance| instance.arm == *arm && is_alive(instance));
         let (dismissed, mut alive): (Vec<_>, Vec<_>) =
             alive.partition(|instance| environment.is_dismissed(&instance.id));
-        let leaves = |instance: &Instance| environment.is_to_be_replaced(&instance.id);
+        let leaves = |instance: &Instance| is_to_be_replaced(environment, observed, &instance.id);
         alive.sort_by_cached_key(|instance| (rank(instance), leaves(instance), instance.since, &instance.id));
         let rest = alive.split_off(alive.len().min(usize::try_from(wanted).unwrap_or(usize::MAX)));
         let waited_for = alive.iter().any(|instance| !instance.state.is_healthy() || leaves(instance));
@@ -58,6 +58,15 @@ impl<'a> Fleet<'a> {
     pub fn size(&self) -> u32 {
         u32::try_from(self.standing.len() + self.coming.len()).unwrap_or(u32::MAX)
     }
+}
+
+/// Tells whether another instance is to take the place of this one: an operation says so, or its host is being drained.
+pub(crate) fn is_to_be_replaced(
+    environment: &Environment,
+    observed: &Observed,
+    instance: &InstanceId,
+) -> bool {
+    environment.is_to_be_replaced(instance) || observed.evacuated.contains(instance)
 }
 
 const fn rank(instance: &Instance) -> u8 {

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::fault::Fault;
-use crate::name::{EnvironmentName, ServiceName};
+use crate::name::{EnvironmentName, HostName, ServiceName};
 use crate::name::{JobName, ProcessName, ResourceName};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -148,6 +148,9 @@ pub struct Instance {
     /// The resource that it is the process of; its arm says nothing then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceName>,
+    /// The host that it runs on; the machine of the server when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostName>,
 }
 
 /// How an instance is.

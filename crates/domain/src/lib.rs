@@ -42,6 +42,7 @@ pub mod fleet;
 pub mod gateway;
 mod gateway_keys;
 pub mod gateway_rules;
+pub mod host;
 pub mod image_run;
 pub mod injection;
 pub mod instance;
@@ -65,6 +66,7 @@ pub mod observed;
 pub mod operation;
 pub mod outliers;
 mod over;
+pub mod placement;
 pub mod plan;
 pub mod planned;
 pub mod priority;
@@ -91,6 +93,7 @@ pub mod seen_use;
 pub mod service;
 pub mod share;
 mod sizes;
+pub mod ssh_target;
 pub mod start;
 pub mod static_files;
 pub mod stay;
@@ -123,7 +126,7 @@ pub use gateway::GatewayIdentity;
 pub use instance::{Arm, ConfigRevision, Instance, InstanceId, InstanceState};
 pub use intent::{Intent, Strategy};
 pub use name::{
-    Actor, CertificateName, EnvironmentName, GatewayName, HostName, LaneName, ServiceName, StageName,
+    Actor, CertificateName, DnsName, EnvironmentName, GatewayName, HostName, LaneName, ServiceName, StageName,
     ZoneName,
 };
 pub use operation::{Operation, Plan};

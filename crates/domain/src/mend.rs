@@ -3,7 +3,7 @@
 
 use crate::environment::Environment;
 use crate::event::Event;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, is_to_be_replaced};
 use crate::instance::{Arm, Instance, InstanceState};
 use crate::observed::{Observed, Trouble};
 use crate::run::{ReplaceAfter, RunSpec};
@@ -30,15 +30,16 @@ fn pause_ms(trouble: Trouble) -> u64 {
 #[must_use]
 pub fn needs_another(
     world: &World,
-    environment: &Environment,
+    (environment, observed): (&Environment, &Observed),
     fleet: &Fleet<'_>,
     arm: &Arm,
     now: Timestamp,
 ) -> bool {
     let Some(run) = run_of(world, arm).filter(|run| run.is_replaced_beside()) else { return false };
     let is_full = fleet.coming.is_empty() && fleet.surplus.is_empty();
-    let leaves =
-        |instance: &&Instance| environment.is_to_be_replaced(&instance.id) || is_sick(run, instance, now);
+    let leaves = |instance: &&Instance| {
+        is_to_be_replaced(environment, observed, &instance.id) || is_sick(run, instance, now)
+    };
     is_full && fleet.standing.iter().any(leaves)
 }
 
@@ -56,8 +57,9 @@ pub fn dismissals(
         return Vec::new();
     }
     let standing = Fleet::serving(environment, observed, arm).standing.into_iter();
-    let leaving = standing
-        .filter(|instance| is_sick(run, instance, now) || environment.is_to_be_replaced(&instance.id));
+    let leaving = standing.filter(|instance| {
+        is_sick(run, instance, now) || is_to_be_replaced(environment, observed, &instance.id)
+    });
     let dismissed = leaving.map(|instance| Event::InstanceDismissed {
         environment: environment.name.clone(),
         instance: instance.id.clone(),

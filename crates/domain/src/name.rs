@@ -179,8 +179,20 @@ name!(
     ZoneName, "zone", zone_problem
 );
 name!(
-    /// The name of a host, such as `db.example.org`; one that ends with a dot is looked for as it is.
-    HostName, "host", host_problem
+    /// A name that the DNS knows a host by, such as `db.example.org`; one that ends with a dot is looked for as it is.
+    DnsName, "host", host_problem
+);
+name!(
+    /// The name of a host that instances run on, such as `web1`: what we call it, whatever it calls itself.
+    HostName, "host", label_problem
+);
+name!(
+    /// What a label of a host is about, such as `zone`.
+    LabelName, "label", label_problem
+);
+name!(
+    /// What a label of a host says, such as `eu-1a`.
+    LabelValue, "label value", zone_problem
 );
 name!(
     /// The name of a lifecycle stage, such as `pre-release`.
@@ -264,7 +276,7 @@ mod tests {
     fn hosts_are_names_and_never_addresses() {
         for good in ["a", "db.example.org", "db.example.org.", "my_db", "1.example", "xn--bcher-kva.example"]
         {
-            assert!(good.parse::<HostName>().is_ok(), "{good}");
+            assert!(good.parse::<DnsName>().is_ok(), "{good}");
         }
         let long = format!("{}.example", "a".repeat(64));
         for bad in [
@@ -282,7 +294,7 @@ mod tests {
             "a:1",
             &long,
         ] {
-            assert!(bad.parse::<HostName>().is_err(), "{bad}");
+            assert!(bad.parse::<DnsName>().is_err(), "{bad}");
         }
         assert!("eu-1a".parse::<ZoneName>().is_ok() && "".parse::<ZoneName>().is_err());
     }

@@ -39,6 +39,8 @@ pub struct Observed {
     pub work: BTreeMap<Arm, Arc<WorkTrial>>,
     /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
+    /// Instances whose host is being drained; the registry does not fill it.
+    pub evacuated: BTreeSet<InstanceId>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
     /// What steps at databases have said that are over.

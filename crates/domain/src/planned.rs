@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceState};
-use crate::name::EnvironmentName;
+use crate::name::{EnvironmentName, HostName};
 use crate::observed::Observed;
 use crate::operation::Operation;
 use crate::routes::RouteTable;
@@ -87,5 +87,18 @@ fn planned(environment: &EnvironmentName, arm: Arm, now: Timestamp) -> Option<In
         restarts: 0,
         job: None,
         resource: None,
+        host: None,
     })
+}
+
+/// An instance that is planned on a host: the `n`-th of those that are planned together.
+pub(crate) fn instance_on(
+    environment: &EnvironmentName,
+    arm: &Arm,
+    host: &HostName,
+    n: usize,
+) -> Option<Instance> {
+    let planned = planned(environment, arm.clone(), Timestamp::default())?;
+    let id = format!("{}-{n}", planned.id).parse().ok()?;
+    Some(Instance { id, host: Some(host.clone()), ..planned })
 }

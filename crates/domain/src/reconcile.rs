@@ -181,7 +181,7 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
     if hold_back || is_blocked(world, observed, arm) {
         return 0;
     }
-    let another = is_mended && mend::needs_another(world, environment, &fleet, arm, now);
+    let another = is_mended && mend::needs_another(world, (environment, observed), &fleet, arm, now);
     wanted.saturating_sub(occupied(look, arm, &fleet)).max(u32::from(another))
 }
 

@@ -37,7 +37,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::lane::TableLane;
 use crate::listeners::Listeners;
 use crate::mirror::SplitMirror;
-use crate::name::{EnvironmentName, HostName, ServiceName, ZoneName};
+use crate::name::{EnvironmentName, DnsName, ServiceName, ZoneName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;
@@ -400,7 +400,7 @@ pub struct Endpoint {
     /// The name of its host, which its certificate must be for where the version names nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
-    pub host: Option<HostName>,
+    pub host: Option<DnsName>,
 }
 
 impl Endpoint {

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::InstanceId;
-use crate::name::{HostName, ZoneName};
+use crate::name::{DnsName, ZoneName};
 use crate::routes::Endpoint;
 
 /// The format of route tables that a gateway must take where instances are named by host, or stand in zones.
@@ -39,7 +39,7 @@ pub struct NamedEndpoint {
     pub instance: InstanceId,
     /// The name. Its certificate must be for it where the version names nobody.
     #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
-    pub host: HostName,
+    pub host: DnsName,
     /// Where it listens.
     pub port: u16,
     /// Where it stands: a gateway of the same zone prefers it.

@@ -20,11 +20,12 @@ use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
 use crate::gateway::GatewayIdentity;
+use crate::host::{self, Host};
 use crate::intent::Leaving;
 use crate::job::{JobEnd, JobRun};
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::mirror::MirrorCounts;
-use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
+use crate::name::{EnvironmentName, GatewayName, HostName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::proven::Proof;
 use crate::rename::rename;
@@ -65,6 +66,9 @@ pub struct World {
     /// Gateways of their own by name.
     #[serde(default)]
     pub gateways: OrdMap<GatewayName, Arc<GatewayIdentity>>,
+    /// Hosts by name.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub hosts: OrdMap<HostName, Arc<Host>>,
     /// Secrets of certificates that nothing names any more.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub spent: Spent,
@@ -189,7 +193,10 @@ impl World {
                 Ok(())
             }
             Event::EnvironmentRemoved { environment, .. } => match self.environments.remove(environment) {
-                Some(_) => Ok(()),
+                Some(_) => {
+                    host::leave(&mut self.hosts, environment);
+                    Ok(())
+                }
                 None => Err(format!("no environment `{environment}`")),
             },
             Event::VersionRecorded { service, version } => self.record_version(service, version),
@@ -217,6 +224,10 @@ impl World {
                 Some(_) => Ok(()),
                 None => Err(format!("no gateway `{gateway}`")),
             },
+            Event::HostAdded { .. }
+            | Event::HostChanged { .. }
+            | Event::HostTurned { .. }
+            | Event::HostRemoved { .. } => host::fold(&mut self.hosts, recorded),
             Event::OperationBegun { operation } => self.begin(operation),
             Event::CertificateSecretsRemoved { secrets } => {
                 for name in secrets {

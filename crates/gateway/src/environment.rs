@@ -24,7 +24,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::visit::Visits;
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
-use lockstep_domain::{Arm, Digest, EnvironmentName, HostName, InstanceId, ServiceName, ZoneName};
+use lockstep_domain::{Arm, Digest, EnvironmentName, DnsName, InstanceId, ServiceName, ZoneName};
 
 use crate::admission::{Admits, Stragglers};
 use crate::affinity::Mark;
@@ -490,7 +490,7 @@ impl Environment {
     }
 
     /// Returns the names of instances of the table that is served.
-    pub(crate) fn names(&self) -> BTreeSet<(HostName, u16)> {
+    pub(crate) fn names(&self) -> BTreeSet<(DnsName, u16)> {
         self.state().given.iter().flat_map(|given| names_of(given)).collect()
     }
 

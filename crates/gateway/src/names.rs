@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lockstep_domain::HostName;
+use lockstep_domain::DnsName;
 use lockstep_domain::routes::{Endpoint, NamedEndpoint, RouteTable};
 use lockstep_domain::targets::lanes::{Lanes, Pace, QUICK_MS};
 use lockstep_domain::targets::{Found, Heard, LookupBounds, MAX_NAMES, SaidBy, take};
@@ -31,7 +31,7 @@ const REMEMBERED_MS: u64 = 10_000;
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// A name with the port that its instances listen at.
-type Target = (HostName, u16);
+type Target = (DnsName, u16);
 
 /// What is known of the names of instances, for all environments of a gateway.
 #[derive(Debug)]

@@ -27,4 +27,4 @@ pub use remote::{
     Connect, ConnectError, ConnectFault, Connection, Duplex, FromHost, Holds, HostLook, HostState,
     RemoteDriver, look,
 };
-pub use ssh::{Ssh, SshTarget, TargetError, fingerprint, pinned};
+pub use ssh::{Ssh, fingerprint, pinned};

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use block::Directive;
 use location::Target;
-use lockstep_domain::HostName;
+use lockstep_domain::DnsName;
 use thiserror::Error;
 use toml::Value;
 
@@ -327,7 +327,7 @@ fn address_of(text: &str) -> Option<String> {
     };
     let by_name = || {
         let (host, port) = with_port.rsplit_once(':')?;
-        let (host, port) = (host.to_ascii_lowercase().parse::<HostName>().ok()?, port.parse::<u16>().ok()?);
+        let (host, port) = (host.to_ascii_lowercase().parse::<DnsName>().ok()?, port.parse::<u16>().ok()?);
         (port > 0).then(|| format!("{host}:{port}"))
     };
     with_port.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string()).or_else(by_name)

@@ -535,6 +535,7 @@ pub(crate) mod tests {
             restarts: 0,
             job: None,
             resource: None,
+            host: None,
         }
     }
 

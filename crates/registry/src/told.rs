@@ -72,6 +72,7 @@ mod tests {
             restarts: 0,
             job: None,
             resource: None,
+            host: None,
         }
     }
 

@@ -81,6 +81,7 @@ mod tests {
             restarts: 0,
             job: None,
             resource: None,
+            host: None,
         }
     }
 

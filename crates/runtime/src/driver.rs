@@ -545,6 +545,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         arm: spec.arm.clone(),
         job: spec.job.clone(),
         resource: spec.resource.as_ref().map(|run| run.name.clone()).or(spec.own.map(Ours::name)),
+        host: None,
         state: status.state.clone(),
         address: spec.address(),
         since: status.since,

@@ -403,6 +403,7 @@ mod tests {
             restarts: 0,
             job: None,
             resource: None,
+            host: None,
         }
     }
 

@@ -50,6 +50,7 @@ impl Control {
             restarts: 0,
             job: None,
             resource: Some(name.clone()),
+            host: None,
         };
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, name) = (Arc::clone(self), environment.clone(), name.clone());

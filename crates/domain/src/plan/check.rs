@@ -16,7 +16,7 @@ use crate::plan::order::Direction;
 use crate::plan::reach::Reach;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
-use crate::plan::{calls, handover, listening, protocols};
+use crate::plan::{calls, handover, hosts, listening, protocols};
 use crate::reference::{self, Reader, Scope};
 use crate::resource::needs;
 use crate::retained::Retained;
@@ -72,6 +72,7 @@ pub(super) fn check(
     refusals.extend(calls::of_workers((world, environment, resolved), (changes, reach)));
     refusals.extend(protocols::no_url((world, environment, resolved), (changes, reach)));
     refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
+    refusals.extend(hosts::lacking(world, environment, resolved, changes));
     let ports = |change: &EntryChange| fixed_ports(world, environment, resolved, (change, reach));
     refusals.extend(changes.iter().flat_map(ports));
     if let Some(new) = &resolved.replicas

@@ -544,6 +544,16 @@ pub enum Refusal {
         /// The gateway.
         gateway: String,
     },
+    /// It needs what only the machine of the server has, and instances of the environment run on hosts.
+    #[error("{version} cannot run on the hosts of `{environment}`: {}", needs.join("; "))]
+    NotOnHosts {
+        /// Which version.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// What it needs.
+        needs: Vec<String>,
+    },
     /// The strategy is not usable.
     #[error(transparent)]
     Strategy(#[from] StrategyError),
@@ -788,6 +798,9 @@ impl Refusal {
             }
             Self::NoListener { environment, .. } => Some(format!(
                 "refer to the `url` instead, or let a gateway on the machine of the instances be called: lockstep environment set {environment} --gateway-url server"
+            )),
+            Self::NotOnHosts { version, .. } => Some(format!(
+                "deploy it to an environment that runs on the machine of the server: lockstep deploy {version} --env ENVIRONMENT"
             )),
             Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),
             Self::NoUrl { called, .. } => {

@@ -13,6 +13,7 @@ mod degrading;
 mod draining;
 mod external;
 mod going_back;
+mod hosts;
 mod instances;
 mod jobs;
 mod keys;

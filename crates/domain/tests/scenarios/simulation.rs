@@ -13,11 +13,13 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::host::{evacuated, is_on_hosts};
 use lockstep_domain::job::{PlannedJob, When};
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::placement::{NoPlace, Placing, place};
 use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
 use lockstep_domain::reconcile::{Action, Look, next_actions};
 use lockstep_domain::routes::{ArmTraffic, RouteTable};
@@ -26,7 +28,7 @@ use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::verdict::{Trial, rules};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
-    Actor, Arm, CallAddress, Digest, Environment, EnvironmentName, Event, Instance, InstanceId,
+    Actor, Arm, CallAddress, Digest, Environment, EnvironmentName, Event, HostName, Instance, InstanceId,
     InstanceState, Intent, Operation, OperationId, Plan, Recorded, ServiceName, Strategy, Timestamp, World,
     plan,
 };
@@ -67,6 +69,8 @@ pub(crate) struct Stage {
     pub(crate) slow_stops: bool,
     /// Whether a request is under way that came in before everything.
     pub(crate) holds: bool,
+    /// Hosts that are not reached.
+    pub(crate) away: BTreeSet<HostName>,
 }
 
 pub(crate) fn environment(name: &str) -> EnvironmentName {
@@ -103,6 +107,7 @@ impl Stage {
             started: 0,
             slow_stops: false,
             holds: false,
+            away: BTreeSet::new(),
             contracts: Shapes::default(),
         };
         stage.record(Event::LifecycleDefined {
@@ -250,6 +255,7 @@ impl Stage {
             instances: self.in_env(name),
             leaving_since,
             behind: behind.clone(),
+            evacuated: evacuated(&self.world, &self.instances),
             ..Observed::default()
         };
         let table = self.table_of(name, &seen);
@@ -263,6 +269,7 @@ impl Stage {
         let instances = self.in_env(name);
         let unrouted = instances.iter().filter(|instance| !routed.contains(&instance.id));
         Observed {
+            evacuated: evacuated(&self.world, &self.instances),
             unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
             instances,
             in_flight: self.in_flight.clone(),
@@ -428,6 +435,7 @@ impl Stage {
             restarts: 0,
             job: Some(planned.job.clone()),
             resource: None,
+            host: None,
         });
     }
 
@@ -446,6 +454,7 @@ impl Stage {
             restarts: 0,
             job: None,
             resource: Some(resource.clone()),
+            host: None,
         });
     }
 
@@ -455,6 +464,11 @@ impl Stage {
         let broken = names.iter().any(|name| self.broken.contains(name));
         let reason = "never answered its health check".to_owned();
         let fault = self.faults.get(&arm.version_ref().to_string()).copied().unwrap_or_default();
+        let place = is_on_hosts(&self.world, &environment(name)).then(|| self.place(name, arm));
+        let (broken, reason, fault) = match &place {
+            Some(Err(nowhere)) => (true, nowhere.to_string(), Fault::Host),
+            _ => (broken, reason, fault),
+        };
         let id: InstanceId = format!("{}-{}-{}", arm.service, arm.version, self.started).parse().unwrap();
         self.instances.push(Instance {
             id,
@@ -466,7 +480,14 @@ impl Stage {
             restarts: 0,
             job: None,
             resource: None,
+            host: place.and_then(Result::ok),
         });
+    }
+
+    fn place(&self, name: &str, arm: &Arm) -> Result<HostName, NoPlace> {
+        let reached = self.world.hosts.keys().filter(|host| !self.away.contains(*host)).cloned().collect();
+        let (world, environment) = (&self.world, self.env(name));
+        place(Placing { world, environment, reached: &reached, running: &self.instances }, arm)
     }
 
     /// Writes the current set as `orders@1.0.0 payments@2.0.0`.

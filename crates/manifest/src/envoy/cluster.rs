@@ -1,6 +1,6 @@
 //! A cluster of Envoy as a version of a service: its instances, what it speaks, and how they are chosen.
 
-use lockstep_domain::HostName;
+use lockstep_domain::DnsName;
 use toml::{Table, Value};
 
 use super::Left;
@@ -150,7 +150,7 @@ fn instance(item: &Item<'_>, zone: Option<String>, left: &mut Vec<Left>) -> Opti
     message.pass_over(&["metadata"]);
     message.leave_others(left, "each instance gets as much as the others");
     let ip = host.parse::<std::net::IpAddr>();
-    let is_usable = port > 0 && (ip.is_ok() || host.parse::<HostName>().is_ok());
+    let is_usable = port > 0 && (ip.is_ok() || host.parse::<DnsName>().is_ok());
     if !is_usable {
         item.leave(left, "not taken over: it has no address with a port");
         return None;

@@ -15,7 +15,7 @@ use lockstep_domain::routes::{
 use lockstep_domain::share::in_10000;
 use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::visit::Growth;
-use lockstep_domain::{ConfigRevision, HostName, InstanceId, ServiceName, VersionNumber, ZoneName};
+use lockstep_domain::{ConfigRevision, DnsName, InstanceId, ServiceName, VersionNumber, ZoneName};
 
 use super::{Place, fault};
 use crate::parse::{approach, gateway, protocol};
@@ -328,7 +328,7 @@ fn instance(service: &str, field: &Field<'_>, taken: &mut BTreeSet<InstanceId>) 
 /// Where an instance listens.
 enum Address {
     Ip(SocketAddr),
-    Host(HostName, u16),
+    Host(DnsName, u16),
 }
 
 impl fmt::Display for Address {

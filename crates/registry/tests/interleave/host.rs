@@ -86,6 +86,7 @@ impl Host {
             restarts: 0,
             job: None,
             resource: None,
+            host: None,
         })
         .collect()
     }

@@ -117,6 +117,7 @@ fn instance(id: &str) -> Instance {
         restarts: 2,
         job: None,
         resource: None,
+        host: None,
     }
 }
 

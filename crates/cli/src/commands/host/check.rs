@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::instance_ports::PortRange;
-use lockstep_hosts::{ConnectError, ConnectFault, HostLook, Program, Ssh, SshTarget, fingerprint, pinned};
+use lockstep_domain::ssh_target::SshTarget;
+use lockstep_hosts::{ConnectError, ConnectFault, HostLook, Program, Ssh, fingerprint, pinned};
 use serde::Serialize;
 
 use crate::exit::Exit;

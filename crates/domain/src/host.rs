@@ -1,0 +1,266 @@
+//! Hosts: the machines that instances run on, apart from the one of the server. What a person decided about each, and what follows from it.
+//!
+//! A host that is not reached is still a host: whether it is there is seen, and decided nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::as_text::as_text;
+use crate::event::{Event, Recorded};
+use crate::instance::{Instance, InstanceId};
+use crate::name::{Actor, EnvironmentName, HostName, LabelName, LabelValue, NameError};
+use crate::ssh_target::SshTarget;
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// Most hosts that are known at the same time: each has a connection of its own.
+pub const MAX_HOSTS: usize = 500;
+/// Most labels of a host.
+pub const MAX_LABELS: usize = 32;
+/// Longest path that is kept of a host.
+pub const MAX_PATH_LENGTH: usize = 1_000;
+/// The label that says where a host stands: instances of an arm are spread over its values.
+pub const ZONE_LABEL: &str = "zone";
+
+/// What a host is like, as `zone=a,role=web`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Labels(BTreeMap<LabelName, LabelValue>);
+
+/// Why a text is no labels.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LabelsError {
+    /// A part is no pair.
+    #[error("`{part}` is no label: a label is NAME=VALUE, such as zone=a; several have commas between them")]
+    Pair {
+        /// The part, cut to a printable length.
+        part: String,
+    },
+    /// A name or a value breaks its rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A name stands there twice.
+    #[error("label `{name}` stands there twice")]
+    Twice {
+        /// Which.
+        name: LabelName,
+    },
+    /// There are too many.
+    #[error("a host has at most {MAX_LABELS} labels")]
+    Many,
+}
+
+impl Labels {
+    /// Returns what a label says.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&LabelValue> {
+        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for Labels {
+    type Err = LabelsError;
+
+    fn from_str(text: &str) -> Result<Self, LabelsError> {
+        let mut labels = BTreeMap::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let no_pair = || LabelsError::Pair { part: part.chars().take(80).collect() };
+            let (name, value) = part.split_once('=').ok_or_else(no_pair)?;
+            let name: LabelName = name.trim().parse()?;
+            if labels.insert(name.clone(), value.trim().parse()?).is_some() {
+                return Err(LabelsError::Twice { name });
+            }
+        }
+        if labels.len() > MAX_LABELS { Err(LabelsError::Many) } else { Ok(Self(labels)) }
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        f.pad(&pairs.join(","))
+    }
+}
+
+as_text!(Labels);
+
+/// What a person decides about a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostSettings {
+    /// Where `ssh` connects to.
+    pub ssh: SshTarget,
+    /// The file on the machine of the server with the key to log in with; what `ssh` has by itself when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The folder there; one in the home of the user when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The address there at which instances listen and are reached by gateways.
+    pub address: IpAddr,
+    /// What it is like.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Whose instances run there.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// The key that it has to show, as in a file of known hosts: its kind and the key.
+    pub host_key: String,
+}
+
+/// What may run on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// New instances start there.
+    #[default]
+    Open,
+    /// No new instance starts there; what runs there goes on.
+    Cordoned,
+    /// No new instance starts there; what runs there is replaced elsewhere, and ends.
+    Draining,
+}
+
+impl fmt::Display for Stance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Open => "open",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        })
+    }
+}
+
+/// Who turned a host to what it is now, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Turned {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who.
+    pub by: Actor,
+}
+
+/// A host as the journal tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The record that added it, which tells it from a removed one of its name.
+    pub record: u64,
+    /// When it was added.
+    pub added: Timestamp,
+    /// By whom.
+    pub by: Actor,
+    /// What a person decided about it.
+    pub settings: HostSettings,
+    /// What may run there.
+    pub stance: Stance,
+    /// Since when that is so, and why; missing as long as it was never turned.
+    pub turned: Option<Turned>,
+}
+
+impl Host {
+    fn begin(recorded: &Recorded, settings: &HostSettings) -> Self {
+        Self {
+            record: recorded.seq,
+            added: recorded.at,
+            by: recorded.actor.clone(),
+            settings: settings.clone(),
+            stance: Stance::default(),
+            turned: None,
+        }
+    }
+
+    /// Tells whether instances of an environment run there.
+    #[must_use]
+    pub fn serves(&self, environment: &EnvironmentName) -> bool {
+        self.settings.environments.contains(environment)
+    }
+}
+
+/// Folds an event of a host in.
+pub(crate) fn fold(hosts: &mut OrdMap<HostName, Arc<Host>>, recorded: &Recorded) -> Result<(), String> {
+    let missing = |host: &HostName| format!("no host `{host}`");
+    match &recorded.event {
+        Event::HostAdded { host, .. } if hosts.contains_key(host) => {
+            return Err(format!("host `{host}` exists already"));
+        }
+        Event::HostAdded { host, settings } => {
+            hosts.insert(host.clone(), Arc::new(Host::begin(recorded, settings)));
+        }
+        Event::HostChanged { host, settings, .. } => {
+            let known = hosts.get_mut(host).ok_or_else(|| missing(host))?;
+            Arc::make_mut(known).settings = (**settings).clone();
+        }
+        Event::HostTurned { host, stance, reason } => {
+            let known = Arc::make_mut(hosts.get_mut(host).ok_or_else(|| missing(host))?);
+            let (reason, by) = (reason.clone(), recorded.actor.clone());
+            (known.stance, known.turned) = (*stance, Some(Turned { reason, since: recorded.at, by }));
+        }
+        Event::HostRemoved { host, .. } => {
+            hosts.remove(host).ok_or_else(|| missing(host))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Notes on every host that an environment is gone. Folding only.
+pub(crate) fn leave(hosts: &mut OrdMap<HostName, Arc<Host>>, environment: &EnvironmentName) {
+    let serving: Vec<_> =
+        hosts.iter().filter(|(_, host)| host.serves(environment)).map(|(n, _)| n.clone()).collect();
+    for name in serving {
+        if let Some(host) = hosts.get_mut(&name) {
+            Arc::make_mut(host).settings.environments.remove(environment);
+        }
+    }
+}
+
+/// Tells whether instances of an environment run on hosts, and not on the machine of the server.
+#[must_use]
+pub fn is_on_hosts(world: &World, environment: &EnvironmentName) -> bool {
+    world.hosts.values().any(|host| host.serves(environment))
+}
+
+/// Returns the instances whose host is being drained: another takes the place of each.
+#[must_use]
+pub fn evacuated<'a>(
+    world: &World,
+    instances: impl IntoIterator<Item = &'a Instance>,
+) -> BTreeSet<InstanceId> {
+    let is_draining = |name: &HostName| world.hosts.get(name).is_some_and(|it| it.stance == Stance::Draining);
+    let leaves = |instance: &&Instance| instance.host.as_ref().is_some_and(is_draining);
+    instances.into_iter().filter(leaves).map(|instance| instance.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_read_as_people_write_them_and_say_what_is_wrong() {
+        let labels: Labels = " zone = a, role=web,".parse().unwrap();
+        assert_eq!(labels.to_string(), "role=web,zone=a");
+        assert_eq!(labels.get("zone").map(LabelValue::as_str), Some("a"));
+        let wrong = |text: &str| text.parse::<Labels>().unwrap_err().to_string();
+        assert!(wrong("zone").contains("`zone` is no label"));
+        assert!(wrong("zone=a,zone=b").contains("twice"));
+        assert!(wrong("Zone=a").contains("`Zone` is not a valid label name"));
+        assert!(wrong("zone=a b").contains("label value"));
+        let many: Vec<_> = (0..=MAX_LABELS).map(|n| format!("l{n}=x")).collect();
+        assert_eq!(many.join(",").parse::<Labels>(), Err(LabelsError::Many));
+    }
+}

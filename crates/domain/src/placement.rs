@@ -1,0 +1,152 @@
+//! Placement: on which host an instance starts. A function of what is known and seen, so that two who look at the same say the same.
+//!
+//! Instances of an arm are spread: first over hosts, then over zones; of equals the host with the fewest instances takes the next one, and
+//! then the first by name. What runs is never moved to make it even: only what starts is placed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Environment;
+use crate::host::{Host, Stance, ZONE_LABEL};
+use crate::instance::{Arm, Instance};
+use crate::mend::run_of;
+use crate::name::{HostName, LabelValue};
+use crate::run::Port;
+use crate::world::World;
+
+/// What placement looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Placing<'a> {
+    /// The newest world.
+    pub world: &'a World,
+    /// Where the instance is to run.
+    pub environment: &'a Environment,
+    /// The hosts that are reached now.
+    pub reached: &'a BTreeSet<HostName>,
+    /// Everything that runs anywhere or is on its way, of every environment.
+    pub running: &'a [Instance],
+}
+
+/// Why an instance cannot start on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Unfit {
+    /// A person said that nothing starts there.
+    Stance {
+        /// What was said.
+        stance: Stance,
+    },
+    /// It is not reached.
+    Away,
+    /// Another instance there has the port that this one always listens on.
+    Port {
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stance { stance } => write!(f, "is {stance}"),
+            Self::Away => f.write_str("is not reached"),
+            Self::Port { port } => write!(f, "has port {port} in use"),
+        }
+    }
+}
+
+/// No host of an environment can take an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoPlace {
+    /// Each of them, and what is in the way there.
+    pub hosts: Vec<(HostName, Unfit)>,
+}
+
+impl fmt::Display for NoPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each: Vec<_> = self.hosts.iter().map(|(name, unfit)| format!("`{name}` {unfit}")).collect();
+        write!(f, "no host can take it: {}", each.join(", "))
+    }
+}
+
+impl std::error::Error for NoPlace {}
+
+/// Chooses the host of the next instance of an arm.
+///
+/// # Errors
+/// When no host of the environment can take it, with the reason of each.
+pub fn place(placing: Placing<'_>, arm: &Arm) -> Result<HostName, NoPlace> {
+    let serving = placing.world.hosts.iter().filter(|(_, host)| host.serves(&placing.environment.name));
+    let (mut fit, mut unfit) = (Vec::new(), Vec::new());
+    for (name, host) in serving {
+        match why_unfit(placing, (name, host), arm) {
+            None => fit.push((name, host)),
+            Some(why) => unfit.push((name.clone(), why)),
+        }
+    }
+    let best = fit.into_iter().min_by_key(|(name, host)| (load(placing, (name, host), arm), *name));
+    best.map(|(name, _)| name.clone()).ok_or(NoPlace { hosts: unfit })
+}
+
+/// Chooses the hosts of several instances of an arm, one after the other; fewer where some find no place.
+#[must_use]
+pub fn place_all(placing: Placing<'_>, arm: &Arm, count: u32) -> Vec<HostName> {
+    let mut running = placing.running.to_vec();
+    let mut places = Vec::new();
+    for _ in 0..count {
+        let Ok(host) = place(Placing { running: &running, ..placing }, arm) else { break };
+        running.extend(crate::planned::instance_on(&placing.environment.name, arm, &host, places.len()));
+        places.push(host);
+    }
+    places
+}
+
+fn why_unfit(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) -> Option<Unfit> {
+    if host.stance != Stance::Open {
+        return Some(Unfit::Stance { stance: host.stance });
+    }
+    if !placing.reached.contains(name) {
+        return Some(Unfit::Away);
+    }
+    let port = fixed_port(placing.world, arm)?;
+    let has_it = |other: &Instance| fixed_port(placing.world, &other.arm) == Some(port);
+    on_host(placing, name).any(has_it).then_some(Unfit::Port { port })
+}
+
+fn fixed_port(world: &World, arm: &Arm) -> Option<u16> {
+    match run_of(world, arm)?.listens_on()? {
+        Port::Fixed(port) => Some(port),
+        Port::Assigned => None,
+    }
+}
+
+fn on_host<'a>(placing: Placing<'a>, name: &'a HostName) -> impl Iterator<Item = &'a Instance> {
+    let is_there = move |instance: &&Instance| instance.host.as_ref() == Some(name);
+    placing.running.iter().filter(is_there).filter(|instance| !instance.state.is_over())
+}
+
+/// How much of the arm is there, how much of it in its zone, and how much of anything is there.
+fn load(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) -> (usize, usize, usize) {
+    let is_same =
+        |instance: &&Instance| instance.arm == *arm && instance.environment == placing.environment.name;
+    let of_arm = on_host(placing, name).filter(is_same).count();
+    (of_arm, in_zone(placing, host.settings.labels.get(ZONE_LABEL), &is_same), on_host(placing, name).count())
+}
+
+fn in_zone(placing: Placing<'_>, zone: Option<&LabelValue>, is_same: impl Fn(&&Instance) -> bool) -> usize {
+    let Some(zone) = zone else { return 0 };
+    let is_near = |instance: &&Instance| {
+        let host = instance.host.as_ref().and_then(|name| placing.world.hosts.get(name));
+        host.and_then(|host| host.settings.labels.get(ZONE_LABEL)) == Some(zone)
+    };
+    placing
+        .running
+        .iter()
+        .filter(|instance| !instance.state.is_over())
+        .filter(is_same)
+        .filter(is_near)
+        .count()
+}

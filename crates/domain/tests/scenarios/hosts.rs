@@ -1,0 +1,192 @@
+//! Where instances run: spread over hosts, away from what is cordoned or not reached, and moved by draining without a gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::simulation::{Stage, deploy, environment, service};
+use lockstep_domain::host::{HostSettings, Labels, Stance};
+use lockstep_domain::placement::{Placing, place, place_all};
+use lockstep_domain::plan::Refusal;
+use lockstep_domain::run::Port;
+use lockstep_domain::{Arm, Event, HostName, Instance, Intent};
+use proptest::prelude::*;
+
+fn host(name: &str) -> HostName {
+    name.parse().unwrap()
+}
+
+fn settings(labels: &str) -> HostSettings {
+    HostSettings {
+        ssh: "deploy@10.0.0.5".parse().unwrap(),
+        key: None,
+        folder: None,
+        address: "10.0.0.5".parse().unwrap(),
+        labels: labels.parse::<Labels>().unwrap(),
+        environments: BTreeSet::from([environment("staging")]),
+        host_key: "ssh-ed25519 AAAA".to_owned(),
+    }
+}
+
+fn add(stage: &mut Stage, name: &str, labels: &str) {
+    stage.record(Event::HostAdded { host: host(name), settings: Box::new(settings(labels)) });
+}
+
+fn turn(stage: &mut Stage, name: &str, stance: Stance) {
+    stage.record(Event::HostTurned { host: host(name), stance, reason: String::new() });
+}
+
+fn scale(replicas: u32) -> Intent {
+    Intent::Scale { service: service("orders"), process: None, replicas }
+}
+
+fn stage_with(hosts: &[(&str, &str)], port: Port) -> Stage {
+    let mut stage = Stage::new();
+    hosts.iter().for_each(|(name, labels)| add(&mut stage, name, labels));
+    for version in ["orders@1.0.0", "orders@1.1.0"] {
+        stage.release_with(version, &[], |version| version.run.port = port);
+    }
+    stage
+}
+
+/// How many instances that are not over each host has.
+fn by_host(instances: &[Instance]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for instance in instances.iter().filter(|instance| !instance.state.is_over()) {
+        *counts.entry(instance.host.as_ref().map(ToString::to_string).unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}
+
+fn counts(stage: &Stage) -> String {
+    by_host(&stage.instances)
+        .into_iter()
+        .map(|(name, count)| format!("{name}:{count}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn healthy(stage: &Stage) -> usize {
+    stage.instances.iter().filter(|instance| instance.state.is_healthy()).count()
+}
+
+#[test]
+fn an_environment_without_hosts_runs_where_the_server_is() {
+    let mut stage = stage_with(&[], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    assert_eq!(counts(&stage), ":1");
+}
+
+#[test]
+fn instances_are_spread_over_hosts_and_zones() {
+    let hosts = [("a1", "zone=a"), ("a2", "zone=a"), ("b1", "zone=b")];
+    let mut stage = stage_with(&hosts, Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &scale(2), None);
+    assert_eq!(counts(&stage), "a1:1 b1:1", "the second one is in the other zone");
+    stage.run("staging", &scale(3), None);
+    assert_eq!(counts(&stage), "a1:1 a2:1 b1:1");
+}
+
+#[test]
+fn nothing_starts_where_a_person_or_a_cable_is_in_the_way() {
+    let mut stage = stage_with(&[("a", ""), ("b", ""), ("c", "")], Port::Assigned);
+    turn(&mut stage, "a", Stance::Cordoned);
+    stage.away.insert(host("b"));
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &scale(3), None);
+    assert_eq!(counts(&stage), "c:3");
+    turn(&mut stage, "c", Stance::Cordoned);
+    let arm: Arm = stage.instances[0].arm.clone();
+    let (world, environment) = (&stage.world, stage.env("staging"));
+    let reached = BTreeSet::from([host("a"), host("c")]);
+    let nowhere = place(Placing { world, environment, reached: &reached, running: &[] }, &arm).unwrap_err();
+    assert_eq!(
+        nowhere.to_string(),
+        "no host can take it: `a` is cordoned, `b` is not reached, `c` is cordoned"
+    );
+}
+
+#[test]
+fn a_fixed_port_is_taken_once_a_host() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Fixed(7000));
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    let arm: Arm = stage.instances[0].arm.clone();
+    let (world, environment, reached) =
+        (&stage.world, stage.env("staging"), BTreeSet::from([host("a"), host("b")]));
+    let placing = Placing { world, environment, reached: &reached, running: &stage.instances };
+    assert_eq!(place(placing, &arm), Ok(host("b")));
+    assert_eq!(place_all(placing, &arm, 5), [host("b")], "the second one finds no port");
+}
+
+#[test]
+fn draining_moves_every_instance_and_never_leaves_fewer() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &scale(4), None);
+    assert_eq!(counts(&stage), "a:2 b:2");
+    turn(&mut stage, "a", Stance::Draining);
+    for _ in 0..40 {
+        stage.step("staging");
+        assert!(healthy(&stage) >= 4, "{}", counts(&stage));
+    }
+    assert_eq!(counts(&stage), "b:4");
+    turn(&mut stage, "a", Stance::Open);
+    (0..20).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), "b:4", "what runs is not moved to make it even");
+}
+
+#[test]
+fn draining_the_only_host_ends_nothing() {
+    let mut stage = stage_with(&[("a", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    turn(&mut stage, "a", Stance::Draining);
+    (0..200).for_each(|_| stage.step("staging"));
+    assert_eq!(healthy(&stage), 1);
+    add(&mut stage, "b", "");
+    (0..20).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), "b:1", "it goes on when there is a place");
+}
+
+#[test]
+fn what_only_the_machine_of_the_server_has_is_refused_on_hosts() {
+    let mut stage = stage_with(&[("a", "")], Port::Assigned);
+    stage.release_with("ledger@1.0.0", &[], |version| version.run.data = vec!["data".parse().unwrap()]);
+    let refusals = stage.plan("staging", &deploy(&["ledger@1.0.0"]), None).unwrap_err();
+    let found = refusals.iter().find(|refusal| matches!(refusal, Refusal::NotOnHosts { .. }));
+    let text = found.expect("it is refused").to_string();
+    assert!(text.starts_with("ledger@1.0.0 cannot run on the hosts of `staging`: it keeps data"), "{text}");
+    assert!(stage.plan("development", &deploy(&["ledger@1.0.0"]), None).is_ok(), "that has no hosts");
+}
+
+#[test]
+fn a_removed_environment_leaves_its_hosts() {
+    let mut stage = stage_with(&[("a", "")], Port::Assigned);
+    stage.record(Event::EnvironmentRemoved { environment: environment("staging"), reason: String::new() });
+    assert!(stage.world.hosts[&host("a")].settings.environments.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn from_nothing_no_host_has_two_more_than_another_of_its_zone(zones in prop::collection::vec(0..3_u8, 1..8), count in 0..30_u32) {
+        let mut stage = Stage::new();
+        for (n, zone) in zones.iter().enumerate() {
+            add(&mut stage, &format!("h{n}"), &format!("zone=z{zone}"));
+        }
+        stage.release_with("orders@1.0.0", &[], |_| {});
+        let arm = Arm {
+            service: service("orders"),
+            version: "1.0.0".parse().unwrap(),
+            config: Default::default(),
+            process: None,
+        };
+        let (world, environment) = (&stage.world, stage.env("staging"));
+        let reached = world.hosts.keys().cloned().collect();
+        let placing = Placing { world, environment, reached: &reached, running: &[] };
+        let places = place_all(placing, &arm, count);
+        prop_assert_eq!(places.len(), count as usize);
+        let of = |name: &HostName| places.iter().filter(|place| *place == name).count();
+        let all: Vec<usize> = world.hosts.keys().map(of).collect();
+        let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+        prop_assert!(most - least <= 1, "{all:?}");
+        prop_assert_eq!(places, place_all(placing, &arm, count), "two who look at the same say the same");
+    }
+}
