@@ -24,6 +24,7 @@ mod faults;
 mod gateway_formats;
 mod gateway_ports;
 mod gateways;
+mod hosts;
 mod instances;
 mod judging;
 mod lanes;
