@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-domain",
             "lockstep-files",
             "lockstep-gateway",
+            "lockstep-hosts",
             "lockstep-judge",
             "lockstep-judge",
             "lockstep-manifest",

@@ -1,76 +1,202 @@
-//! Hosts: adding, changing, turning and removing them.
+//! The hosts that instances run on, apart from the machine of the server: a connection to each, and what was last seen there.
+//!
+//! Who decides asks this type where an instance is, what is reached, and what runs; it decides nothing. Invariant: what was started on a
+//! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
-use lockstep_api::Problem;
-use lockstep_api::types::{AddHost, ChangeHost, HostFindings, HostView, RemoveHost, TurnHost};
-use lockstep_domain::{Actor, HostName};
+mod kept;
+mod link;
+mod manage;
+mod starting;
+mod telling;
+mod view;
 
-use crate::Control;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use lockstep_domain::work::Told;
+use lockstep_domain::{Digest, HostName, Instance, InstanceId, World};
+use lockstep_hosts::{Program, RemoteDriver};
+use lockstep_runtime::{Driver as _, Turns};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+pub(crate) use self::link::Link;
+use crate::callers::ADDRESS_VARIABLE;
+use crate::random::random_hex;
+use crate::{Control, lock};
+
+/// How many artifacts are sent at the same time: each is copied on this disk first, and the line is shared.
+const SENT_AT_ONCE: usize = 4;
+
+/// The connections to all hosts.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    /// Where claims, pinned keys and what was started are kept.
+    folder: PathBuf,
+    /// What the server is called, for people who find its lease on a host.
+    server: String,
+    /// Tells the processes of this server apart.
+    run: String,
+    /// The program that is brought to hosts.
+    program: PathBuf,
+    read: OnceLock<Arc<Program>>,
+    links: Mutex<BTreeMap<HostName, Following>>,
+    /// An artifact is sent to a host once, however many instances of it start there at once.
+    bringing: Turns<(HostName, Digest)>,
+    /// What hosts are being told of instances: nobody waits for a host to answer, and nothing is said twice at a time.
+    telling: Mutex<BTreeSet<InstanceId>>,
+    /// How many artifacts are sent at the same time.
+    sending: Semaphore,
+    /// Counts changes of what is seen.
+    changed: watch::Sender<u64>,
+}
+
+/// A connection, and the task that takes in what is seen over it.
+#[derive(Debug)]
+struct Following {
+    link: Arc<Link>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Hosts {
+    /// Opens the folder; hosts are connected to by [`Hosts::settle`].
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub(crate) fn open(folder: &Path, program: PathBuf) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            server: format!("{}:{}", this_machine(), folder.display()),
+            run: random_hex(8)?,
+            program,
+            read: OnceLock::new(),
+            links: Mutex::default(),
+            bringing: Turns::default(),
+            telling: Mutex::default(),
+            sending: Semaphore::new(SENT_AT_ONCE),
+            changed: watch::Sender::default(),
+        })
+    }
+
+    /// Returns the program that is brought to hosts. Reading it takes a moment, the first time.
+    pub(crate) fn program(&self) -> io::Result<Arc<Program>> {
+        if let Some(program) = self.read.get() {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(Program::of(&self.program)?);
+        Ok(Arc::clone(self.read.get_or_init(|| program)))
+    }
+
+    /// Connects to every host of the world as it is set now, and to no other. Must be called in a tokio runtime.
+    pub(crate) fn settle(&self, world: &World) {
+        let mut links = lock(&self.links);
+        links.retain(|name, following| {
+            let host = world.hosts.get(name);
+            host.is_some_and(|host| following.link.is_to(host))
+        });
+        for (name, host) in &world.hosts {
+            if let Some(following) = links.get(name) {
+                following.link.set(&host.settings);
+                continue;
+            }
+            match self.connect(name, host) {
+                Ok(following) => drop(links.insert(name.clone(), following)),
+                Err(error) => tracing::error!(host = %name, %error, "the host cannot be connected to"),
+            }
+        }
+        drop(links);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn connect(&self, name: &HostName, host: &lockstep_domain::host::Host) -> io::Result<Following> {
+        let link = Arc::new(Link::open(self, name, host)?);
+        let task = tokio::spawn(link::follow(Arc::clone(&link), self.changed.clone()));
+        Ok(Following { link, task })
+    }
+
+    /// Follows changes of what is seen on any host.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.links).values().map(|following| Arc::clone(&following.link)).collect()
+    }
+
+    fn link(&self, name: &HostName) -> Option<Arc<Link>> {
+        lock(&self.links).get(name).map(|following| Arc::clone(&following.link))
+    }
+
+    /// Returns the hosts that are reached now.
+    pub(crate) fn reached(&self) -> BTreeSet<HostName> {
+        let reached = self.links().into_iter().filter(|link| link.is_here());
+        reached.map(|link| link.name.clone()).collect()
+    }
+
+    /// Returns all that runs on hosts, or ran there and was not forgotten, as it was last seen.
+    pub(crate) fn instances(&self) -> Vec<Instance> {
+        self.links().iter().flat_map(|link| link.instances()).collect()
+    }
+
+    /// Returns the driver of the host that an instance was started on; `None` for one of the machine of the server.
+    pub(crate) fn driver_of(&self, id: &InstanceId) -> Option<Arc<RemoteDriver>> {
+        Some(self.links().into_iter().find(|link| link.has(id))?.driver())
+    }
+
+    /// Returns where an instance on a host was told to call others; `None` when it is on none.
+    pub(crate) fn call_url_of(&self, id: &InstanceId) -> Option<String> {
+        self.links().iter().find_map(|link| link.call_url_of(id))
+    }
+}
 
 impl Control {
-    /// Lists the hosts.
-    #[must_use]
-    pub fn hosts(&self) -> Vec<HostView> {
-        Vec::new()
+    /// Keeps connections to the hosts that are known.
+    pub(crate) async fn look_after_hosts(self: Arc<Self>) {
+        let mut recorded = self.ledger.follow();
+        loop {
+            let world = recorded.borrow_and_update().clone();
+            tokio::task::block_in_place(|| self.hosts.settle(&world));
+            let known = world.hosts.clone();
+            let is_other = |world: &Arc<World>| world.hosts != known;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = recorded.wait_for(is_other) => if changed.is_err() { return },
+            }
+        }
     }
 
-    /// Shows a host.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn host(&self, _name: &HostName) -> Result<HostView, Problem> {
-        unimplemented!()
+    /// Returns what an instance has said of its work.
+    pub(crate) fn told(&self, id: &InstanceId) -> Option<Told> {
+        self.hosts.driver_of(id).map_or_else(|| self.driver.told(id), |driver| driver.told(id))
     }
 
-    /// Looks at a host, and adds it when instances could run there.
-    ///
-    /// # Errors
-    /// When it cannot be reached or used, with everything that is in the way; or there is one of that name.
-    pub async fn add_host(&self, _actor: &Actor, _request: &AddHost) -> Result<HostView, Problem> {
-        unimplemented!()
+    /// Returns where an instance was told to call others; empty where it was told nothing, `None` when nobody knows the instance.
+    pub(crate) fn call_url_told(&self, id: &InstanceId) -> Option<String> {
+        self.hosts.call_url_of(id).or_else(|| self.driver.variable(id, ADDRESS_VARIABLE))
     }
 
-    /// Changes what is decided about a host.
-    ///
-    /// # Errors
-    /// When there is none of that name, or the change does not hold.
-    pub async fn change_host(
-        &self,
-        _actor: &Actor,
-        _name: &HostName,
-        _request: &ChangeHost,
-    ) -> Result<HostView, Problem> {
-        unimplemented!()
+    /// Returns everything that runs anywhere, or ran and was not forgotten: what drivers know, without what is on its way to them.
+    pub(crate) fn known_instances(&self) -> Vec<Instance> {
+        let mut all = self.driver.list();
+        let here: BTreeSet<_> = all.iter().map(|instance| instance.id.clone()).collect();
+        // A host that claims what runs here is not believed.
+        all.extend(self.hosts.instances().into_iter().filter(|instance| !here.contains(&instance.id)));
+        all
     }
+}
 
-    /// Opens, cordons or drains a host.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn turn_host(&self, _actor: &Actor, _name: &HostName, _request: &TurnHost) -> Result<HostView, Problem> {
-        unimplemented!()
-    }
-
-    /// Looks at a host now.
-    ///
-    /// # Errors
-    /// When there is none of that name, or it cannot be reached.
-    pub async fn check_host(&self, _name: &HostName) -> Result<HostFindings, Problem> {
-        unimplemented!()
-    }
-
-    /// Takes a host from the server that has it: a person said so.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn take_host_over(&self, _actor: &Actor, _name: &HostName) -> Result<HostView, Problem> {
-        unimplemented!()
-    }
-
-    /// Removes a host on which nothing runs.
-    ///
-    /// # Errors
-    /// When there is none of that name, or something runs there, with what it is.
-    pub fn remove_host(&self, _actor: &Actor, _name: &HostName, _request: &RemoveHost) -> Result<Vec<HostView>, Problem> {
-        unimplemented!()
-    }
+fn this_machine() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
 }

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_api::Problem;
+use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::external::External;
 use lockstep_domain::fault::Fault;
+use lockstep_domain::host::is_on_hosts;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lost_runs::lost;
@@ -23,11 +24,14 @@ use lockstep_domain::{
 };
 pub(crate) use lockstep_runtime::fault::with_sources;
 use lockstep_runtime::fault::{of_error, of_place};
-use lockstep_runtime::{BringError, EndedLimits, Follow, InstanceSpec, LogReader, StartError, Unpacked};
+use lockstep_runtime::{
+    BringError, Driver as _, EndedLimits, Follow, InstanceSpec, LogLines, StartError, Unpacked,
+};
 use lockstep_site::Site;
 
 use crate::callers::ADDRESS_VARIABLE;
 use crate::databases::run_of_step;
+use crate::hosts::Link;
 use crate::random::random_hex;
 use crate::{Adopt, Control, internal, lock, not_found, ourselves};
 
@@ -69,7 +73,7 @@ impl Control {
         if self.config.adopt == Adopt::No {
             return Ok(());
         }
-        let known = self.driver.list().into_iter().map(|instance| instance.id).collect();
+        let known = self.known_instances().into_iter().map(|instance| instance.id).collect();
         self.ledger.commit(&ourselves(), |world, _| Ok((lost(world, &known), ())))
     }
 
@@ -122,21 +126,31 @@ impl Control {
         id: InstanceId,
         planned: Option<PlannedJob>,
     ) -> Result<(), NotStarted> {
+        // Databases are reached from the machine of the server, and what a step says is read there.
+        let is_step = planned.as_ref().is_some_and(|planned| planned.database.is_some());
+        let host = if is_step { None } else { self.settle_on_host(environment, arm, &id).await? };
+        let link = host.map(|host| self.link_to(&host)).transpose()?;
         let world = self.ledger.world();
         let version = world
             .version(&arm.version_ref())
             .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
         let _not_removed_meanwhile = self.unpacked.read().await;
-        self.unpack(version.artifact.digest).await?;
+        match &link {
+            None => self.unpack(version.artifact.digest).await?,
+            Some(link) => self.bring(link, version.artifact.digest).await?,
+        }
         // What going back takes is measured, and what is gone back to is unpacked.
         if planned.is_none() {
             self.starts.begin(&id);
         }
-        let run = self.run(version, arm, planned.as_ref())?;
+        let program = self.program_at(link.as_deref())?;
+        let run = run(version, arm, planned.as_ref(), &program)?;
         let spec = self.spec(&world, environment, (version, arm), (id, run));
         let mut spec = spec.map_err(NotStarted::of_host)?;
         spec.job = planned.map(|planned| planned.job);
-        spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
+        if link.is_none() {
+            spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
+        }
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err(NotStarted::of_host("it was told to end before it was started"));
         }
@@ -145,7 +159,10 @@ impl Control {
             reason: format!("what is done cannot be noted in the data folder: {error}"),
             fault: of_place(&error),
         })?;
-        self.driver.start(spec).await.map_err(NotStarted::from)
+        match &link {
+            None => self.driver.start(spec).await.map_err(NotStarted::from),
+            Some(link) => self.start_on(link, spec).await,
+        }
     }
 
     /// Describes an instance, apart from where it calls others by host and port.
@@ -179,35 +196,18 @@ impl Control {
         })
     }
 
-    /// How the process of an arm is run, or a job of it, or a step at a database.
-    fn run(&self, version: &Version, arm: &Arm, planned: Option<&PlannedJob>) -> Result<RunSpec, NotStarted> {
-        if let Some(step) = planned.filter(|planned| planned.database.is_some()) {
-            let run = run_of_step(version, step, self.own_program()?);
-            return run.ok_or_else(|| NotStarted::of_host("the version does not bring the database"));
+    /// Returns where the program of Lockstep is: on a host, or here.
+    fn program_at(&self, link: Option<&Link>) -> Result<String, NotStarted> {
+        if let Some(link) = link {
+            let program = self.hosts.program().map_err(|error| NotStarted::of_host(error.to_string()))?;
+            return link
+                .program(&program)
+                .ok_or_else(|| NotStarted::of_host("its host is not reached any more"));
         }
-        self.served(run_of(version, arm, planned.map(|planned| &planned.job))?, version, arm)
-    }
-
-    fn own_program(&self) -> Result<&str, NotStarted> {
         let program = self.config.supervisor.first().and_then(|program| program.to_str());
-        program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))
-    }
-
-    /// Fills in the command of what Lockstep serves or passes on by itself: its own program. What it is told of files tells them apart
-    /// from those of every other version and configuration.
-    fn served(&self, run: RunSpec, version: &Version, arm: &Arm) -> Result<RunSpec, NotStarted> {
-        if run.static_files.is_none() && run.external.is_none() {
-            return Ok(run);
-        }
-        let program = self.own_program()?;
-        let command = match &run.static_files {
-            None => External::command(program),
-            Some(files) => {
-                let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
-                Site::new(files.clone(), tag).command(program).map_err(|error| of_static(&error))?
-            }
-        };
-        Ok(RunSpec { command, ..run })
+        let program =
+            program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))?;
+        Ok(program.to_owned())
     }
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
@@ -233,20 +233,27 @@ impl Control {
                 tracing::warn!(%digest, why, "an unpacked artifact is not what was unpacked, and is unpacked anew");
             }
         }
-        let path = self.scratch(&format!("artifact-{}", digest.short()))?;
-        let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(&digest, &path));
-        let unpacked = match copied {
-            Err(error) => Err(NotStarted { reason: with_sources(&error), fault: of_error(&error) }),
-            Ok(()) => match std::fs::File::open(&path) {
-                Err(error) => Err(NotStarted { reason: error.to_string(), fault: of_place(&error) }),
-                Ok(file) => {
-                    self.driver.unpack(digest, file).await.map_err(|error| BringError::from(error).into())
-                }
-            },
+        let path = self.copy_of_artifact(&digest)?;
+        let unpacked = match std::fs::File::open(&path) {
+            Err(error) => Err(NotStarted { reason: error.to_string(), fault: of_place(&error) }),
+            Ok(file) => {
+                self.driver.unpack(digest, file).await.map_err(|error| BringError::from(error).into())
+            }
         };
         // What is left over is cleaned at the next start; the artifact itself is in the blob store.
         let _ = std::fs::remove_file(&path);
         unpacked.map(|_| ())
+    }
+
+    /// Makes a copy of an artifact in a file of its own, checked as a whole.
+    pub(crate) fn copy_of_artifact(&self, digest: &Digest) -> Result<PathBuf, NotStarted> {
+        let path = self.scratch(&format!("artifact-{}", digest.short()))?;
+        let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(digest, &path));
+        copied.map_err(|error| {
+            let _ = std::fs::remove_file(&path);
+            NotStarted { reason: with_sources(&error), fault: of_error(&error) }
+        })?;
+        Ok(path)
     }
 
     fn scratch(&self, name: &str) -> Result<PathBuf, NotStarted> {
@@ -316,6 +323,13 @@ impl Control {
     /// every gateway understands that.
     fn call_url(&self, environment: &Environment, arm: &Arm) -> String {
         let gateway = match &environment.settings.gateway_url {
+            // Each host has a gateway of its own, which listens on the same port everywhere.
+            CallAddress::Server if is_on_hosts(&self.ledger.world(), &environment.name) => {
+                format!(
+                    "http://{}",
+                    SocketAddr::from((Ipv4Addr::LOCALHOST, environment.settings.gateway_port))
+                )
+            }
             CallAddress::Server => self.gateway_url(environment),
             CallAddress::Elsewhere(url) => url.to_string(),
         };
@@ -402,10 +416,14 @@ impl Control {
     }
 
     /// Forgets an instance that is over.
-    pub(crate) async fn forget_instance(&self, id: &InstanceId) {
+    pub(crate) async fn forget_instance(self: &Arc<Self>, id: &InstanceId) {
         lock(&self.launches).remove(id);
         self.starts.forget(id);
         self.call_addresses.forget(id);
+        if let Some(driver) = self.hosts.driver_of(id) {
+            self.remove_on_host(driver, id.clone());
+            return;
+        }
         if let Err(error) = self.driver.remove(id).await {
             tracing::warn!(instance = %id, %error, "an instance that is over could not be forgotten");
         }
@@ -415,14 +433,19 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such instance in the environment, or its log is gone.
-    pub fn instance_log(
+    pub async fn instance_log(
         &self,
         environment: &EnvironmentName,
         id: &InstanceId,
         follow: Follow,
-    ) -> Result<LogReader, Problem> {
+    ) -> Result<Box<dyn LogLines>, Problem> {
+        if let Some(driver) = self.hosts.driver_of(id) {
+            let log = driver.log(environment, id, follow).await;
+            let log = log.map_err(|error| Problem::new(ErrorCode::Unavailable, error.to_string()))?;
+            return log.ok_or_else(|| self.no_log(environment, id));
+        }
         let log = tokio::task::block_in_place(|| self.driver.log(environment, id, follow));
-        log.ok_or_else(|| self.no_log(environment, id))
+        log.map(|log| Box::new(log) as Box<dyn LogLines>).ok_or_else(|| self.no_log(environment, id))
     }
 
     fn no_log(&self, environment: &EnvironmentName, id: &InstanceId) -> Problem {
@@ -477,12 +500,42 @@ fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
 }
 
 /// Names and values.
+/// How the process of an arm is run, or a job of it, or a step at a database. `program` is that of Lockstep where it runs.
+fn run(
+    version: &Version,
+    arm: &Arm,
+    planned: Option<&PlannedJob>,
+    program: &str,
+) -> Result<RunSpec, NotStarted> {
+    if let Some(step) = planned.filter(|planned| planned.database.is_some()) {
+        let run = run_of_step(version, step, program);
+        return run.ok_or_else(|| NotStarted::of_host("the version does not bring the database"));
+    }
+    served(run_of(version, arm, planned.map(|planned| &planned.job))?, (version, arm), program)
+}
+
+/// Fills in the command of what Lockstep serves or passes on by itself: its own program. What it is told of files tells them apart
+/// from those of every other version and configuration.
+fn served(run: RunSpec, (version, arm): (&Version, &Arm), program: &str) -> Result<RunSpec, NotStarted> {
+    if run.static_files.is_none() && run.external.is_none() {
+        return Ok(run);
+    }
+    let command = match &run.static_files {
+        None => External::command(program),
+        Some(files) => {
+            let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
+            Site::new(files.clone(), tag).command(program).map_err(|error| of_static(&error))?
+        }
+    };
+    Ok(RunSpec { command, ..run })
+}
+
 type Variables = BTreeMap<String, String>;
 
 /// Why an instance was not started, and whose doing that is.
 pub(crate) struct NotStarted {
-    reason: String,
-    fault: Fault,
+    pub(crate) reason: String,
+    pub(crate) fault: Fault,
 }
 
 impl NotStarted {

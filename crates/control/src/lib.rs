@@ -98,6 +98,7 @@ use callers::Callers;
 use editions::Editions;
 use entry::Entrances;
 use gateways::KnownGateways;
+use hosts::Hosts;
 use judging::Judging;
 use lockstep_runtime::Turns;
 use place::Place;
@@ -276,6 +277,7 @@ pub struct Control {
     editions: Editions,
     place: Place,
     driver: LocalDriver,
+    hosts: Hosts,
     gateway: Gateway,
     known_gateways: KnownGateways,
     /// Instances that are being started or could not be, which the driver does not know.
@@ -339,6 +341,10 @@ impl Control {
         options.users = config.users;
         options.hidden = Some(folder.clone());
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
+        let hosts_folder = folder.join("hosts");
+        let program = config.supervisor.first().map(PathBuf::from).unwrap_or_default();
+        let hosts = Hosts::open(&hosts_folder, program).map_err(failed(&hosts_folder))?;
+        hosts.settle(&ledger.world());
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let access_log = config.gateway_access_log.clone();
         let recent = config.gateway_admin.map_or(0, |_| lockstep_gateway::RECENT);
@@ -382,6 +388,7 @@ impl Control {
             editions,
             place,
             driver,
+            hosts,
             gateway,
             known_gateways,
             launches: Mutex::default(),
@@ -403,6 +410,7 @@ impl Control {
         control.place.take_over()?;
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
+        control.spawn(Arc::clone(&control).look_after_hosts());
         control.spawn(Arc::clone(&control).look_after_starts());
         control.spawn(Arc::clone(&control).look_after_proofs());
         control.spawn(Arc::clone(&control).look_after_calls());

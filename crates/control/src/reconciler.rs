@@ -11,6 +11,7 @@ use lockstep_domain::compat::Relation;
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::counting::periods;
 use lockstep_domain::degrade;
+use lockstep_domain::host::evacuated;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::Observed;
@@ -24,7 +25,6 @@ use lockstep_domain::{
 use lockstep_runtime::StopError;
 use tokio::sync::Notify;
 
-use crate::callers::ADDRESS_VARIABLE;
 use crate::clock::wall;
 use crate::ledger::is_as_seen;
 use crate::{Control, lock, ourselves};
@@ -87,12 +87,13 @@ impl Control {
 
     async fn reconcile(self: Arc<Self>, name: &EnvironmentName) {
         let mut world = self.ledger.follow();
-        let mut instances = self.driver.watch();
+        let (mut instances, mut hosts) = (self.driver.watch(), self.hosts.changes());
         let wake = self.wake_of(name);
         let mut known = None;
         loop {
             world.borrow_and_update();
             instances.borrow_and_update();
+            hosts.borrow_and_update();
             let present = self.ledger.world().environment(name).map(|environment| environment.record);
             if known.is_some() && known != present {
                 self.forget_environment(name).await;
@@ -108,6 +109,7 @@ impl Control {
                 () = self.stop.cancelled() => return,
                 _ = world.changed() => {}
                 _ = instances.changed() => {}
+                _ = hosts.changed() => {}
                 () = wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -126,7 +128,7 @@ impl Control {
 
     /// Ends what an environment had that was removed: its gateway listens no more, what is left of its instances goes, and what was
     /// counted is forgotten. Nothing of one that has its name now is there yet, because this is its reconciler too.
-    async fn forget_environment(&self, name: &EnvironmentName) {
+    async fn forget_environment(self: &Arc<Self>, name: &EnvironmentName) {
         self.gateway.forget(name);
         self.registry.forget(name);
         tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
@@ -160,6 +162,7 @@ impl Control {
         self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         observed.databases = self.told_by_steps(environment, &observed);
+        observed.evacuated = evacuated(&world, &observed.instances);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);
@@ -206,7 +209,7 @@ impl Control {
 
     /// What gateways recognise instances of an environment by.
     pub(crate) fn known_callers(&self, name: &EnvironmentName, observed: &Observed) -> Vec<Digest> {
-        self.callers.digests(name, observed.everything(), |id| self.driver.variable(id, ADDRESS_VARIABLE))
+        self.callers.digests(name, observed.everything(), |id| self.call_url_told(id))
     }
 
     /// Follows the trials of an environment, and adds to what is observed what was seen of them.
@@ -218,13 +221,17 @@ impl Control {
         let silent = self.registry.gateways(&environment.name, now).is_empty();
         self.judging.look(&environment.name, observed, silent, now);
         self.working.follow(environment, world, now);
-        self.working.look(&environment.name, &observed.instances, |id| self.driver.told(id), now);
+        self.working.look(&environment.name, &observed.instances, |id| self.told(id), now);
         self.working.show(&environment.name, observed);
     }
 
-    fn tell_routed(&self, name: &EnvironmentName, instances: &[Instance]) {
+    fn tell_routed(self: &Arc<Self>, name: &EnvironmentName, instances: &[Instance]) {
         if let Some(table) = self.registry.tables(name).borrow().as_ref() {
-            tokio::task::block_in_place(|| self.routed.tell(&self.driver, table, instances));
+            let tell = |instance: &Instance, routed| match &instance.host {
+                None => self.driver.tell_routed(&instance.id, routed),
+                Some(host) => self.tell_on_host(host, &instance.id, routed),
+            };
+            tokio::task::block_in_place(|| self.routed.tell(tell, table, instances));
         }
     }
 
@@ -274,8 +281,12 @@ impl Control {
     }
 
     /// Carries the word to every instance that was told to end. What cannot be told now is told with the next look.
-    async fn deliver_ends(&self, environment: &EnvironmentName) {
+    async fn deliver_ends(self: &Arc<Self>, environment: &EnvironmentName) {
         for instance in self.registry.undelivered(environment) {
+            if let Some(driver) = self.hosts.driver_of(&instance) {
+                self.end_on_host(environment, driver, instance);
+                continue;
+            }
             match self.driver.stop(&instance).await {
                 Ok(()) => self.registry.delivered(environment, &instance),
                 // It is on its way to the driver, or its start has just been given up.
@@ -317,7 +328,7 @@ impl Control {
     /// to end is stopping. Services go by the names that they have in the world that is decided on.
     pub(crate) fn everything_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
         let mut launches = lock(&self.launches);
-        let known = self.driver.list();
+        let known = self.known_instances();
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
         let all = known.into_iter().chain(launches.values().cloned());
         let all = all.filter(|instance| instance.environment == *name).collect();

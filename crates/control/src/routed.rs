@@ -3,11 +3,11 @@
 //! What was told is remembered in memory only: a server that is started anew tells everybody again.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Mutex;
 
 use lockstep_domain::routes::{RouteTable, Split};
 use lockstep_domain::{Instance, InstanceId, InstanceState};
-use lockstep_runtime::LocalDriver;
 
 use crate::lock;
 
@@ -17,21 +17,32 @@ pub(crate) struct Routed(Mutex<BTreeMap<InstanceId, bool>>);
 
 impl Routed {
     /// Tells the instances of an environment that do not know yet. What cannot be written is tried with the next look.
-    pub(crate) fn tell(&self, driver: &LocalDriver, table: &RouteTable, instances: &[Instance]) {
+    pub(crate) fn tell(
+        &self,
+        tell: impl Fn(&Instance, bool) -> io::Result<()>,
+        table: &RouteTable,
+        instances: &[Instance],
+    ) {
         let mut told = lock(&self.0);
         for instance in instances.iter().filter(|instance| instance.address.is_some()) {
             let routed = is_routed(table, instance);
             if instance.state.is_over() {
                 told.remove(&instance.id);
             } else if told.get(&instance.id) != Some(&routed) {
-                match driver.tell_routed(&instance.id, routed) {
+                match tell(instance, routed) {
                     Ok(()) => drop(told.insert(instance.id.clone(), routed)),
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
                     Err(error) => tracing::warn!(
                         instance = %instance.id, %error, "an instance could not be told whether it is routed"
                     ),
                 }
             }
         }
+    }
+
+    /// Notes that an instance was not told after all.
+    pub(crate) fn untold(&self, id: &InstanceId) {
+        lock(&self.0).remove(id);
     }
 }
 

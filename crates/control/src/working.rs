@@ -178,14 +178,14 @@ impl Control {
     pub(crate) fn work_told(&self, instances: &[Instance], service: &ServiceName) -> Vec<InstanceWork> {
         let of_service = instances.iter().filter(|it| it.arm.service == *service && !it.state.is_over());
         let told = of_service.filter_map(|instance| {
-            Some(InstanceWork { instance: instance.id.clone(), told: self.driver.told(&instance.id)? })
+            Some(InstanceWork { instance: instance.id.clone(), told: self.told(&instance.id)? })
         });
         told.collect()
     }
 
     fn work_of(&self, arm: &Arm, instances: &[Instance]) -> Option<WorkBase> {
         let of_arm = instances.iter().filter(|instance| instance.arm == *arm && is_alive(instance));
-        let told: Vec<_> = of_arm.filter_map(|instance| self.driver.told(&instance.id)).collect();
+        let told: Vec<_> = of_arm.filter_map(|instance| self.told(&instance.id)).collect();
         WorkBase::of(arm, &told)
     }
 }

@@ -77,6 +77,12 @@ impl Program {
         Ok(Self { path: path.to_owned(), file: Arc::new(file), bytes, digest, architecture })
     }
 
+    /// Returns where it is on a host that keeps what it has in a folder.
+    #[must_use]
+    pub fn on_host(&self, folder: &str) -> String {
+        format!("{folder}/programs/{}/lockstep", self.digest)
+    }
+
     /// Returns how many bytes it has.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

@@ -140,6 +140,7 @@ impl Live {
 
     fn observed(&self, Apart { instances, jobs, resources }: Apart) -> Observed {
         Observed {
+            evacuated: BTreeSet::new(),
             instances,
             jobs,
             resources,

@@ -97,7 +97,7 @@ pub(crate) async fn instance_log(
     Asked(following): Asked<Following>,
 ) -> Result<Response, Failure> {
     let follow = if following.follow { Follow::Yes } else { Follow::No };
-    let mut log = control.instance_log(&environment, &id, follow)?;
+    let mut log = control.instance_log(&environment, &id, follow).await?;
     let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let send = async {

@@ -47,7 +47,7 @@ impl Control {
 
     fn all_instances(&self) -> Vec<Instance> {
         let launches = lock(&self.launches);
-        self.driver.list().into_iter().chain(launches.values().cloned()).collect()
+        self.known_instances().into_iter().chain(launches.values().cloned()).collect()
     }
 
     pub(super) fn collect_mirrors(&self, mode: Mode) -> Result<FolderReport, Problem> {

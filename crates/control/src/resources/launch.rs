@@ -146,7 +146,7 @@ impl Control {
     }
 
     /// The reconciler of an environment ends what is not wanted there; of one that is gone, nobody else does.
-    async fn end_strays(&self) {
+    async fn end_strays(self: &Arc<Self>) {
         let world = self.ledger.world();
         let is_stray = |it: &Instance| it.resource.is_some() && world.environment(&it.environment).is_none();
         for instance in self.driver.list().into_iter().filter(is_stray) {
