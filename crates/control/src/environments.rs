@@ -12,6 +12,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
+use lockstep_domain::host::evacuated;
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, DatabaseWish, FailureBound, Step};
@@ -308,13 +309,14 @@ impl Control {
     /// Returns what was observed and judged of an environment when its reconciler looked last.
     pub(crate) fn judged(&self, world: &World, name: &EnvironmentName, now: Timestamp) -> Observed {
         let mut observed = self.registry.seen(name, self.everything_of(world, name), now);
+        observed.evacuated = evacuated(world, &observed.instances);
         self.judging.show(name, &mut observed);
         self.working.show(name, &mut observed);
         observed
     }
 
     fn service_statuses(&self, world: &World, environment: &Environment) -> Vec<ServiceStatus> {
-        let instances = self.instances_of(world, &environment.name);
+        let instances = self.as_known_now(self.instances_of(world, &environment.name));
         let table = self.registry.tables(&environment.name).borrow().clone();
         let totals = self.registry.totals(&environment.name);
         let running = instances.iter().map(|instance| instance.arm.service.clone());

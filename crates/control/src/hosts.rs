@@ -3,9 +3,11 @@
 //! Who decides asks this type where an instance is, what is reached, and what runs; it decides nothing. Invariant: what was started on a
 //! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
+mod keeping;
 mod kept;
 mod link;
 mod manage;
+mod seeing;
 mod starting;
 mod telling;
 mod view;
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, HostName, Instance, InstanceId, World};
-use lockstep_hosts::{Program, RemoteDriver};
+use lockstep_hosts::{HostState, Program, RemoteDriver};
 use lockstep_runtime::{Driver as _, Turns};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -142,6 +144,16 @@ impl Hosts {
     pub(crate) fn reached(&self) -> BTreeSet<HostName> {
         let reached = self.links().into_iter().filter(|link| link.is_here());
         reached.map(|link| link.name.clone()).collect()
+    }
+
+    /// Tells whether a host is reached now.
+    pub(crate) fn is_reached(&self, name: &HostName) -> bool {
+        self.link(name).is_some_and(|link| link.is_here())
+    }
+
+    /// Tells whether it was tried to reach a host, in vain.
+    pub(crate) fn is_away(&self, name: &HostName) -> bool {
+        self.link(name).is_none_or(|link| matches!(link.state(), HostState::Away { .. }))
     }
 
     /// Returns all that runs on hosts, or ran there and was not forgotten, as it was last seen.

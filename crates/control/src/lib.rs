@@ -411,6 +411,7 @@ impl Control {
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_hosts());
+        control.spawn(Arc::clone(&control).look_after_artifacts());
         control.spawn(Arc::clone(&control).look_after_starts());
         control.spawn(Arc::clone(&control).look_after_proofs());
         control.spawn(Arc::clone(&control).look_after_calls());

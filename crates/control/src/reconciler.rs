@@ -163,6 +163,7 @@ impl Control {
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         observed.databases = self.told_by_steps(environment, &observed);
         observed.evacuated = evacuated(&world, &observed.instances);
+        self.doubt_what_is_prepared(environment, &mut observed.instances);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::as_text::as_text;
+use crate::digest::Digest;
 use crate::event::{Event, Recorded};
 use crate::instance::{Instance, InstanceId};
 use crate::name::{Actor, EnvironmentName, HostName, LabelName, LabelValue, NameError};
@@ -23,6 +24,8 @@ use crate::world::World;
 
 /// Most hosts that are known at the same time: each has a connection of its own.
 pub const MAX_HOSTS: usize = 500;
+/// Of how many baselines the artifacts stay on hosts, the current one included.
+pub const KEPT_BASELINES: usize = 5;
 /// Most labels of a host.
 pub const MAX_LABELS: usize = 32;
 /// Longest path that is kept of a host.
@@ -233,6 +236,22 @@ pub(crate) fn leave(hosts: &mut OrdMap<HostName, Arc<Host>>, environment: &Envir
 #[must_use]
 pub fn is_on_hosts(world: &World, environment: &EnvironmentName) -> bool {
     world.hosts.values().any(|host| host.serves(environment))
+}
+
+/// Returns the artifacts that a host has to have before anybody asks for them: of what is live in its environments, of what an operation brings
+/// there, and of the last baselines.
+#[must_use]
+pub fn artifacts(world: &World, host: &Host) -> BTreeSet<Digest> {
+    let environments = host.settings.environments.iter().filter_map(|name| world.environment(name));
+    let arms = environments.flat_map(|environment| {
+        let last =
+            environment.baselines.newest_first().take(KEPT_BASELINES).map(|baseline| &baseline.entries);
+        let coming = environment.moving().map(|operation| &operation.plan.target);
+        let entries = last.chain(coming).flat_map(|entries| entries.iter());
+        let prepared = environment.prepared.keys().cloned();
+        entries.map(|(service, entry)| entry.arm(service)).chain(prepared).collect::<Vec<_>>()
+    });
+    arms.filter_map(|arm| Some(world.version(&arm.version_ref())?.artifact.digest)).collect()
 }
 
 /// Returns the instances whose host is being drained: another takes the place of each.

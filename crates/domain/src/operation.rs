@@ -15,6 +15,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::job::{JobRun, PlannedJob};
 use crate::name::{Actor, EnvironmentName, ProcessName, ServiceName};
+use crate::placement::PlannedPlaces;
 use crate::process::ProcessMove;
 use crate::run::{Kind, Takeover};
 use crate::start::{self, StartOutlook};
@@ -193,6 +194,9 @@ pub struct Plan {
     /// What versions did that others go on trial beside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic_before: Vec<UsualTraffic>,
+    /// On which hosts instances would start as things stood when it was planned; where they start is decided when they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlannedPlaces>,
 }
 
 impl Plan {

@@ -3,7 +3,7 @@
 //! Instances of an arm are spread: first over hosts, then over zones; of equals the host with the fewest instances takes the next one, and
 //! then the first by name. What runs is never moved to make it even: only what starts is placed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -14,6 +14,9 @@ use crate::host::{Host, Stance, ZONE_LABEL};
 use crate::instance::{Arm, Instance};
 use crate::mend::run_of;
 use crate::name::{HostName, LabelValue};
+use crate::observed::is_alive;
+use crate::operation::{Move, Plan};
+use crate::replicas::replicas;
 use crate::run::Port;
 use crate::world::World;
 
@@ -102,6 +105,92 @@ pub fn place_all(placing: Placing<'_>, arm: &Arm, count: u32) -> Vec<HostName> {
         places.push(host);
     }
     places
+}
+
+/// On which hosts the instances of an arm would start that a plan needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedPlaces {
+    /// The arm.
+    pub arm: Arm,
+    /// A host for each instance that would start; one host may stand there several times.
+    pub hosts: Vec<HostName>,
+    /// How many more are needed that find no place.
+    #[serde(default)]
+    pub lacking: u32,
+    /// Why they find none, host by host; empty when all have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfit: Vec<UnfitHost>,
+}
+
+/// A host that cannot take an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnfitHost {
+    /// Which.
+    pub host: HostName,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Unfit,
+}
+
+impl PlannedPlaces {
+    /// Says why instances find no place, where some do not.
+    #[must_use]
+    pub fn why_lacking(&self) -> Option<String> {
+        let hosts = self.unfit.iter().map(|unfit| (unfit.host.clone(), unfit.why.clone())).collect();
+        (self.lacking > 0).then(|| NoPlace { hosts }.to_string())
+    }
+
+    /// Tells whether nothing can start before a person does something.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        self.hosts.is_empty() && self.lacking > 0 && self.unfit.iter().all(|unfit| unfit.why != Unfit::Away)
+    }
+}
+
+/// Says where everything would start that a plan needs, as things stand now; nothing for what runs already, also where it is kept warm.
+#[must_use]
+pub fn of_plan(placing: Placing<'_>, plan: &Plan) -> Vec<PlannedPlaces> {
+    let mut running = placing.running.to_vec();
+    let mut places = Vec::new();
+    for (arm, count) in wanted(placing, plan) {
+        let is_there =
+            |it: &&Instance| it.arm == arm && it.environment == placing.environment.name && is_alive(it);
+        let there = u32::try_from(running.iter().filter(is_there).count()).unwrap_or(u32::MAX);
+        let count = count.saturating_sub(there);
+        let now = Placing { running: &running, ..placing };
+        let hosts = place_all(now, &arm, count);
+        let planned = hosts.iter().enumerate();
+        let planned: Vec<_> = planned
+            .filter_map(|(n, host)| crate::planned::instance_on(&placing.environment.name, &arm, host, n))
+            .collect();
+        running.extend(planned);
+        let lacking = count.saturating_sub(u32::try_from(hosts.len()).unwrap_or(u32::MAX));
+        let after = Placing { running: &running, ..placing };
+        let nowhere = if lacking > 0 { place(after, &arm).err() } else { None };
+        let unfit = nowhere.into_iter().flat_map(|it| it.hosts).map(|(host, why)| UnfitHost { host, why });
+        if count > 0 {
+            places.push(PlannedPlaces { arm, hosts, lacking, unfit: unfit.collect() });
+        }
+    }
+    places
+}
+
+/// How many instances of each arm a plan needs that it moves to or scales.
+fn wanted(placing: Placing<'_>, plan: &Plan) -> BTreeMap<Arm, u32> {
+    let Placing { world, environment, .. } = placing;
+    let mut wanted = BTreeMap::new();
+    for arm in plan.moves().flat_map(Move::to_arms) {
+        let count = replicas(world, environment, &arm);
+        wanted.insert(arm, count);
+    }
+    if let Some(new) = &plan.replicas
+        && let Some(entry) = environment.entries().get(&new.service)
+    {
+        let main = entry.arm(&new.service);
+        let arm = new.process.as_ref().map_or_else(|| main.clone(), |process| main.of_process(process));
+        wanted.insert(arm, new.replicas);
+    }
+    wanted
 }
 
 fn why_unfit(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) -> Option<Unfit> {

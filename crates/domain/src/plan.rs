@@ -278,6 +278,7 @@ fn assemble(
         holds,
         work_before: Vec::new(),
         traffic_before: Vec::new(),
+        places: Vec::new(),
     }
 }
 

@@ -220,6 +220,7 @@ mod tests {
             rules_ended: Vec::new(),
             holds: Vec::new(),
             work_before: Vec::new(),
+            places: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: Vec::new(),

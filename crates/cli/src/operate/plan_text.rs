@@ -1,5 +1,6 @@
 //! Plans for people: waves, moves, every reason.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use lockstep_api::types::WhatItNeeds;
@@ -9,6 +10,7 @@ use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::job::When;
 use lockstep_domain::lost::Lost;
 use lockstep_domain::operation::{Move, NewReplicas, Readiness};
+use lockstep_domain::placement::PlannedPlaces;
 use lockstep_domain::process::ProcessMove;
 use lockstep_domain::run::Takeover;
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
@@ -71,6 +73,9 @@ fn write_records(text: &mut String, plan: &Plan) {
         let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "replaced, one after the other: {restarts}");
     }
+    for places in plan.places.iter().filter(|places| !places.hosts.is_empty()) {
+        let _ = writeln!(text, "starts on hosts: {}", places_line(places));
+    }
     for planned in &plan.jobs {
         let _ =
             writeln!(text, "{}: {planned}, for at most {}", when(planned.when), exact(planned.timeout_ms));
@@ -90,6 +95,17 @@ fn write_records(text: &mut String, plan: &Plan) {
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
     }
+}
+
+/// Says on which hosts instances of an arm would start, as `orders@1.1.0 on web1, web2 (2)`.
+fn places_line(places: &PlannedPlaces) -> String {
+    let mut counts = BTreeMap::<_, u32>::new();
+    places.hosts.iter().for_each(|host| *counts.entry(host).or_default() += 1);
+    let each = counts.into_iter().map(|(host, count)| match count {
+        1 => host.to_string(),
+        _ => format!("{host} ({count})"),
+    });
+    format!("{} on {}", places.arm, each.collect::<Vec<_>>().join(", "))
 }
 
 /// Says in a line what a service loses by going back.
@@ -376,6 +392,7 @@ mod tests {
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],
             work_before: Vec::new(),
+            places: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: vec!["nobody looks".into()],

@@ -27,6 +27,7 @@ impl Control {
             let reasons = self.release_reasons_or_removed(&release, mode).await?;
             note(&mut report, release.to_string(), bytes, reasons);
         }
+        self.collect_on_hosts(mode, &mut report).await;
         Ok(report)
     }
 

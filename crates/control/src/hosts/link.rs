@@ -1,5 +1,6 @@
 //! One host: its connection, and what was started there.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use lockstep_domain::host::{Host, HostSettings};
-use lockstep_domain::{HostName, Instance, InstanceId, InstanceState};
+use lockstep_domain::{Digest, HostName, Instance, InstanceId, InstanceState};
 use lockstep_hosts::{ClaimFile, HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh};
 use lockstep_runtime::Driver as _;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     driver: Arc<RemoteDriver>,
     file: KeptFile,
     all: Mutex<All>,
+    /// Artifacts that were found there, or brought, since it was connected to.
+    artifacts: Mutex<BTreeSet<Digest>>,
     /// Nobody knows what was started there: whatever the host shows at first is taken for ours.
     adopts: Mutex<bool>,
 }
@@ -51,6 +54,7 @@ impl Link {
             driver: Arc::new(driver),
             file,
             all: Mutex::new(all),
+            artifacts: Mutex::default(),
             adopts: Mutex::new(adopts),
         })
     }
@@ -138,6 +142,24 @@ impl Link {
         }
     }
 
+    /// Returns those of some artifacts that the host is not known to have.
+    pub(super) fn lacking(&self, wanted: &BTreeSet<Digest>) -> Vec<Digest> {
+        wanted.difference(&lock(&self.artifacts)).copied().collect()
+    }
+
+    pub(super) fn note_artifact(&self, digest: Digest) {
+        lock(&self.artifacts).insert(digest);
+    }
+
+    pub(super) fn forget_artifact(&self, digest: &Digest) {
+        lock(&self.artifacts).remove(digest);
+    }
+
+    /// Forgets what was known of artifacts: somebody may have done something to them meanwhile.
+    fn look_at_artifacts_again(&self) {
+        lock(&self.artifacts).clear();
+    }
+
     /// Takes in what the host shows.
     fn take_in(&self) {
         let seen: Vec<_> = self.driver.list().into_iter().map(|instance| self.as_ours(instance)).collect();
@@ -203,8 +225,9 @@ pub(super) async fn follow(link: Arc<Link>, changed: watch::Sender<u64>) {
     loop {
         instances.borrow_and_update();
         let is_here = matches!(*state.borrow_and_update(), HostState::Here(_));
-        if is_here {
-            tokio::task::block_in_place(|| link.take_in());
+        match is_here {
+            true => tokio::task::block_in_place(|| link.take_in()),
+            false => link.look_at_artifacts_again(),
         }
         changed.send_modify(|count| *count += 1);
         let seen = tokio::select! {

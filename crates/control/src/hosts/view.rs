@@ -15,7 +15,7 @@ impl Control {
         let link = self.hosts.link(name);
         let facts = link.as_ref().and_then(|link| link.facts());
         let instances = link.as_ref().map(|link| link.instances()).unwrap_or_default();
-        let instances = self.ledger.world().as_named_now(instances);
+        let instances = self.as_known_now(self.ledger.world().as_named_now(instances));
         HostView {
             name: name.clone(),
             settings: host.settings.clone(),

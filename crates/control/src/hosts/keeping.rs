@@ -1,0 +1,99 @@
+//! Artifacts that stay on hosts, so that going back needs neither a build nor the line to the host: those of the last baselines are there
+//! before anybody asks, on every host where their instances may start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_api::types::{CollectedFolder, FolderReport, KeptFolder, Mode};
+use lockstep_domain::host::{Stance, artifacts};
+use lockstep_domain::{Digest, World};
+use lockstep_runtime::{Driver as _, RemoveError};
+use tokio::task::JoinSet;
+
+use super::link::Link;
+use crate::Control;
+
+/// How often it is looked whether something is to be brought although nothing was recorded.
+const LOOK: Duration = Duration::from_secs(30);
+
+impl Control {
+    /// Brings artifacts to hosts that are to have them.
+    pub(crate) async fn look_after_artifacts(self: Arc<Self>) {
+        let (mut recorded, mut changes) = (self.ledger.follow(), self.hosts.changes());
+        loop {
+            let world = recorded.borrow_and_update().clone();
+            changes.borrow_and_update();
+            let mut all = JoinSet::new();
+            for link in self.hosts.links().into_iter().filter(|link| link.is_here()) {
+                all.spawn(Arc::clone(&self).bring_what_is_due(Arc::clone(&world), link));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = all.join_all() => {}
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = recorded.changed() => {}
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn bring_what_is_due(self: Arc<Self>, world: Arc<World>, link: Arc<Link>) {
+        for digest in link.lacking(&wanted(&world, &link)) {
+            let _not_removed_meanwhile = self.unpacked.read().await;
+            match self.bring(&link, digest).await {
+                Ok(()) => link.note_artifact(digest),
+                Err(error) => {
+                    tracing::warn!(host = %link.name, %digest, why = error.reason(), "an artifact is not on the host");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Removes artifacts from hosts that nothing needs there, or only looks.
+    pub(crate) async fn collect_on_hosts(&self, mode: Mode, report: &mut FolderReport) {
+        for link in self.hosts.links().into_iter().filter(|link| link.is_here()) {
+            let listed = link.driver().releases().await;
+            let Ok(listed) =
+                listed.inspect_err(|error| tracing::warn!(host = %link.name, %error, "not collected"))
+            else {
+                continue;
+            };
+            for digest in listed {
+                let name = format!("{digest} on {}", link.name);
+                match self.why_kept_on(&link, &digest, mode).await {
+                    None => report.goes.push(CollectedFolder { name, bytes: 0 }),
+                    Some(why) => report.stays.push(KeptFolder { name, bytes: 0, reasons: vec![why] }),
+                }
+            }
+        }
+    }
+
+    async fn why_kept_on(&self, link: &Link, digest: &Digest, mode: Mode) -> Option<String> {
+        let _no_start_meanwhile = self.unpacked.write().await;
+        let world = self.ledger.world();
+        if wanted(&world, link).contains(digest) {
+            return Some("a baseline that can be gone back to".to_owned());
+        }
+        if mode == Mode::DryRun {
+            return None;
+        }
+        match link.driver().remove_release(digest).await {
+            Ok(()) => {
+                link.forget_artifact(digest);
+                None
+            }
+            Err(RemoveError::ReleaseRuns { id, .. }) => Some(format!("instance {id}")),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+fn wanted(world: &World, link: &Link) -> BTreeSet<Digest> {
+    let host = world.hosts.get(&link.name).filter(|host| host.stance != Stance::Draining);
+    host.map(|host| artifacts(world, host)).unwrap_or_default()
+}
