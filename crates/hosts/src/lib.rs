@@ -9,6 +9,7 @@
 pub mod agent;
 mod artifact;
 mod claim;
+mod findings;
 pub mod gateway;
 mod lease;
 mod place;
@@ -20,6 +21,7 @@ mod ssh;
 mod wire;
 
 pub use claim::ClaimFile;
+pub use findings::{Findings, Looker, Way, findings, hint};
 pub use lease::{Claim, Lease, LeaseError, Token};
 pub use program::Program;
 pub use protocol::{HostFacts, HostOptions, Looked};
