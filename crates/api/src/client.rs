@@ -1,6 +1,7 @@
 //! A typed client. Blocking: the command line has nothing else to do while it waits.
 
 mod blocking;
+mod hosts;
 mod sending;
 
 use std::io::{BufReader, Read};

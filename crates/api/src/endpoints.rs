@@ -3,6 +3,8 @@
 //! How to add an endpoint: 1. its types in the file of their noun in `types/`; 2. a line in [`endpoints`]; 3. a handler in the server's router
 //! (a test there compares both); 4. a method of the client; 5. `cargo xtask openapi` writes the committed document anew.
 
+mod hosts;
+
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::plan::FleetFile;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
@@ -146,7 +148,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     use Answer::{Bytes, Events, Json, Lines};
     let query = |endpoint: Endpoint, query| Endpoint { query, ..endpoint };
     let for_callers = |callers, endpoint: Endpoint| Endpoint { callers, ..endpoint };
-    vec![
+    let mut all = vec![
         get("/health", "health", "Says how the server is", Json(of::<Health>)),
         get("/openapi.json", "openapi", "Returns this document", Json(of::<Value>)),
         get("/services", "listServices", "Lists services with their versions", Json(of::<Vec<ServiceView>>)),
@@ -734,7 +736,9 @@ pub fn endpoints() -> Vec<Endpoint> {
             of::<BranchPolicy>,
             Json(of::<BranchPolicy>),
         ),
-    ]
+    ];
+    all.extend(hosts::endpoints());
+    all
 }
 
 /// Makes the OpenAPI 3.1 document.

@@ -11,6 +11,7 @@ mod connections;
 mod faults;
 mod from_hosts;
 mod handlers;
+mod hosts;
 mod lanes;
 mod lines;
 mod maintenance;

@@ -2,8 +2,8 @@
 
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::{
-    CertificateName, Digest, EnvironmentName, GatewayName, InstanceId, LaneName, OperationId, ServiceName,
-    VersionNumber, World,
+    CertificateName, Digest, EnvironmentName, GatewayName, HostName, InstanceId, LaneName, OperationId,
+    ServiceName, VersionNumber, World,
 };
 
 /// A parameter of a path, or several.
@@ -34,6 +34,7 @@ no_service!(
     Digest,
     EnvironmentName,
     GatewayName,
+    HostName,
     InstanceId,
     JobName,
     LaneName,

@@ -15,8 +15,8 @@ use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
 use crate::{
-    certificates, compat, faults, handlers, lanes, lines, maintenance, resources, uploads, version_rules,
-    watch,
+    certificates, compat, faults, handlers, hosts, lanes, lines, maintenance, resources, uploads,
+    version_rules, watch,
 };
 
 /// Makes the whole application.
@@ -105,6 +105,13 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/gateway-visit-keys", get(certificates::visit_keys)),
         ("/gateways", get(handlers::gateways).post(handlers::add_gateway)),
         ("/gateways/{gateway}/remove", post(handlers::remove_gateway)),
+        ("/hosts", get(hosts::list).post(hosts::add)),
+        ("/hosts/{host}", get(hosts::show)),
+        ("/hosts/{host}/change", post(hosts::change)),
+        ("/hosts/{host}/turn", post(hosts::turn)),
+        ("/hosts/{host}/check", post(hosts::check)),
+        ("/hosts/{host}/take-over", post(hosts::take_over)),
+        ("/hosts/{host}/remove", post(hosts::remove)),
         ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
         ("/operations", get(handlers::operations)),
