@@ -30,6 +30,7 @@ pub(crate) mod gateway;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod host;
+pub(crate) mod hosts;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod instance;

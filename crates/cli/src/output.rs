@@ -3,6 +3,8 @@
 //! Invariant: with `--json`, standard output carries exactly one JSON document, or one a line for streams.
 
 pub(crate) mod counted;
+pub(crate) mod hosts;
+pub(crate) mod instances;
 pub(crate) mod json;
 pub(crate) mod runs;
 pub(crate) mod sizes;

@@ -111,6 +111,14 @@ impl Progress {
         }
     }
 
+    /// Says what is waited for: in the line that is redrawn, or in one that stays where there is none.
+    pub(crate) fn says(&self, text: &str) {
+        match &self.mode {
+            Mode::Plain => self.line(text),
+            Mode::Quiet | Mode::Live(_) => self.status(text),
+        }
+    }
+
     /// Changes the line that is redrawn; its clock starts anew.
     pub(crate) fn status(&self, text: &str) {
         if let Mode::Live(live) = &self.mode {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EntryView, EnvironmentView, ExposedInstance, GatewayView, LimitedArm, OtherVersion,
-    PreparedArm, ProcessStatus, ScheduleView, ServiceStatus,
+    DataFolderView, EntryView, EnvironmentView, ExposedInstance, GatewayView, HostConnection, HostView,
+    LimitedArm, OtherVersion, PreparedArm, ProcessStatus, ScheduleView, ServiceStatus,
 };
 use lockstep_domain::breaker::Phase;
+use lockstep_domain::host::Stance;
 use lockstep_domain::routes::LeftAlone;
 use lockstep_domain::{Instance, InstanceState, Timestamp};
 
@@ -15,6 +16,8 @@ use super::route::takes;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::entry;
+use crate::output::hosts;
+use crate::output::instances::of_environment;
 use crate::output::runs::outcome;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
@@ -39,23 +42,25 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         if let Some(name) = self.environment.given() {
-            return ctx.out.show(&ctx.client.environment(name)?, |view, style| {
-                render(view, style) + &unprotected(&view.unprotected, style)
+            let (view, hosts) = (ctx.client.environment(name)?, ctx.client.hosts()?);
+            return ctx.out.show(&view, |view, style| {
+                render((view, &hosts), style) + &unprotected(&view.unprotected, style)
             });
         }
+        let hosts = ctx.client.hosts()?;
         let summaries = ctx.client.environments()?;
         let views: Result<Vec<_>, _> =
             summaries.iter().map(|summary| ctx.client.environment(&summary.name)).collect();
         ctx.out.show(&views?, |views, style| match views.as_slice() {
             [] => "there is no environment yet; create one: lockstep environment create NAME\n".to_owned(),
-            views => all(views, style),
+            views => all((views, &hosts), style),
         })
     }
 }
 
 /// What the host does not protect is said once, after all environments.
-fn all(views: &[EnvironmentView], style: &Style) -> String {
-    let texts: Vec<_> = views.iter().map(|view| render(view, style)).collect();
+fn all((views, hosts): (&[EnvironmentView], &[HostView]), style: &Style) -> String {
+    let texts: Vec<_> = views.iter().map(|view| render((view, hosts), style)).collect();
     let host = views.first().map(|view| unprotected(&view.unprotected, style)).unwrap_or_default();
     texts.join("\n") + &host
 }
@@ -77,7 +82,20 @@ fn https(entry: &EntryView, style: &Style) -> String {
     text
 }
 
-fn render(view: &EnvironmentView, style: &Style) -> String {
+/// What keeps instances from starting on hosts of an environment, or from being seen there.
+fn hosts_in_the_way(view: &EnvironmentView, all: &[HostView], style: &Style) -> String {
+    let serves = |host: &&HostView| host.settings.environments.contains(&view.name);
+    let line = |host: &HostView| {
+        let is_good = (&host.connection, host.stance) == (&HostConnection::Here, Stance::Open);
+        let (mark, name) = (style.warn("host:"), &host.name);
+        let state = printable(&hosts::state(&host.connection)).into_owned();
+        (!is_good)
+            .then(|| format!("  {mark} {name} is {state}, {} (lockstep host show {name})\n", host.stance))
+    };
+    all.iter().filter(serves).filter_map(line).collect()
+}
+
+fn render((view, hosts): (&EnvironmentView, &[HostView]), style: &Style) -> String {
     let title = style.strong(view.name.as_str());
     let mut text = format!("{title}  baseline {}, {}", view.baseline, style.ago(view.baseline_since));
     let _ = writeln!(text, ", gateway {}", printable(&view.gateway));
@@ -99,6 +117,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let (mark, who) = (style.warn("gateway:"), printable(&gateway.gateway));
         let _ = writeln!(text, "  {mark} {who} {}: {}", style.ago(gateway.seen), printable(problem));
     }
+    text.push_str(&hosts_in_the_way(view, hosts, style));
     text.push_str(&left_alone(&view.gateways, style));
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
@@ -235,30 +254,9 @@ fn kept((end, left_ms): (Timestamp, Option<u64>), style: &Style) -> String {
 }
 
 fn instances(services: &[ServiceStatus], style: &Style) -> String {
-    let mut table = Table::new(["INSTANCE", "STATE", "ADDRESS", "SINCE", "RESTARTS"]).indented(2);
     let all = services.iter().flat_map(|service| &service.instances);
-    for instance in all.filter(|instance| instance.state != InstanceState::Stopped) {
-        table.row([
-            instance.id.to_string(),
-            state(&instance.state),
-            instance.address.map_or_else(String::new, |address| address.to_string()),
-            style.ago(instance.since),
-            instance.restarts.to_string(),
-        ]);
-    }
-    if table.is_empty() { String::new() } else { table.render(style) }
-}
-
-fn state(state: &InstanceState) -> String {
-    match state {
-        InstanceState::Starting => "starting".into(),
-        InstanceState::Healthy => "healthy".into(),
-        InstanceState::Unhealthy { .. } => format!("unhealthy: {}", what(state)),
-        InstanceState::Stopping => "stopping".into(),
-        InstanceState::Stopped => "stopped".into(),
-        InstanceState::Completed => "completed".into(),
-        InstanceState::Failed { .. } => format!("failed: {}", what(state)),
-    }
+    let shown: Vec<_> = all.filter(|instance| instance.state != InstanceState::Stopped).collect();
+    if shown.is_empty() { String::new() } else { of_environment(&shown, style).indented(2).render(style) }
 }
 
 /// A line for each version that is kept ready to be started.
@@ -368,10 +366,6 @@ fn data(folders: &[DataFolderView], style: &Style) -> String {
         }
     }
     text
-}
-
-fn what(state: &InstanceState) -> &str {
-    state.what_happened().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -502,7 +496,7 @@ mod tests {
 
     #[test]
     fn an_environment_is_shown_with_everything_a_person_asks_at_night() {
-        let text = render(&view([0, 10_000]), &Style::at(Timestamp(30_000)));
+        let text = render((&view([0, 10_000]), &[]), &Style::at(Timestamp(30_000)));
         assert_eq!(
             text,
             "production  baseline 18, 30 s ago, gateway http://127.0.0.1:8500\n  \
@@ -524,19 +518,19 @@ mod tests {
         let mut ahead = view([0, 10_000]);
         ahead.services[0].warm[0].until = Timestamp(86_490_000);
         ahead.services[0].warm[0].left_ms = Some(60_000);
-        let text = render(&ahead, &Style::at(Timestamp(30_000)));
+        let text = render((&ahead, &[]), &Style::at(Timestamp(30_000)));
         assert!(text.contains("1.3.0 for 1 min\n"), "{text}");
     }
 
     #[test]
     fn what_the_host_does_not_protect_is_said_once() {
-        let text = all(&[view([0, 10_000]), view([0, 10_000])], &Style::plain());
+        let text = all((&[view([0, 10_000]), view([0, 10_000])], &[]), &Style::plain());
         assert_eq!(text.matches("not protected: a service can read the keys\n").count(), 1, "{text}");
     }
 
     #[test]
     fn a_split_is_shown_with_its_shares() {
-        let text = render(&view([500, 9_500]), &Style::plain());
+        let text = render((&view([500, 9_500]), &[]), &Style::plain());
         assert!(text.contains("1.3.0 5 %, 1.4.0 95 %"), "{text}");
     }
 }

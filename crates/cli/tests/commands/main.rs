@@ -7,6 +7,7 @@ mod contract;
 mod failures;
 mod fake;
 mod fixtures;
+mod hosts;
 mod intents;
 mod judge;
 mod reaching;

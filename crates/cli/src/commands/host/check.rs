@@ -4,53 +4,65 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lockstep_api::client::ClientError;
+use lockstep_api::problem::ErrorCode;
+use lockstep_api::types::HostFindings;
+use lockstep_domain::HostName;
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::ssh_target::SshTarget;
-use lockstep_hosts::{ConnectError, ConnectFault, HostLook, Program, Ssh, fingerprint, pinned};
+use lockstep_hosts::{
+    ConnectError, ConnectFault, Findings, HostLook, Looker, Program, Ssh, Way, findings, fingerprint, hint,
+    pinned,
+};
 use serde::Serialize;
 
+use super::options;
+use crate::context::{Context, Globals};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::output::hosts::machine;
 use crate::output::sizes::size;
 use crate::output::style::{Style, printable};
 use crate::progress::Progress;
 
 /// Under which name the key of the host stands in a file that is thrown away.
 const ALIAS: &str = "lockstep-host-check";
-/// Clocks that differ by more make logs and certificates hard to follow.
-const MAX_CLOCK_DIFFERENCE_MS: u64 = 5_000;
-/// A disk with less room is full after the first artifacts.
-const MIN_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Looks whether instances could run on a server that is reached over SSH, and says what to do about each thing that is missing.
 ///
-/// Connects with the `ssh` of this machine and its configuration, so aliases, jump hosts, agents and keys of ~/.ssh/config hold. Brings the program of
+/// Of a host that was added, its name alone is enough: the server looks at it over the connection that it would make anew. Everything else is looked at from
+/// this machine, before it is added: what has `@` or `:` in it, what is given with an option, and a name that the server does not know as a host, or that no
+/// server is reached to be asked for; the message says which it was.
+///
+/// From here it connects with the `ssh` of this machine and its configuration, so aliases, jump hosts, agents and keys of ~/.ssh/config hold. Brings the program of
 /// Lockstep to a folder of the user there, by default ~/.local/share/lockstep/host, unless this very program is there already; it looks around and ends. Nothing else is
 /// changed there, nothing is started, and no key of the host is remembered: compare the fingerprint with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the host.
 ///
-/// Ends with code 0 when instances could run there, with 3 when something keeps them from it, with 5 when the host is not reached, and with 7 when it does not let us in.
+/// Ends with code 0 when instances could run there, with 3 when something keeps them from it, with 5 when the host is not reached, and with 7 when it does not let us in; with 3 for each of these
+/// when it is the server that looks.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
+  lockstep host check web1
   lockstep host check deploy@10.0.0.5
-  lockstep host check web1 --key ~/.ssh/deploy
+  lockstep host check web1.example.org --key ~/.ssh/deploy
   lockstep host check 'deploy@[fd00::5]:2222' --json")]
 pub(super) struct CheckArgs {
-    /// Where `ssh` connects to: [USER@]HOST[:PORT].
-    #[arg(value_name = "TARGET")]
+    /// The name of a host, or where `ssh` connects to: [USER@]HOST[:PORT].
+    #[arg(value_name = "NAME|TARGET")]
     target: SshTarget,
     /// Log in with this key alone; what the configuration and the agent of ssh have when left out.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The folder on the host; one in the home folder of the user when left out.
-    #[arg(long, value_name = "FOLDER", value_parser = folder)]
+    #[arg(long, value_name = "FOLDER", value_parser = options::folder)]
     folder: Option<String>,
     /// The program for the host, where it has another architecture; this program when left out.
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// The ports that instances would get.
-    #[arg(long, value_name = "FIRST-LAST", default_value_t = PortRange::USUAL)]
-    ports: PortRange,
+    /// The ports that instances would get [default: 20000-29999].
+    #[arg(long, value_name = "FIRST-LAST")]
+    ports: Option<PortRange>,
 }
 
 /// What was found.
@@ -83,13 +95,39 @@ struct Found {
 }
 
 impl CheckArgs {
-    pub(super) fn run(self, out: &Output) -> Result<(), Failure> {
+    pub(super) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        let Some(name) = self.name() else { return self.from_here(out) };
+        match known(&name, &Context::new(globals.clone())?)? {
+            Known::Host(found) => {
+                out.show(&found, |found, style| render_known(&name, found, style))?;
+                if found.usable { Ok(()) } else { Err(unusable(name.as_str(), &found.problems)) }
+            }
+            Known::No(why) => {
+                out.message(&format!("{why}: it is looked at from this machine, as `ssh` knows it"));
+                self.from_here(out)
+            }
+        }
+    }
+
+    /// Returns what may be the name of a host: nothing in it or beside it says how it is reached.
+    fn name(&self) -> Option<HostName> {
+        let SshTarget { user, host, port } = &self.target;
+        let says_how = user.is_some() || port.is_some() || self.key.is_some() || self.folder.is_some();
+        let is_bare = !says_how && self.program.is_none() && self.ports.is_none();
+        host.parse().ok().filter(|_| is_bare)
+    }
+
+    fn ports(&self) -> PortRange {
+        self.ports.unwrap_or(PortRange::USUAL)
+    }
+
+    fn from_here(self, out: &Output) -> Result<(), Failure> {
         let scratch = tempfile::tempdir().map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
         let known_hosts = scratch.path().join("known_hosts");
         let program = self.program()?;
         let progress = Progress::begin(out);
         let bringing = size(program.bytes());
-        progress.status(&format!(
+        progress.says(&format!(
             "asking {} (the program, {bringing}, is sent where it is not there yet)",
             self.target
         ));
@@ -99,7 +137,7 @@ impl CheckArgs {
         let found = looked.map_err(|error| self.failure(&error, key.as_deref()))?;
         let found = self.found(found, key);
         out.show(&found, render)?;
-        if found.usable { Ok(()) } else { Err(unusable(&found)) }
+        if found.usable { Ok(()) } else { Err(unusable(&found.target, &found.problems)) }
     }
 
     fn program(&self) -> Result<Program, Failure> {
@@ -125,11 +163,11 @@ impl CheckArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| ConnectError { fault: ConnectFault::Broken, text: error.to_string() })?;
-        runtime.block_on(lockstep_hosts::look(&ssh, self.ports, now_ms))
+        runtime.block_on(lockstep_hosts::look(&ssh, self.ports(), now_ms))
     }
 
     fn found(&self, look: HostLook, key: Option<String>) -> Found {
-        let (problems, notes) = (self.problems(&look), notes(&look));
+        let Findings { problems, notes } = findings(&look, self.ports(), Looker::Person);
         let HostLook { looked, round_trip, clock_ahead_ms } = look;
         let facts = looked.facts;
         Found {
@@ -153,26 +191,6 @@ impl CheckArgs {
         }
     }
 
-    fn problems(&self, look: &HostLook) -> Vec<String> {
-        let facts = &look.looked.facts;
-        let ahead = look.clock_ahead_ms;
-        let clock = (ahead.unsigned_abs() > MAX_CLOCK_DIFFERENCE_MS).then(|| {
-            let which = if ahead > 0 { "ahead of" } else { "behind" };
-            let by = seconds(ahead.unsigned_abs());
-            format!("its clock is {by} {which} that of this machine; on the host: timedatectl set-ntp true")
-        });
-        let room = (facts.free_bytes < MIN_FREE_BYTES).then(|| {
-            let (free, wanted) = (size(facts.free_bytes), size(MIN_FREE_BYTES));
-            format!(
-                "{free} are free in {}, and {wanted} are wanted; name another folder with --folder",
-                facts.folder
-            )
-        });
-        let ports = (look.looked.free_ports == 0)
-            .then(|| format!("no port of {} is free there; name others with --ports FIRST-LAST", self.ports));
-        [clock, room, ports, look.looked.ends_at_logout.clone()].into_iter().flatten().collect()
-    }
-
     fn failure(&self, error: &ConnectError, key: Option<&str>) -> Failure {
         let exit = match error.fault {
             ConnectFault::Unreachable | ConnectFault::Broken => Exit::Unreachable,
@@ -185,44 +203,33 @@ impl CheckArgs {
             Some(key) => failure.because(format!("its key is {key}")),
             None => failure,
         };
-        match self.next_command(error.fault) {
+        let way = Way { target: &self.target, key: self.key.as_deref(), looker: Looker::Person };
+        match hint(error.fault, way) {
             Some(next) => failure.hint(next),
             None => failure,
         }
     }
-
-    /// What to do next.
-    fn next_command(&self, fault: ConnectFault) -> Option<String> {
-        let key = self.key.as_ref().map(|key| format!(" -i {}", key.display())).unwrap_or_default();
-        let port = self.target.port.map(|port| format!(" -p {port}")).unwrap_or_default();
-        let user = self.target.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        let by_hand = format!("ssh{key}{port} {user}{} true", self.target.host);
-        Some(match fault {
-            ConnectFault::Unreachable | ConnectFault::Broken => format!("try it by hand: {by_hand}"),
-            ConnectFault::Login => {
-                format!("put the public key into ~/.ssh/authorized_keys of the user there, or name a key with --key; by hand: {by_hand}")
-            }
-            ConnectFault::HostKey => {
-                format!("where the way leads over a jump host, its key is not known yet: log in there once by hand; else find out why the key changed: {by_hand}")
-            }
-            ConnectFault::NoShell => "give the user a shell; as root on the host: usermod --shell /bin/sh USER".to_owned(),
-            ConnectFault::Garbage => format!("nothing may be printed by: {by_hand}"),
-            ConnectFault::Folder | ConnectFault::Write => "name a folder that the user may write, with room, with --folder".to_owned(),
-            ConnectFault::Architecture => "give a program that is built for it, with --program FILE".to_owned(),
-            ConnectFault::Program => {
-                "where it says `GLIBC`, the host is older than this program: give one that is built on a system as old, with --program FILE; where it says `Permission denied`, the folder may be mounted noexec: name another with --folder".to_owned()
-            }
-            ConnectFault::NoSsh | ConnectFault::Refused => return None,
-        })
-    }
 }
 
-fn notes(look: &HostLook) -> Vec<String> {
-    let facts = &look.looked.facts;
-    let boot = facts.not_after_boot.iter().map(|why| format!("after a boot without a server: {why}"));
-    let owner = look.looked.owner.iter().map(|owner| format!("the server `{owner}` has the host already"));
-    let open = facts.unprotected.iter().map(|what| format!("on this host {what}"));
-    boot.chain(owner).chain(open).collect()
+/// What a server knows of a name.
+enum Known {
+    /// It is a host, which was looked at.
+    Host(HostFindings),
+    /// It is none, or nobody could be asked.
+    No(String),
+}
+
+fn known(name: &HostName, ctx: &Context) -> Result<Known, Failure> {
+    let progress = Progress::begin(&ctx.out);
+    progress.status(&format!("the server looks at {name}"));
+    match ctx.client.check_host(name) {
+        Ok(found) => Ok(Known::Host(found)),
+        Err(ClientError::Problem(problem)) if problem.code == ErrorCode::NotFound => {
+            Ok(Known::No(format!("no host is called {name}")))
+        }
+        Err(ClientError::Reach(_)) => Ok(Known::No(format!("no server is reached that could know {name}"))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn render(found: &Found, style: &Style) -> String {
@@ -235,31 +242,31 @@ fn render(found: &Found, style: &Style) -> String {
         format!("{room} are free in {folder}"),
         format!("{} ports are free for instances", found.free_ports),
     ];
+    lines(&good, (&found.notes, &found.problems), style)
+}
+
+fn render_known(name: &HostName, found: &HostFindings, style: &Style) -> String {
+    let good = [format!("{name} answers the server within {} ms", found.round_trip_ms), machine(&found.size)];
+    lines(&good, (&found.notes, &found.problems), style)
+}
+
+fn lines(good: &[String], (notes, problems): (&[String], &[String]), style: &Style) -> String {
     let good = good.iter().map(|line| format!("{}  {}\n", style.good("ok"), printable(line)));
-    let notes = found.notes.iter().map(|line| format!("{} {}\n", style.strong("note"), printable(line)));
-    let problems = found.problems.iter().map(|line| format!("{}  {}\n", style.bad("no"), printable(line)));
+    let notes = notes.iter().map(|line| format!("{} {}\n", style.strong("note"), printable(line)));
+    let problems = problems.iter().map(|line| format!("{}  {}\n", style.bad("no"), printable(line)));
     good.chain(notes).chain(problems).collect()
 }
 
-fn unusable(found: &Found) -> Failure {
-    let detail = match &found.problems[..] {
-        [only] => format!("instances cannot run on {}: {only}", found.target),
-        several => format!("{} things keep instances from running on {}", several.len(), found.target),
+fn unusable(what: &str, problems: &[String]) -> Failure {
+    let detail = match problems {
+        [only] => format!("instances cannot run on {what}: {only}"),
+        several => format!("{} things keep instances from running on {what}", several.len()),
     };
     Failure::new(Exit::Refused, detail)
 }
 
-fn folder(text: &str) -> Result<String, String> {
-    let is_plain = text.starts_with('/') && !text.chars().any(char::is_control);
-    if is_plain { Ok(text.to_owned()) } else { Err("a folder on the host is an absolute path".to_owned()) }
-}
-
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn seconds(milliseconds: u64) -> String {
-    format!("{} s", milliseconds / 1000)
 }
 
 fn now_ms() -> i64 {

@@ -1,0 +1,122 @@
+//! Hosts in words and tables.
+
+use lockstep_api::types::{HostConnection, HostSize, HostView};
+use lockstep_domain::host::HostSettings;
+
+use super::instances;
+use super::sizes::size;
+use super::style::{Style, one_line, printable};
+use super::table::Table;
+use super::times::took;
+
+/// Longest cell of a table.
+const LONGEST_CELL: usize = 40;
+
+/// How many instances run there.
+pub(crate) fn running(view: &HostView) -> usize {
+    view.instances.iter().filter(|instance| !instance.state.is_over()).count()
+}
+
+/// How a host is, in words.
+pub(crate) fn state(connection: &HostConnection) -> String {
+    match connection {
+        HostConnection::Connecting => "connecting".to_owned(),
+        HostConnection::Here => "here".to_owned(),
+        HostConnection::Away { for_ms, why, .. } => format!("away for {}: {}", took(*for_ms), one_line(why)),
+    }
+}
+
+/// Its environments, for people.
+pub(crate) fn environments(settings: &HostSettings) -> String {
+    let names: Vec<_> = settings.environments.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Lists hosts.
+pub(crate) fn table(hosts: &[HostView], style: &Style) -> String {
+    if hosts.is_empty() {
+        return "there is no host: instances run on the machine of the server; add one: lockstep host add NAME --ssh USER@HOST\n".to_owned();
+    }
+    let heading = ["HOST", "STATE", "STANCE", "ENVIRONMENTS", "LABELS", "ADDRESS", "INSTANCES", "FREE"];
+    let mut table = Table::new(heading).wrapped(LONGEST_CELL);
+    for host in hosts {
+        let HostSettings { labels, address, .. } = &host.settings;
+        table.row([
+            host.name.to_string(),
+            state(&host.connection),
+            host.stance.to_string(),
+            environments(&host.settings),
+            labels.to_string(),
+            address.to_string(),
+            running(host).to_string(),
+            host.size.as_ref().map(|it| size(it.free_bytes)).unwrap_or_default(),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Shows a host.
+pub(crate) fn shown(view: &HostView, style: &Style) -> String {
+    let settings = &view.settings;
+    let mut text =
+        format!("{}  {}, {}\n", style.strong(view.name.as_str()), state(&view.connection), view.stance);
+    text.push_str(&next(view, style));
+    let mut facts = Table::new(["", ""]).indented(2);
+    facts.row(["ssh".into(), connects(settings)]);
+    facts.row(["host key".into(), view.fingerprint.clone().unwrap_or_else(|| "not known".into())]);
+    facts.row(["address".into(), settings.address.to_string()]);
+    facts.row(["environments".into(), environments(settings)]);
+    if !settings.labels.is_empty() {
+        facts.row(["labels".into(), settings.labels.to_string()]);
+    }
+    facts.row(["added".into(), format!("{} by {}", style.ago(view.added), view.by)]);
+    if let Some(turned) = &view.turned {
+        let why = if turned.reason.is_empty() { String::new() } else { format!(": {}", turned.reason) };
+        facts.row([view.stance.to_string(), format!("{} by {}{why}", style.ago(turned.since), turned.by)]);
+    }
+    if let Some(size) = &view.size {
+        facts.row(["machine".into(), machine(size)]);
+    }
+    text.push_str(&facts.render(style));
+    text.push_str(&runs(view, style));
+    text + &notes(&view.notes, style)
+}
+
+/// What to do about a host that is away.
+pub(crate) fn next(view: &HostView, style: &Style) -> String {
+    match &view.connection {
+        HostConnection::Away { hint: Some(hint), .. } => {
+            format!("  {} {}\n", style.warn("next:"), printable(hint))
+        }
+        _ => String::new(),
+    }
+}
+
+fn connects(settings: &HostSettings) -> String {
+    let key = settings.key.as_ref().map(|key| format!(", key {key}")).unwrap_or_default();
+    let folder = settings.folder.as_ref().map(|folder| format!(", folder {folder}")).unwrap_or_default();
+    format!("{}{key}{folder}", settings.ssh)
+}
+
+/// What a host has, in a line.
+pub(crate) fn machine(has: &HostSize) -> String {
+    let HostSize { name, kernel, architecture, processors, memory_bytes, free_bytes } = has;
+    let (memory, free) = (size(*memory_bytes), size(*free_bytes));
+    format!(
+        "{name}: Linux {kernel} on {architecture}, {processors} processors, {memory} of memory, {free} free"
+    )
+}
+
+fn runs(view: &HostView, style: &Style) -> String {
+    if running(view) == 0 {
+        return "  nothing runs there\n".to_owned();
+    }
+    instances::of_host(view.instances.iter().filter(|instance| !instance.state.is_over()), style)
+        .indented(2)
+        .render(style)
+}
+
+/// What is worth knowing.
+pub(crate) fn notes(notes: &[String], style: &Style) -> String {
+    notes.iter().map(|note| format!("  {} {}\n", style.strong("note:"), printable(note))).collect()
+}
