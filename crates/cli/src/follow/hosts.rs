@@ -68,7 +68,7 @@ pub(crate) fn until_empty(
                 if before.as_ref() != Some(&left) {
                     (before, since) = (Some(left), Instant::now());
                 }
-                waits = environments.into_iter().flat_map(|it| it.waits_for).collect();
+                waits = environments.iter().flat_map(in_the_way).collect();
                 patience.renew();
             }
             Err(error) => patience.bear(error).map_err(|error| broken_off(error, &view))?,
@@ -112,6 +112,14 @@ fn is_waited_for(environments: &[EnvironmentView], id: &InstanceId) -> bool {
         found.is_some_and(|it| serves(it) && !it.state.is_over() && it.state != InstanceState::Stopping)
     };
     environments.iter().flat_map(|environment| &environment.services).any(of_service)
+}
+
+/// What keeps others from taking the places: what verdicts miss, and why the last ones could not be started.
+fn in_the_way(environment: &EnvironmentView) -> BTreeSet<String> {
+    let instances = environment.services.iter().flat_map(|service| &service.instances);
+    let nowhere = instances.filter(|it| it.host.is_none() && it.address.is_none());
+    let why = nowhere.filter_map(|it| it.state.what_happened()).map(str::to_owned);
+    environment.waits_for.iter().cloned().chain(why).collect()
 }
 
 fn said(view: &HostView, left: &Left) -> String {

@@ -36,9 +36,13 @@ fn id(instance: &Instance) -> String {
     instance.id.to_string()
 }
 
-/// On which host it is; the machine of the server has no name.
+/// On which host it is; the machine of the server has no name, and what found no place is nowhere.
 fn host(instance: &Instance) -> String {
-    instance.host.as_ref().map_or_else(|| "the server's".to_owned(), ToString::to_string)
+    match (&instance.host, instance.address) {
+        (Some(host), _) => host.to_string(),
+        (None, Some(_)) => "the server's".to_owned(),
+        (None, None) => String::new(),
+    }
 }
 
 fn address(instance: &Instance) -> String {
@@ -99,5 +103,8 @@ mod tests {
              orders-a  healthy  web1          10.0.0.5:20000  just now  0\n\
              orders-b  healthy  the server's  10.0.0.5:20000  just now  0\n"
         );
+        let nowhere = Instance { address: None, ..on_server };
+        let text = of_environment(&[&on_host, &nowhere], &style).render(&style);
+        assert!(text.ends_with("orders-b  healthy                        just now  0\n"), "{text}");
     }
 }

@@ -64,7 +64,6 @@ fn environment(instances: &[Value]) -> Value {
         "service": "orders", "entry": { "version": "1.4.0", "config": 0 }, "replicas": 2, "instances": instances,
         "arms": [], "warm": [],
     }]);
-    view["waits_for"] = json!(["no host can take orders@1.4.0"]);
     view
 }
 
@@ -300,12 +299,15 @@ fn draining_waits_until_nothing_is_left_and_says_what_is() {
 #[test]
 fn draining_ends_when_somebody_opens_the_host_and_when_nothing_happens() {
     let a = instance("orders-a", "web1", "healthy");
+    let mut nowhere = instance("orders-b", "web1", "failed");
+    nowhere["state"]["reason"] = json!("no host can take it: `web2` is cordoned");
+    (nowhere["host"], nowhere["address"]) = (Value::Null, Value::Null);
     let draining = host("draining", &here(), std::slice::from_ref(&a));
     let server = |next: &Value| {
         FakeServer::start(vec![
             (TURN, Reply::json(200, &draining)),
             (WEB1, Reply::json(200, next)),
-            (PRODUCTION, Reply::json(200, &environment(std::slice::from_ref(&a)))),
+            (PRODUCTION, Reply::json(200, &environment(&[a.clone(), nowhere.clone()]))),
         ])
     };
     let opened = host("cordoned", &here(), std::slice::from_ref(&a));
@@ -316,9 +318,11 @@ fn draining_ends_when_somebody_opens_the_host_and_when_nothing_happens() {
 
     let output = lockstep(&server(&draining).url(), &["host", "drain", "web1", "--give-up-after", "1ms"]);
     assert_eq!(code(&output), 1);
-    for words in
-        ["nothing has happened on web1", "because: no host can take orders@1.4.0", "lockstep host open web1"]
-    {
+    for words in [
+        "nothing has happened on web1",
+        "because: no host can take it: `web2` is cordoned",
+        "lockstep host open web1",
+    ] {
         assert!(err(&output).contains(words), "{words}: {}", err(&output));
     }
 }
