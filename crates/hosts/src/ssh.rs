@@ -260,8 +260,19 @@ fn explained(error: ConnectError, said: &str) -> ConnectError {
         ConnectFault::Broken
     };
     let said = said.replace('\r', "");
+    // The rest of it warns in capitals, and names a file of ours to be changed by hand.
+    if let Some(key) = shown_key(&said).filter(|_| fault == ConnectFault::HostKey) {
+        return ConnectError::new(fault, format!("it shows {key}"));
+    }
     let text = if said.is_empty() { error.text } else { format!("{}; `ssh` said: {said}", error.text) };
     ConnectError::new(fault, text)
+}
+
+/// Finds the fingerprint of the key that a host has shown instead of the pinned one.
+fn shown_key(said: &str) -> Option<&str> {
+    let (_, after) = said.split_once("key sent by the remote host is")?;
+    let word = after.split_whitespace().next()?;
+    word.starts_with("SHA256:").then(|| word.trim_end_matches('.'))
 }
 
 /// Makes a word that nobody can guess, so that nobody else says it.
@@ -288,4 +299,20 @@ pub fn fingerprint(key: &str) -> Option<String> {
     let (kind, text) = key.trim().split_once(' ')?;
     let bytes = STANDARD.decode(text.split_whitespace().next()?).ok()?;
     Some(format!("{kind} SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_key_is_told_by_its_fingerprint_and_not_by_a_page_of_warnings() {
+        let said = "@@@@\r\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nThe fingerprint for the ED25519 key sent by the remote host is\r\n\
+                    SHA256:Wn85w.\r\nAdd correct host key in /x to get rid of this message.\r\nHost key verification failed.";
+        let broken = || ConnectError::new(ConnectFault::Broken, "the connection ended".to_owned());
+        let error = explained(broken(), said);
+        assert_eq!(error, ConnectError::new(ConnectFault::HostKey, "it shows SHA256:Wn85w".to_owned()));
+        let error = explained(broken(), "Host key verification failed.");
+        assert_eq!(error.text, "the connection ended; `ssh` said: Host key verification failed.");
+    }
 }
