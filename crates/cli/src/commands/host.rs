@@ -5,6 +5,7 @@ mod check;
 mod options;
 mod remove;
 mod set;
+mod take_over;
 mod turn;
 
 use lockstep_domain::HostName;
@@ -43,7 +44,7 @@ enum HostCommand {
     Drain(DrainArgs),
     Evacuate(EvacuateArgs),
     #[command(name = "take-over")]
-    TakeOver(TakeOverArgs),
+    TakeOver(take_over::TakeOverArgs),
     Remove(remove::RemoveArgs),
 }
 
@@ -124,19 +125,6 @@ struct EvacuateArgs {
     waiting: turn::Waiting,
 }
 
-/// Takes a host from another server that has it.
-///
-/// A host obeys one server, the last that connected, so that a copy of a data folder or a forgotten server changes nothing there. `lockstep host show` says
-/// which server has it. Type this when that server is gone or is not to have the host any more: with the next connection, which is tried at once, the other
-/// one is refused. What the other one had started there and this one does not know ends.
-#[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep host take-over web1")]
-struct TakeOverArgs {
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: HostName,
-}
-
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         let ctx = || Context::new(globals.clone());
@@ -150,7 +138,7 @@ impl Args {
             HostCommand::Open(args) => args.turned.run(&ctx()?, Stance::Open),
             HostCommand::Drain(DrainArgs { turned, waiting }) => waiting.drain(&ctx()?, turned),
             HostCommand::Evacuate(EvacuateArgs { turned, waiting }) => waiting.drain(&ctx()?, turned),
-            HostCommand::TakeOver(args) => take_over(&ctx()?, &args.name),
+            HostCommand::TakeOver(args) => args.run(&ctx()?),
             HostCommand::Remove(args) => args.run(&ctx()?),
         }
     }
@@ -158,12 +146,4 @@ impl Args {
 
 fn show(ctx: &Context, name: &HostName) -> Result<(), Failure> {
     ctx.out.show(&ctx.client.host(name)?, crate::output::hosts::shown)
-}
-
-fn take_over(ctx: &Context, name: &HostName) -> Result<(), Failure> {
-    let view = ctx.client.take_host_over(name)?;
-    ctx.out.show(&view, |_, style| {
-        let look = format!("  whether it is here: lockstep host show {name}\n");
-        format!("{}: {name} is taken over with the next connection\n{look}", style.good("done"))
-    })
 }

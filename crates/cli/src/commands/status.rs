@@ -88,7 +88,7 @@ fn hosts_in_the_way(view: &EnvironmentView, all: &[HostView], style: &Style) -> 
     let line = |host: &HostView| {
         let is_good = (&host.connection, host.stance) == (&HostConnection::Here, Stance::Open);
         let (mark, name) = (style.warn("host:"), &host.name);
-        let state = printable(&hosts::state(&host.connection)).into_owned();
+        let state = printable(&hosts::short_state(&host.connection)).into_owned();
         (!is_good)
             .then(|| format!("  {mark} {name} is {state}, {} (lockstep host show {name})\n", host.stance))
     };

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::counted::counted;
 use crate::output::hosts::running;
+use crate::output::times::exact;
 use crate::progress::Progress;
 
 /// Names of instances that are shown while they are waited for.
@@ -83,6 +84,21 @@ pub(crate) fn until_empty(
     }
 }
 
+/// Waits until a host is here; the last view of it where that takes longer than `limit`.
+pub(crate) fn until_here(ctx: &Context, first: HostView, limit: Duration) -> Result<HostView, Failure> {
+    let (mut view, begun, mut patience) = (first, Instant::now(), Patience::new());
+    while view.connection != HostConnection::Here && begun.elapsed() < limit {
+        match ctx.client.host(&view.name) {
+            Ok(next) => {
+                view = next;
+                patience.renew();
+            }
+            Err(error) => patience.bear(error)?,
+        }
+    }
+    Ok(view)
+}
+
 fn is_away(view: &HostView) -> bool {
     matches!(view.connection, HostConnection::Away { .. })
 }
@@ -144,8 +160,10 @@ fn turned(view: &HostView) -> Failure {
 }
 
 fn stuck(view: &HostView, after: Duration, waits: Vec<String>) -> Failure {
-    let (name, left) = (&view.name, counted(running(view), "instance"));
-    let detail = format!("nothing has happened on {name} for {} s, and {left} there run", after.as_secs());
+    let (name, count) = (&view.name, running(view));
+    let (left, is) = (counted(count, "instance"), if count == 1 { "is" } else { "are" });
+    let after = exact(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    let detail = format!("nothing has happened on {name} for {after}, and {left} {is} left there");
     let failure = Failure::ended_badly(detail, None);
     let failure = waits.into_iter().fold(failure, Failure::because);
     failure.hint(format!(

@@ -11,6 +11,8 @@ use super::times::took;
 
 /// Longest cell of a table.
 const LONGEST_CELL: usize = 40;
+/// Most of how a host is that a list says: what `ssh` says of a failure may be a page.
+const LONGEST_STATE: usize = 160;
 
 /// How many instances run there.
 pub(crate) fn running(view: &HostView) -> usize {
@@ -43,7 +45,7 @@ pub(crate) fn table(hosts: &[HostView], style: &Style) -> String {
         let HostSettings { labels, address, .. } = &host.settings;
         table.row([
             host.name.to_string(),
-            state(&host.connection),
+            short_state(&host.connection),
             host.stance.to_string(),
             environments(&host.settings),
             labels.to_string(),
@@ -53,6 +55,15 @@ pub(crate) fn table(hosts: &[HostView], style: &Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+/// The same where there is no room for all of it.
+pub(crate) fn short_state(connection: &HostConnection) -> String {
+    let text = state(connection);
+    match text.char_indices().nth(LONGEST_STATE) {
+        Some((end, _)) => format!("{}...", text[..end].trim_end()),
+        None => text,
+    }
 }
 
 /// Shows a host.

@@ -252,13 +252,19 @@ fn a_host_is_changed_turned_taken_over_and_removed() {
         assert_eq!(out(&output), words, "{}", err(&output));
         assert_eq!(server.asked(TURN).json(), json!({ "stance": stance, "reason": "why" }));
     }
-    let server = answering("POST /api/v1/hosts/web1/take-over", &view);
+    let take_over = "POST /api/v1/hosts/web1/take-over";
+    let refused = host("open", &away(), &[]);
+    let server = FakeServer::start(vec![
+        (WEB1, Reply::json(200, &refused)),
+        (WEB1, Reply::json(200, &view)),
+        (take_over, Reply::json(200, &refused)),
+    ]);
     let output = lockstep(&server.url(), &["host", "take-over", "web1"]);
-    assert!(
-        out(&output).starts_with("done: web1 is taken over with the next connection\n"),
-        "{}",
-        err(&output)
-    );
+    assert_eq!(out(&output), "done: web1 is taken over, and here\n", "{}", err(&output));
+    assert_eq!(server.count(take_over), 1);
+    let output = lockstep(&server.url(), &["host", "take-over", "web1"]);
+    assert_eq!(out(&output), "done: web1 is here already\n", "{}", err(&output));
+    assert_eq!(server.count(take_over), 1, "the connection that is there would break off");
 
     let remove = "POST /api/v1/hosts/web1/remove";
     let server = answering(remove, &json!([]));

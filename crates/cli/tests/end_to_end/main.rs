@@ -41,6 +41,7 @@ mod host;
 mod host_and_port;
 mod host_check;
 mod host_gateways;
+mod hosts;
 mod https;
 mod images;
 mod instances;
