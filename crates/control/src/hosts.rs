@@ -3,6 +3,7 @@
 //! Who decides asks this type where an instance is, what is reached, and what runs; it decides nothing. Invariant: what was started on a
 //! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
+mod gateways;
 mod keeping;
 mod kept;
 mod link;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, HostName, Instance, InstanceId, World};
-use lockstep_hosts::{HostState, Program, RemoteDriver};
+use lockstep_hosts::{FromHost, HostState, Program, RemoteDriver};
 use lockstep_runtime::{Driver as _, Turns};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -43,6 +44,10 @@ pub(crate) struct Hosts {
     server: String,
     /// Tells the processes of this server apart.
     run: String,
+    /// Tells this machine and its present boot apart from others.
+    here: (String, String),
+    /// Who answers gateways that come from hosts.
+    from_host: Option<Arc<dyn FromHost>>,
     /// The program that is brought to hosts.
     program: PathBuf,
     read: OnceLock<Arc<Program>>,
@@ -75,12 +80,18 @@ impl Hosts {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub(crate) fn open(folder: &Path, program: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(
+        folder: &Path,
+        program: PathBuf,
+        from_host: Option<Arc<dyn FromHost>>,
+    ) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
             server: format!("{}:{}", this_machine(), folder.display()),
             run: random_hex(8)?,
+            here: (this_machine(), this_boot()),
+            from_host,
             program,
             read: OnceLock::new(),
             links: Mutex::default(),
@@ -125,6 +136,11 @@ impl Hosts {
         let link = Arc::new(Link::open(self, name, host)?);
         let task = tokio::spawn(link::follow(Arc::clone(&link), self.changed.clone()));
         Ok(Following { link, task })
+    }
+
+    /// Tells whether a machine with this name and boot is the one of the server.
+    pub(crate) fn is_here(&self, name: &str, boot: &str) -> bool {
+        (name, boot) == (self.here.0.as_str(), self.here.1.as_str())
     }
 
     /// Follows changes of what is seen on any host.
@@ -206,6 +222,11 @@ impl Control {
         all.extend(self.hosts.instances().into_iter().filter(|instance| !here.contains(&instance.id)));
         all
     }
+}
+
+fn this_boot() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.unwrap_or_default().trim().to_owned()
 }
 
 fn this_machine() -> String {

@@ -161,7 +161,10 @@ impl Control {
         })?;
         match &link {
             None => self.driver.start(spec).await.map_err(NotStarted::from),
-            Some(link) => self.start_on(link, spec).await,
+            Some(link) => {
+                self.gateway_serves(environment, link).await;
+                self.start_on(link, spec).await
+            }
         }
     }
 

@@ -67,6 +67,7 @@ use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
+use lockstep_hosts::FromHost;
 use lockstep_registry::Registry;
 pub use lockstep_runtime::{GroupChoice, UserChoice};
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
@@ -143,6 +144,8 @@ pub struct ControlConfig {
     pub groups: GroupChoice,
     /// Whom services run as.
     pub users: UserChoice,
+    /// Who answers gateways that come from hosts; nobody when left out.
+    pub from_hosts: Option<Arc<dyn FromHost>>,
 }
 
 /// How long requests under way in the gateways may take to finish when everything else has ended.
@@ -170,6 +173,7 @@ impl ControlConfig {
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
             users: UserChoice::OfServer,
+            from_hosts: None,
         }
     }
 }
@@ -343,7 +347,7 @@ impl Control {
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let hosts_folder = folder.join("hosts");
         let program = config.supervisor.first().map(PathBuf::from).unwrap_or_default();
-        let hosts = Hosts::open(&hosts_folder, program).map_err(failed(&hosts_folder))?;
+        let hosts = Hosts::open(&hosts_folder, program, config.from_hosts.clone()).map_err(failed(&hosts_folder))?;
         hosts.settle(&ledger.world());
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let access_log = config.gateway_access_log.clone();
@@ -412,6 +416,7 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_hosts());
         control.spawn(Arc::clone(&control).look_after_artifacts());
+        control.spawn(Arc::clone(&control).look_after_host_gateways());
         control.spawn(Arc::clone(&control).look_after_starts());
         control.spawn(Arc::clone(&control).look_after_proofs());
         control.spawn(Arc::clone(&control).look_after_calls());

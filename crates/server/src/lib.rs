@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use access::Access;
 use connections::Limits;
 pub use from_hosts::{HostDoor, gateway_of_host};
+use lockstep_hosts::FromHost;
 use stop::Signals;
 
 /// How a server is started.
@@ -266,6 +267,7 @@ fn control_config(config: &ServerConfig) -> ControlConfig {
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),
         users: config.users,
+        from_hosts: Some(Arc::clone(&config.host_door) as Arc<dyn FromHost>),
     }
 }
 

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use lockstep_domain::host::{Host, HostSettings};
-use lockstep_domain::{Digest, HostName, Instance, InstanceId, InstanceState};
+use lockstep_domain::name::LabelValue;
+use lockstep_domain::{Digest, HostName, Instance, InstanceId, InstanceState, Timestamp};
+use lockstep_hosts::gateway::is_gateway;
 use lockstep_hosts::{ClaimFile, HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh};
-use lockstep_runtime::Driver as _;
+use lockstep_runtime::own::GATEWAY;
+use lockstep_runtime::{Driver as _, InstanceSpec};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -43,7 +46,13 @@ impl Link {
         let ssh = ssh(hosts, &host.settings, known_hosts, alias)?;
         let claim = hosts.folder.join(format!("{name}.claim.json"));
         let claim = ClaimFile::at(claim, hosts.server.clone(), hosts.run.clone());
-        let driver = RemoteDriver::open(name.as_str(), Arc::new(ssh), claim, HostOptions::default());
+        let driver = RemoteDriver::open(
+            name.as_str(),
+            Arc::new(ssh),
+            claim,
+            HostOptions::default(),
+            hosts.from_host.clone(),
+        );
         let file = KeptFile::at(hosts.folder.join(format!("{name}.json")), host.record);
         let kept = file.read()?;
         let (adopts, all) = (kept.is_none(), kept.unwrap_or_default());
@@ -109,8 +118,22 @@ impl Link {
         }
     }
 
+    /// Returns the instances of versions that were started there, as they were last seen.
     pub(super) fn instances(&self) -> Vec<Instance> {
+        self.seen().into_iter().filter(|instance| !is_gateway(instance)).collect()
+    }
+
+    /// Returns the gateways that were started there, as they were last seen.
+    pub(super) fn gateways(&self) -> Vec<Instance> {
+        self.seen().into_iter().filter(is_gateway).collect()
+    }
+
+    fn seen(&self) -> Vec<Instance> {
         lock(&self.all).values().map(|kept| kept.instance.clone()).collect()
+    }
+
+    pub(super) fn label(&self, name: &str) -> Option<LabelValue> {
+        lock(&self.settings).labels.get(name).cloned()
     }
 
     pub(super) fn has(&self, id: &InstanceId) -> bool {
@@ -130,6 +153,22 @@ impl Link {
         let kept = Kept { instance: instance.clone(), call_url, starting: true };
         all.insert(instance.id.clone(), kept);
         self.file.write(&all).inspect_err(|_| drop(all.remove(&instance.id)))
+    }
+
+    /// What is noted of something of ours before the host shows it.
+    pub(super) fn as_started(&self, spec: &InstanceSpec, now: Timestamp) -> Instance {
+        Instance {
+            id: spec.id.clone(),
+            environment: spec.environment.clone(),
+            arm: spec.arm.clone(),
+            state: InstanceState::Starting,
+            address: None,
+            since: now,
+            restarts: 0,
+            job: None,
+            resource: Some(GATEWAY.parse().expect("the name keeps the rule of names")),
+            host: Some(self.name.clone()),
+        }
     }
 
     /// Notes that the host has heard of an instance, or that its start was given up; then what the host shows counts.
@@ -184,7 +223,7 @@ impl Link {
     /// Looks at an instance as the host shows it: where it listens is the host's word, and must be the address that was given to it.
     fn as_ours(&self, instance: Instance) -> Instance {
         let address = lock(&self.settings).address;
-        let is_elsewhere = instance.address.is_some_and(|it| it.ip() != address);
+        let is_elsewhere = !is_gateway(&instance) && instance.address.is_some_and(|it| it.ip() != address);
         let state = match instance.state {
             state if !is_elsewhere || state.is_over() => state,
             _ => InstanceState::Unhealthy {

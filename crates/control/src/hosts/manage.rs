@@ -9,7 +9,7 @@ use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::host::{HostSettings, Labels, MAX_HOSTS, MAX_PATH_LENGTH, is_on_hosts};
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::ssh_target::SshTarget;
-use lockstep_domain::{Actor, EnvironmentName, Event, HostName, InstanceId, World};
+use lockstep_domain::{Actor, EnvironmentName, Event, GatewayName, HostName, InstanceId, World};
 use lockstep_hosts::{ConnectError, HostLook, Looker, findings, fingerprint, hint, look, pinned};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::link::ssh;
 use super::view::{findings_of, names_of, way};
 use crate::clock::wall;
 use crate::environments::find;
+use crate::gateways::OF_HOST;
 use crate::operations::check_reason;
 use crate::random::random_hex;
 use crate::{Control, internal, not_found};
@@ -177,7 +178,11 @@ impl Control {
                 ))
             })
         })?;
-        self.hosts.settle(&self.ledger.world());
+        let world = self.ledger.world();
+        self.hosts.settle(&world);
+        if let Ok(gateway) = format!("{OF_HOST}{name}").parse() {
+            world.environments.keys().for_each(|it| self.registry.forget_gateway(it, &gateway));
+        }
         Ok(self.hosts())
     }
 
@@ -212,6 +217,15 @@ impl Control {
             return Err(
                 Problem::new(ErrorCode::Conflict, detail).with_hint(format!("lockstep host show {name}"))
             );
+        }
+        let gateway = format!("{OF_HOST}{name}").parse::<GatewayName>().map_err(|_| {
+            let detail = format!("`{name}` is too long for a host: its gateways are called {OF_HOST}{name}");
+            Problem::new(ErrorCode::BadRequest, detail).with_hint("take a name of at most 58 letters")
+        })?;
+        if world.gateways.contains_key(&gateway) {
+            let detail = format!("a gateway of its own is called `{gateway}`, as those of the host would be");
+            return Err(Problem::new(ErrorCode::Conflict, detail)
+                .with_hint(format!("take another name, or: lockstep gateway remove {gateway}")));
         }
         if world.hosts.len() >= MAX_HOSTS {
             return Err(refused(format!("there are {MAX_HOSTS} hosts already, and there can be no more")));

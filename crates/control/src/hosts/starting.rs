@@ -98,11 +98,26 @@ impl Control {
 
     /// Starts an instance on a host.
     pub(crate) async fn start_on(&self, link: &Link, mut spec: InstanceSpec) -> Result<(), NotStarted> {
+        spec.listen = Some(link.address());
         let launch = lock(&self.launches).get(&spec.id).cloned();
         let instance = launch.ok_or_else(|| NotStarted::of_host("it was forgotten before it was started"))?;
-        spec.listen = Some(link.address());
+        self.started_there(link, &instance, spec).await
+    }
+
+    /// Starts what Lockstep itself runs on a host.
+    pub(crate) async fn start_spec_on(&self, link: &Link, spec: InstanceSpec) -> Result<(), NotStarted> {
+        let instance = link.as_started(&spec, self.ledger.now());
+        self.started_there(link, &instance, spec).await
+    }
+
+    async fn started_there(
+        &self,
+        link: &Link,
+        instance: &Instance,
+        spec: InstanceSpec,
+    ) -> Result<(), NotStarted> {
         let call_url = spec.variables.get(ADDRESS_VARIABLE).cloned().unwrap_or_default();
-        let noted = tokio::task::block_in_place(|| link.begin(&instance, call_url));
+        let noted = tokio::task::block_in_place(|| link.begin(instance, call_url));
         noted.map_err(|error| unnoted(&error))?;
         let driver = link.driver();
         let is_broken =

@@ -58,7 +58,11 @@ impl Control {
     }
 
     /// Says something of an instance, unless something is being said of it.
-    fn tell_apart(self: &Arc<Self>, id: InstanceId, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn tell_apart(
+        self: &Arc<Self>,
+        id: InstanceId,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
         if !lock(&self.hosts.telling).insert(id.clone()) {
             return;
         }
