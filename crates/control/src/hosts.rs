@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use lockstep_domain::work::Told;
-use lockstep_domain::{Digest, HostName, Instance, InstanceId, World};
-use lockstep_hosts::{FromHost, HostState, Program, RemoteDriver};
+use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
+use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, RemoteDriver};
 use lockstep_runtime::{Driver as _, Turns};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -172,9 +172,43 @@ impl Hosts {
         self.link(name).is_none_or(|link| matches!(link.state(), HostState::Away { .. }))
     }
 
-    /// Returns all that runs on hosts, or ran there and was not forgotten, as it was last seen.
+    /// Tells whether a host of an environment was not tried yet since the server began.
+    pub(crate) fn is_connecting(&self, world: &World, environment: &EnvironmentName) -> bool {
+        let serving = world.hosts.iter().filter(|(_, host)| host.serves(environment));
+        serving
+            .filter_map(|(name, _)| self.link(name))
+            .any(|link| matches!(link.state(), HostState::Connecting))
+    }
+
+    /// Returns the hosts that are not reached now.
+    pub(crate) fn unreached(&self, world: &World) -> BTreeSet<HostName> {
+        world.hosts.keys().filter(|name| !self.is_reached(name)).cloned().collect()
+    }
+
+    /// Returns the host that has the same folder on the same machine, if one is reached.
+    pub(crate) fn same_place(&self, facts: &HostFacts) -> Option<HostName> {
+        let place = |it: &HostFacts| (it.name.clone(), it.boot.clone(), it.folder.clone());
+        let is_same = |link: &Arc<Link>| link.facts().is_some_and(|it| place(&it) == place(facts));
+        self.links().into_iter().find(is_same).map(|link| link.name.clone())
+    }
+
+    /// Returns the claim of this server on a host.
+    pub(crate) fn claim_of(&self, name: &HostName) -> ClaimFile {
+        let path = self.folder.join(format!("{name}.claim.json"));
+        ClaimFile::at(path, self.server.clone(), self.run.clone())
+    }
+
+    /// Returns all that runs on hosts, or ran there and was not forgotten, as it was last seen. Of two hosts that show one instance it is that
+    /// of the host where it was started.
     pub(crate) fn instances(&self) -> Vec<Instance> {
-        self.links().iter().flat_map(|link| link.instances()).collect()
+        let links = self.links();
+        let started = links.iter().flat_map(|link| link.instances(true));
+        let found = links.iter().flat_map(|link| link.instances(false));
+        let mut all = BTreeMap::new();
+        for instance in started.chain(found) {
+            all.entry(instance.id.clone()).or_insert(instance);
+        }
+        all.into_values().collect()
     }
 
     /// Returns the driver of the host that an instance was started on; `None` for one of the machine of the server.

@@ -160,7 +160,7 @@ impl Control {
         if let Decision::Begins { plan, .. } = &mut decision {
             plan.leaving = request.leaving.unwrap_or(plan.leaving);
             if let Some(found) = world.environment(environment) {
-                let instances = self.instances_of(&world, environment);
+                let instances = self.as_known_now(self.instances_of(&world, environment));
                 plan.see(|arm| is_ready(found, &instances, arm));
                 plan.note_starts(&world, found, now, |arm| self.unprepared(&world, arm));
                 self.note_work(&world, plan, &instances);

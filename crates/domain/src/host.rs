@@ -15,9 +15,12 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::digest::Digest;
+use crate::environment::Environment;
 use crate::event::{Event, Recorded};
-use crate::instance::{Instance, InstanceId};
+use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::name::{Actor, EnvironmentName, HostName, LabelName, LabelValue, NameError};
+use crate::observed::Observed;
+use crate::operation::{Move, Phase};
 use crate::ssh_target::SshTarget;
 use crate::time::Timestamp;
 use crate::world::World;
@@ -263,6 +266,30 @@ pub fn evacuated<'a>(
     let is_draining = |name: &HostName| world.hosts.get(name).is_some_and(|it| it.stance == Stance::Draining);
     let leaves = |instance: &&Instance| instance.host.as_ref().is_some_and(is_draining);
     instances.into_iter().filter(leaves).map(|instance| instance.id.clone()).collect()
+}
+
+/// Doubts what nobody can know: an instance whose host is not reached was healthy when it was last seen. What an operation waits for before
+/// its next wave is doubted, and so is what others of its arm can stand in for. What nothing else stands in for goes on as it was seen,
+/// because the host may be there and only the line to it be cut.
+pub fn doubt_unreached(environment: &Environment, observed: &mut Observed, unreached: &BTreeSet<HostName>) {
+    let is_there = |instance: &Instance| instance.host.as_ref().is_none_or(|host| !unreached.contains(host));
+    let preparing = environment.moving().filter(|it| matches!(it.phase, Phase::Preparing { .. }));
+    let preparing = preparing.flat_map(|it| it.plan.moves().flat_map(Move::to_arms));
+    let healthy = observed.instances.iter().filter(|it| it.state.is_healthy() && is_there(it));
+    let doubted: BTreeSet<Arm> = healthy.map(|instance| instance.arm.clone()).chain(preparing).collect();
+    for instance in &mut observed.instances {
+        if !is_there(instance) && instance.state.is_healthy() && doubted.contains(&instance.arm) {
+            doubt(instance);
+            observed.unreached.insert(instance.id.clone());
+        }
+    }
+}
+
+/// Takes an instance that was healthy for one of which nobody knows how it is.
+pub fn doubt(instance: &mut Instance) {
+    let Some(host) = instance.host.as_ref().filter(|_| instance.state.is_healthy()) else { return };
+    let reason = format!("`{host}` is not reached; it was healthy when last seen");
+    instance.state = InstanceState::Unhealthy { reason };
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::fleet::{Fleet, is_to_be_replaced};
 use crate::instance::{Arm, Instance, InstanceState};
 use crate::observed::{Observed, Trouble};
-use crate::run::{ReplaceAfter, RunSpec};
+use crate::run::{Replace, ReplaceAfter, RunSpec};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -35,10 +35,13 @@ pub fn needs_another(
     arm: &Arm,
     now: Timestamp,
 ) -> bool {
-    let Some(run) = run_of(world, arm).filter(|run| run.is_replaced_beside()) else { return false };
+    let Some(run) = run_of(world, arm) else { return false };
     let is_full = fleet.coming.is_empty() && fleet.surplus.is_empty();
+    let is_replaced = |instance: &Instance| {
+        is_to_be_replaced(environment, observed, &instance.id) || is_sick(observed, run, instance, now)
+    };
     let leaves = |instance: &&Instance| {
-        is_to_be_replaced(environment, observed, &instance.id) || is_sick(run, instance, now)
+        leaves_beside(observed, run, instance) || (run.is_replaced_beside() && is_replaced(instance))
     };
     is_full && fleet.standing.iter().any(leaves)
 }
@@ -57,8 +60,8 @@ pub fn dismissals(
         return Vec::new();
     }
     let standing = Fleet::serving(environment, observed, arm).standing.into_iter();
-    let leaving = standing.filter(|instance| {
-        is_sick(run, instance, now) || is_to_be_replaced(environment, observed, &instance.id)
+    let leaving = standing.filter(|instance| !leaves_beside(observed, run, instance)).filter(|instance| {
+        is_sick(observed, run, instance, now) || is_to_be_replaced(environment, observed, &instance.id)
     });
     let dismissed = leaving.map(|instance| Event::InstanceDismissed {
         environment: environment.name.clone(),
@@ -66,6 +69,11 @@ pub fn dismissals(
         reason: sickness(instance),
     });
     dismissed.collect()
+}
+
+/// Tells whether an instance leaves its host for another one, on which no port of it is in the way of the one that takes its place.
+fn leaves_beside(observed: &Observed, run: &RunSpec, instance: &Instance) -> bool {
+    run.replace != Replace::OldFirst && observed.evacuated.contains(&instance.id)
 }
 
 /// Returns when an instance that is unhealthy now will have been so for too long.
@@ -77,10 +85,13 @@ pub fn sick_at(world: &World, instance: &Instance) -> Option<Timestamp> {
     }
 }
 
-fn is_sick(run: &RunSpec, instance: &Instance, now: Timestamp) -> bool {
+fn is_sick(observed: &Observed, run: &RunSpec, instance: &Instance, now: Timestamp) -> bool {
     let unhealthy = matches!(instance.state, InstanceState::Unhealthy { .. });
     match run.replace_after {
-        ReplaceAfter::Ms(ms) => unhealthy && now >= instance.since.plus_ms(ms),
+        ReplaceAfter::Ms(ms) => {
+            let is_known = !observed.unreached.contains(&instance.id);
+            unhealthy && is_known && now >= instance.since.plus_ms(ms)
+        }
         ReplaceAfter::Never => false,
     }
 }

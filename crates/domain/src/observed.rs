@@ -41,6 +41,8 @@ pub struct Observed {
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// Instances whose host is being drained; the registry does not fill it.
     pub evacuated: BTreeSet<InstanceId>,
+    /// Instances that are not healthy here only because their host is not reached; the registry does not fill it.
+    pub unreached: BTreeSet<InstanceId>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
     /// What steps at databases have said that are over.

@@ -206,7 +206,11 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     let surplus = arms.into_iter().flat_map(|arm| {
         let warm = || environment.keeps_warm(arm, now).then(|| environment.count_of(arm));
         let limit = wanted.get(arm).copied().or_else(warm).unwrap_or(0);
-        Fleet::of(environment, observed, arm, limit).surplus
+        let Fleet { standing, mut surplus, .. } = Fleet::of(environment, observed, arm, limit);
+        // Nothing takes the place of what is only kept warm.
+        let leaves = |it: &&Instance| !wanted.contains_key(arm) && observed.evacuated.contains(&it.id);
+        surplus.extend(standing.into_iter().filter(leaves));
+        surplus
     });
     let stops = surplus.filter(|instance| drained(look, instance));
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });

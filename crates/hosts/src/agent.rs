@@ -140,7 +140,9 @@ enum State {
 async fn look(folder: HostFolder, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let wanted = wire::read::<LookRequest>(request.into_body()).await;
     let looked = match wanted {
-        Ok(LookRequest { ports }) => spawn_blocking(move || facts::look(&folder, ports)).await,
+        Ok(LookRequest { ports, address }) => {
+            spawn_blocking(move || facts::look(&folder, ports, address)).await
+        }
         Err(error) => Ok(Err(error)),
     };
     let replied = match looked.map_err(io::Error::other).flatten() {

@@ -51,7 +51,12 @@ impl ClaimFile {
     /// When the file cannot be read or written.
     pub fn take_over(&self) -> io::Result<()> {
         let _alone = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write(&Kept { take_over: true, ..self.read()? })
+        // What cannot be understood is what a person takes the host over for.
+        let kept = match self.read() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Kept::default(),
+            read => read?,
+        };
+        self.write(&Kept { take_over: true, ..kept })
     }
 
     /// Returns the claim of the next connection, and writes its token down before anybody sees it. Where that cannot be done, the last
@@ -93,7 +98,9 @@ impl ClaimFile {
             return Ok(Kept::default());
         }
         let bytes = foreign::read(foreign::open_no_link(&self.path)?, MAX_FILE_BYTES)?;
-        serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        let wrong = |error| format!("{} is not understood: {error}", self.path.display());
+        serde_json::from_slice(&bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, wrong(error)))
     }
 
     fn write(&self, kept: &Kept) -> io::Result<()> {
@@ -139,6 +146,17 @@ mod tests {
         assert_eq!(lease.number, 8);
         copy.take_over().unwrap();
         assert!(decide(Some(&lease), &copy.begin().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_claim_that_is_not_understood_is_said_and_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = file(&folder, "ours.json");
+        fs::write(folder.path().join("ours.json"), "{\"last\"").unwrap();
+        let said = ours.begin().unwrap_err().to_string();
+        assert!(said.contains("ours.json is not understood"), "{said}");
+        ours.take_over().unwrap();
+        assert!(ours.begin().unwrap().take_over);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub fn findings(look: &HostLook, ports: PortRange, looker: Looker<'_>) -> Findin
         clock(look.clock_ahead_ms, looker),
         room(facts.free_bytes, &facts.folder, looker),
         no_ports(look.looked.free_ports, ports, looker),
+        look.looked.no_listening.as_ref().map(|why| {
+            format!("instances cannot listen at the address that was named: {why}; name one of the host with --address")
+        }),
         look.looked.ends_at_logout.clone(),
     ];
     let boot = facts.not_after_boot.iter().map(|why| format!("after a boot without a server: {why}"));
@@ -260,7 +263,8 @@ mod tests {
             not_after_boot: None,
             unprotected: Vec::new(),
         };
-        let looked = Looked { facts, owner: None, free_ports: 10_000, ends_at_logout: None };
+        let looked =
+            Looked { facts, owner: None, free_ports: 10_000, no_listening: None, ends_at_logout: None };
         HostLook { looked, round_trip: Duration::from_millis(3), clock_ahead_ms: 40 }
     }
 

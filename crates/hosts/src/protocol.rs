@@ -77,6 +77,9 @@ pub(crate) struct Welcome {
 pub(crate) struct LookRequest {
     /// Which ports instances would get, where it is to be tried whether they are free.
     pub(crate) ports: Option<PortRange>,
+    /// Where instances would listen, where it is to be tried whether they can.
+    #[serde(default)]
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// What a host is like, looked at without working on it.
@@ -88,6 +91,9 @@ pub struct Looked {
     pub owner: Option<String>,
     /// How many of the ports are free that instances would get.
     pub free_ports: u32,
+    /// Why instances cannot listen at the address that was asked about, where that is so.
+    #[serde(default)]
+    pub no_listening: Option<String>,
     /// Why what a login has started ends when it logs out, where that is so.
     pub ends_at_logout: Option<String>,
 }

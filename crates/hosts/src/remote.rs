@@ -10,6 +10,7 @@ mod way;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -257,20 +258,21 @@ pub struct HostLook {
     pub clock_ahead_ms: i64,
 }
 
-/// Looks at a host without working on it. `ports` are those that instances would get, `now_ms` is our clock in milliseconds since 1970.
+/// Looks at a host without working on it. `ports` are those that instances would get, `address` is where they would listen, if that is known, `now_ms` is our clock in milliseconds since 1970.
 ///
 /// # Errors
 /// When it cannot be reached or used.
 pub async fn look(
     connect: &dyn Connect,
     ports: PortRange,
+    address: Option<IpAddr>,
     now_ms: impl Fn() -> i64,
 ) -> Result<HostLook, ConnectError> {
     let link = Link::open(connect.connect().await?).await?;
     // The first makes the connection ready; the second is measured, and quick: it has no ports to try.
-    let mut looked: Looked = link.first("/look", &LookRequest { ports: Some(ports) }).await?;
+    let mut looked: Looked = link.first("/look", &LookRequest { ports: Some(ports), address }).await?;
     let (begin, begun_ms) = (Instant::now(), now_ms());
-    let again: Looked = link.first("/look", &LookRequest { ports: None }).await?;
+    let again: Looked = link.first("/look", &LookRequest { ports: None, address: None }).await?;
     let round_trip = begin.elapsed();
     let half = i64::try_from(round_trip.as_millis()).unwrap_or(i64::MAX) / 2;
     let clock_ahead_ms = again.facts.clock_ms.saturating_sub(begun_ms.saturating_add(half));

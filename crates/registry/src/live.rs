@@ -141,6 +141,7 @@ impl Live {
     fn observed(&self, Apart { instances, jobs, resources }: Apart) -> Observed {
         Observed {
             evacuated: BTreeSet::new(),
+            unreached: BTreeSet::new(),
             instances,
             jobs,
             resources,

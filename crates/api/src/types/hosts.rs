@@ -147,6 +147,9 @@ pub struct HostView {
     pub size: Option<HostSize>,
     /// What runs there, as it was last seen, without what is over.
     pub instances: Vec<Instance>,
+    /// Whether nobody knows what runs there, before it is reached for the first time.
+    #[serde(default)]
+    pub unknown: bool,
     /// What is worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

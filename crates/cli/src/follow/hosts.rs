@@ -52,7 +52,7 @@ pub(crate) fn until_empty(
         if view.stance != Stance::Draining {
             return Err(turned(&view));
         }
-        if running(&view) == 0 {
+        if running(&view) == 0 && !view.unknown {
             return Ok((view, Emptied::Empty));
         }
         match environments(ctx, &view) {

@@ -54,8 +54,28 @@ impl KeptFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let content: Content = serde_json::from_slice(&text)?;
+        let content: Content = serde_json::from_slice(&text)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok((content.record == self.record).then_some(content.instances))
+    }
+
+    /// Reads what is kept. What cannot be understood is put aside and is as good as nothing: whatever the host shows counts then.
+    ///
+    /// # Errors
+    /// When there is a file that cannot be read.
+    pub(super) fn read_or_put_aside(&self) -> io::Result<Option<All>> {
+        match self.read() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let aside = self.path.with_extension("json.broken");
+                tracing::error!(
+                    path = %self.path.display(), %error, aside = %aside.display(),
+                    "what was started on the host is not known any more; the file is put aside, and what the host shows counts"
+                );
+                std::fs::rename(&self.path, aside)?;
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// Writes all of it.
@@ -170,5 +190,7 @@ mod tests {
         assert_eq!(KeptFile::at(folder.path().join("web1.json"), 8).read().unwrap(), None);
         std::fs::write(folder.path().join("web1.json"), "{").unwrap();
         assert!(file.read().is_err(), "what cannot be understood is no empty host");
+        assert_eq!(file.read_or_put_aside().unwrap(), None);
+        assert!(folder.path().join("web1.json.broken").exists());
     }
 }

@@ -11,7 +11,7 @@ use lockstep_domain::host::{Host, HostSettings};
 use lockstep_domain::name::LabelValue;
 use lockstep_domain::{Digest, HostName, Instance, InstanceId, InstanceState, Timestamp};
 use lockstep_hosts::gateway::is_gateway;
-use lockstep_hosts::{ClaimFile, HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh};
+use lockstep_hosts::{HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh};
 use lockstep_runtime::own::GATEWAY;
 use lockstep_runtime::{Driver as _, InstanceSpec};
 use tokio::sync::watch;
@@ -44,8 +44,7 @@ impl Link {
         let line = format!("{alias} {}\n", host.settings.host_key);
         lockstep_files::whole::put(&known_hosts, line.as_bytes(), 0o600)?;
         let ssh = ssh(hosts, &host.settings, known_hosts, alias)?;
-        let claim = hosts.folder.join(format!("{name}.claim.json"));
-        let claim = ClaimFile::at(claim, hosts.server.clone(), hosts.run.clone());
+        let claim = hosts.claim_of(name);
         let driver = RemoteDriver::open(
             name.as_str(),
             Arc::new(ssh),
@@ -54,7 +53,7 @@ impl Link {
             hosts.from_host.clone(),
         );
         let file = KeptFile::at(hosts.folder.join(format!("{name}.json")), host.record);
-        let kept = file.read()?;
+        let kept = file.read_or_put_aside()?;
         let (adopts, all) = (kept.is_none(), kept.unwrap_or_default());
         Ok(Self {
             name: name.clone(),
@@ -118,9 +117,16 @@ impl Link {
         }
     }
 
-    /// Returns the instances of versions that were started there, as they were last seen.
-    pub(super) fn instances(&self) -> Vec<Instance> {
-        self.seen().into_iter().filter(|instance| !is_gateway(instance)).collect()
+    /// Returns the instances of versions there, as they were last seen: those that this server started, or those that it found.
+    pub(super) fn instances(&self, started: bool) -> Vec<Instance> {
+        let all = lock(&self.all);
+        let wanted = all.values().filter(|kept| kept.call_url.is_empty() != started);
+        wanted.map(|kept| kept.instance.clone()).filter(|instance| !is_gateway(instance)).collect()
+    }
+
+    /// Tells whether nobody knows what was started there, before the host is reached.
+    pub(super) fn is_unknown(&self) -> bool {
+        *lock(&self.adopts)
     }
 
     /// Returns the gateways that were started there, as they were last seen.

@@ -1,6 +1,7 @@
 //! Adding, changing, turning and removing hosts.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +63,11 @@ impl Control {
             let detail = format!("`{name}` does not say at which address the connection came in");
             refused(detail).with_hint("name the address at which instances are to listen: --address IP")
         })?;
+        self.check_place(name, &seen, address)?;
+        if seen.look.looked.owner.as_ref() == Some(&self.hosts.server) {
+            // What is left of a host of ours that was removed.
+            self.hosts.claim_of(name).take_over().map_err(internal)?;
+        }
         let settings = Box::new(HostSettings { address, host_key: seen.host_key, ..way });
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
@@ -87,6 +93,7 @@ impl Control {
         let world = self.ledger.world();
         let before = known(&world, name)?.settings.clone();
         let mut settings = changed(&before, request)?;
+        self.check_moved(name, &before, &settings)?;
         if way_differs(&before, &settings) || request.fingerprint.is_some() {
             let looker = Looker::Owner { host: name, server: &self.hosts.server };
             let seen = self.look_first(&settings, looker, request.fingerprint.as_deref()).await?;
@@ -186,6 +193,42 @@ impl Control {
         Ok(self.hosts())
     }
 
+    /// Another machine takes the place of one on which nothing runs.
+    fn check_moved(
+        &self,
+        name: &HostName,
+        before: &HostSettings,
+        after: &HostSettings,
+    ) -> Result<(), Problem> {
+        let view = self.host(name)?;
+        if (&before.ssh.host, before.ssh.port) == (&after.ssh.host, after.ssh.port)
+            || view.instances.is_empty()
+        {
+            return Ok(());
+        }
+        Err(refused(format!("on the machine that `{name}` is now there are {}", names_of(&view)))
+            .with_hint(format!("lockstep host drain {name}; or add the other machine as a host of its own")))
+    }
+
+    /// Refuses an address that leads elsewhere, and a machine whose folder is a host already.
+    fn check_place(&self, name: &HostName, seen: &Seen, address: IpAddr) -> Result<(), Problem> {
+        let facts = &seen.look.looked.facts;
+        if address.is_loopback() && facts.address.is_none_or(|came_in| !came_in.is_loopback()) {
+            return Err(refused(format!(
+                "{address} is reached from `{name}` alone, and gateways on other machines ask there"
+            ))
+            .with_hint("name an address of the host that the others reach, or leave --address out"));
+        }
+        match self.hosts.same_place(facts) {
+            None => Ok(()),
+            Some(other) => Err(Problem::new(
+                ErrorCode::Conflict,
+                format!("folder {} of this machine is that of host `{other}` already", facts.folder),
+            )
+            .with_hint(format!("lockstep host show {other}"))),
+        }
+    }
+
     fn check_removal(
         &self,
         world: &World,
@@ -195,11 +238,14 @@ impl Control {
         let host = known(world, name)?;
         self.check_environments(world, name, &host.settings.environments, &BTreeSet::new())?;
         let view = self.view_of_host(name, host);
-        let is_here = self.hosts.link(name).is_some_and(|link| link.is_here());
-        if view.instances.is_empty() || (request.lost && !is_here) {
+        let is_here = self.hosts.is_reached(name);
+        if (view.instances.is_empty() && !view.unknown) || (request.lost && !is_here) {
             return Ok(view.instances.into_iter().map(|instance| instance.id).collect());
         }
-        let detail = format!("{} run on `{name}`", names_of(&view));
+        let detail = match view.unknown {
+            true => format!("nobody knows what runs on `{name}` before it is reached"),
+            false => format!("on `{name}` there are {}", names_of(&view)),
+        };
         let hint = match is_here {
             true => format!("lockstep host drain {name}"),
             false => format!(
@@ -347,7 +393,8 @@ impl Control {
         });
         let way_there = way_there.map_err(internal)?;
         let now_ms = || i64::try_from(wall().0).unwrap_or(i64::MAX);
-        let looked = look(&way_there, self.ports_of_instances(), now_ms).await;
+        let address = Some(settings.address).filter(|address| !address.is_unspecified());
+        let looked = look(&way_there, self.ports_of_instances(), address, now_ms).await;
         let looked = looked.map_err(|error| unreached(&error, settings, looker))?;
         let host_key = pinned(&known_hosts.0, alias).map_err(internal)?;
         let host_key = host_key.ok_or_else(|| internal("the host has shown no key"))?;
@@ -402,9 +449,9 @@ fn refuse_unusable(name: &HostName, look: &HostLook, looker: Looker<'_>) -> Resu
 fn settings_of(request: &AddHost) -> Result<HostSettings, Problem> {
     Ok(HostSettings {
         ssh: request.ssh.clone(),
-        key: checked_path(request.key.as_deref(), "the key")?,
+        key: checked_key(request.key.as_deref())?,
         folder: checked_path(request.folder.as_deref(), "the folder")?,
-        address: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        address: request.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
         labels: request.labels.clone(),
         environments: BTreeSet::new(),
         host_key: String::new(),
@@ -416,7 +463,7 @@ fn changed(before: &HostSettings, request: &ChangeHost) -> Result<HostSettings, 
     let key = match request.key.as_deref() {
         None => before.key.clone(),
         Some("") => None,
-        Some(key) => checked_path(Some(key), "the key")?,
+        Some(key) => checked_key(Some(key))?,
     };
     let labels: Labels = request.labels.clone().unwrap_or_else(|| before.labels.clone());
     let environments = request.environments.clone().unwrap_or_else(|| before.environments.clone());
@@ -425,6 +472,19 @@ fn changed(before: &HostSettings, request: &ChangeHost) -> Result<HostSettings, 
 
 fn way_differs(one: &HostSettings, other: &HostSettings) -> bool {
     (&one.ssh, &one.key, &one.folder) != (&other.ssh, &other.key, &other.folder)
+}
+
+/// A key is read by `ssh` of the server, which says of a file that is not there only that nobody is let in.
+fn checked_key(path: Option<&str>) -> Result<Option<String>, Problem> {
+    let path = checked_path(path, "the key")?;
+    match path.as_deref().map(std::fs::File::open) {
+        Some(Err(error)) => {
+            let path = path.unwrap_or_default();
+            Err(refused(format!("the key `{path}` cannot be read by the server: {error}"))
+                .with_hint("it is a file on the machine of the server, and of its user"))
+        }
+        _ => Ok(path),
+    }
 }
 
 /// A path that a person gave: absolute, so that it means the same wherever the server was started.

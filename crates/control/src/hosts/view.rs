@@ -1,6 +1,7 @@
 //! What is shown of a host.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use lockstep_api::types::{HostConnection, HostFindings, HostSize, HostView};
 use lockstep_domain::HostName;
@@ -14,7 +15,9 @@ impl Control {
     pub(super) fn view_of_host(&self, name: &HostName, host: &Host) -> HostView {
         let link = self.hosts.link(name);
         let facts = link.as_ref().and_then(|link| link.facts());
-        let instances = link.as_ref().map(|link| link.instances()).unwrap_or_default();
+        let unknown = link.as_ref().is_none_or(|link| link.is_unknown());
+        let all = |link: &Arc<Link>| [link.instances(true), link.instances(false)].concat();
+        let instances = link.as_ref().map(all).unwrap_or_default();
         let instances = self.as_known_now(self.ledger.world().as_named_now(instances));
         HostView {
             name: name.clone(),
@@ -22,6 +25,7 @@ impl Control {
             fingerprint: fingerprint(&host.settings.host_key),
             stance: host.stance,
             turned: host.turned.clone(),
+            unknown,
             added: host.added,
             by: host.by.clone(),
             connection: connection(name, &host.settings, link.as_deref(), &self.hosts.server),

@@ -8,6 +8,7 @@ use crate::contract::{DatabaseWay, Verdict};
 use crate::database::{Act, in_force};
 use crate::environment::Environment;
 use crate::event::Event;
+use crate::host::Stance;
 use crate::intent::ConfigValue;
 use crate::job::PlannedJob;
 use crate::lifecycle::Availability;
@@ -77,7 +78,7 @@ pub(super) fn check(
     refusals.extend(changes.iter().flat_map(ports));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)
-        && new.replicas > 1
+        && new.replicas > places(world, environment)
     {
         let version = entry.arm(&new.service).version_ref();
         let ports = ports_of(world, &version).into_iter();
@@ -244,7 +245,7 @@ fn fixed_ports(
     let Some(version) = target(change) else { return Vec::new() };
     let ports = ports_of(world, &version).into_iter();
     let refusal = |(process, port): (Option<ProcessName>, u16)| {
-        if environment.count(&change.service, process.as_ref()) > 1 {
+        if environment.count(&change.service, process.as_ref()) > places(world, environment) {
             return Some(one_instance(&version, port));
         }
         if !reach.may_be_taken(world, port, &version.service) {
@@ -306,8 +307,15 @@ pub(super) fn ports_of(world: &World, reference: &VersionRef) -> Vec<(Option<Pro
     ports.map(|(process, port)| (process.cloned(), port)).collect()
 }
 
+/// On how many machines instances of an environment may start: as many can have one port.
+fn places(world: &World, environment: &Environment) -> u32 {
+    let open =
+        world.hosts.values().filter(|it| it.serves(&environment.name) && it.stance == Stance::Open).count();
+    u32::try_from(open).unwrap_or(u32::MAX).max(1)
+}
+
 fn one_instance(version: &VersionRef, port: u16) -> Refusal {
-    Refusal::FixedPort { version: version.clone(), port, why: "only one instance can run on this host" }
+    Refusal::FixedPort { version: version.clone(), port, why: "only one instance can run on a host" }
 }
 
 /// Kept messages that a version would meet and not read, and that are read now.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::host::{HostSettings, Labels, Stance};
+use lockstep_domain::operation::Phase;
 use lockstep_domain::placement::{Placing, place, place_all};
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::run::Port;
-use lockstep_domain::{Arm, Event, HostName, Instance, Intent};
+use lockstep_domain::{Arm, Event, HostName, Instance, InstanceId, Intent};
 use proptest::prelude::*;
 
 fn host(name: &str) -> HostName {
@@ -135,6 +136,21 @@ fn draining_moves_every_instance_and_never_leaves_fewer() {
 }
 
 #[test]
+fn draining_leaves_no_gap_where_a_port_is_fixed_either() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Fixed(7000));
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    turn(&mut stage, "a", Stance::Draining);
+    for _ in 0..20 {
+        stage.step("staging");
+        assert!(healthy(&stage) >= 1);
+    }
+    assert_eq!(counts(&stage), "b:1");
+    turn(&mut stage, "b", Stance::Draining);
+    (0..20).for_each(|_| stage.step("staging"));
+    assert_eq!((healthy(&stage), counts(&stage)), (1, "b:1".to_owned()), "there is no other place");
+}
+
+#[test]
 fn draining_the_only_host_ends_nothing() {
     let mut stage = stage_with(&[("a", "")], Port::Assigned);
     stage.run("staging", &deploy(&["orders@1.0.0"]), None);
@@ -162,6 +178,70 @@ fn a_removed_environment_leaves_its_hosts() {
     let mut stage = stage_with(&[("a", "")], Port::Assigned);
     stage.record(Event::EnvironmentRemoved { environment: environment("staging"), reason: String::new() });
     assert!(stage.world.hosts[&host("a")].settings.environments.is_empty());
+}
+
+fn routed(stage: &Stage) -> Vec<String> {
+    let table = stage.table("staging");
+    let splits = &table.services[&service("orders")].splits;
+    let endpoints = splits.iter().flat_map(|split| &split.endpoints);
+    let host =
+        |id: &InstanceId| stage.instances.iter().find(|it| it.id == *id).and_then(|it| it.host.clone());
+    endpoints.filter_map(|endpoint| host(&endpoint.instance)).map(|host| host.to_string()).collect()
+}
+
+#[test]
+fn what_is_kept_warm_on_a_drained_host_ends_and_nothing_waits_for_it() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    assert_eq!(counts(&stage), "a:1 b:1", "1.0.0 is warm on a");
+    turn(&mut stage, "a", Stance::Draining);
+    (0..10).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), "b:1");
+}
+
+#[test]
+fn as_many_have_one_port_as_there_are_hosts() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Fixed(7000));
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &scale(2), None);
+    assert_eq!(counts(&stage), "a:1 b:1");
+    let refusals = stage.plan("staging", &scale(3), None).unwrap_err();
+    assert!(matches!(refusals[..], [Refusal::FixedPort { .. }]), "{refusals:?}");
+    turn(&mut stage, "b", Stance::Cordoned);
+    assert!(stage.plan("staging", &scale(2), None).is_err(), "there is one host left to start on");
+}
+
+#[test]
+fn a_host_that_is_away_gets_no_requests_while_others_serve_and_nothing_is_moved_by_itself() {
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &scale(2), None);
+    assert_eq!(routed(&stage), ["a", "b"]);
+    stage.away.insert(host("b"));
+    assert_eq!(routed(&stage), ["a"]);
+    stage.now = stage.now.plus_ms(3_600_000);
+    (0..20).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), "a:1 b:1", "moving it is a command");
+    stage.away.insert(host("a"));
+    assert_eq!(routed(&stage), ["a", "b"], "the line to all of them may be what is cut");
+    stage.away.clear();
+    assert_eq!(routed(&stage), ["a", "b"]);
+}
+
+#[test]
+fn what_was_healthy_on_a_host_that_is_away_lets_no_operation_pass() {
+    let mut stage = stage_with(&[("a", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    stage.away.insert(host("a"));
+    let begun = stage.begin("staging", &deploy(&["orders@1.0.0"]), None);
+    (0..50).for_each(|_| stage.step("staging"));
+    let phase = stage.world.find_operation(begun).unwrap().phase.clone();
+    assert!(matches!(phase, Phase::Preparing { .. }), "{phase:?}");
+    stage.away.clear();
+    (0..50).for_each(|_| stage.step("staging"));
+    assert_eq!(stage.runs("staging"), "orders@1.0.0");
 }
 
 proptest! {

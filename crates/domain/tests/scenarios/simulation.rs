@@ -13,7 +13,7 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
-use lockstep_domain::host::{evacuated, is_on_hosts};
+use lockstep_domain::host::{doubt_unreached, evacuated, is_on_hosts};
 use lockstep_domain::job::{PlannedJob, When};
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::name::ResourceName;
@@ -251,13 +251,14 @@ impl Stage {
         let leaving_since = self.leaving.clone();
         let over = self.env(name).operations.iter().filter(|_| !self.holds);
         let behind: BTreeSet<_> = over.map(|operation| operation.id).collect();
-        let seen = Observed {
+        let mut seen = Observed {
             instances: self.in_env(name),
             leaving_since,
             behind: behind.clone(),
             evacuated: evacuated(&self.world, &self.instances),
             ..Observed::default()
         };
+        doubt_unreached(self.env(name), &mut seen, &self.away);
         let table = self.table_of(name, &seen);
         let routed: Vec<_> = table
             .services
@@ -268,8 +269,9 @@ impl Stage {
             .collect();
         let instances = self.in_env(name);
         let unrouted = instances.iter().filter(|instance| !routed.contains(&instance.id));
-        Observed {
+        let mut observed = Observed {
             evacuated: evacuated(&self.world, &self.instances),
+            unreached: BTreeSet::new(),
             unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
             instances,
             in_flight: self.in_flight.clone(),
@@ -285,7 +287,9 @@ impl Stage {
             databases: self.databases.clone(),
             leaving_since: self.leaving.clone(),
             behind,
-        }
+        };
+        doubt_unreached(self.env(name), &mut observed, &self.away);
+        observed
     }
 
     /// What is judged of each service that has two arms now: all traffic as one interval.

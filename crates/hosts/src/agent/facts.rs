@@ -14,13 +14,20 @@ use crate::place::HostFolder;
 use crate::protocol::{HostFacts, Looked};
 
 /// Looks at this host without working on it.
-pub(super) fn look(folder: &HostFolder, ports: Option<PortRange>) -> io::Result<Looked> {
+pub(super) fn look(
+    folder: &HostFolder,
+    ports: Option<PortRange>,
+    address: Option<IpAddr>,
+) -> io::Result<Looked> {
     let unprotected =
         lockstep_confine::available().unprotected().iter().map(|open| (*open).to_owned()).collect();
     Ok(Looked {
         facts: of(folder, unprotected, boot::look()),
         owner: lease::owner(folder.path())?,
         free_ports: ports.map_or(0, free_among),
+        no_listening: address
+            .and_then(|address| TcpListener::bind((address, 0)).err())
+            .map(|error| error.to_string()),
         ends_at_logout: boot::ends_at_logout(),
     })
 }

@@ -163,7 +163,7 @@ impl CheckArgs {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| ConnectError { fault: ConnectFault::Broken, text: error.to_string() })?;
-        runtime.block_on(lockstep_hosts::look(&ssh, self.ports(), now_ms))
+        runtime.block_on(lockstep_hosts::look(&ssh, self.ports(), None, now_ms))
     }
 
     fn found(&self, look: HostLook, key: Option<String>) -> Found {
