@@ -162,7 +162,11 @@ pub fn hint(fault: ConnectFault, way: Way<'_>) -> Option<String> {
             "give the user a shell; as root on the host: usermod --shell /bin/sh USER".to_owned()
         }
         ConnectFault::Garbage => format!("nothing may be printed by: {by_hand}"),
-        ConnectFault::Folder | ConnectFault::Write => no_folder(way.looker).to_owned(),
+        ConnectFault::Folder => no_folder(way.looker).to_owned(),
+        ConnectFault::Write => {
+            let next = no_folder(way.looker);
+            format!("{next}; if another command sends the program there at this moment, try again")
+        }
         ConnectFault::Architecture => other_kind(way.looker).to_owned(),
         ConnectFault::Program => no_program(way.looker),
         ConnectFault::Refused => return refused(way.looker),

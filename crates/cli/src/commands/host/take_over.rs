@@ -19,8 +19,8 @@ const HERE_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// A host obeys one server, the last that connected, so that a copy of a data folder or a forgotten server changes nothing there. `lockstep host show` says
 /// when another one has it. Type this when that server is gone or is not to have the host any more: with the next connection, which is tried at once, the host
-/// is this server's, and the other one is refused from then on. As long as the other one is connected it keeps the host: stop it first; the wish stays until
-/// it is fulfilled. What the other one had started there and this one does not know ends. Of a host that is here nothing is taken.
+/// is this server's, and the other one, also one that is connected, is refused from then on. While the host is not reached the wish stays. What the other one
+/// had started there and this one does not know ends. Of a host that is here nothing is taken.
 ///
 /// Ends with code 0 when the host is here, and with 1 when it is not within 20 s.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,9 +48,9 @@ impl TakeOverArgs {
         if view.connection != HostConnection::Here {
             let how = state(&view.connection);
             let failure = Failure::new(Exit::EndedBadly, format!("{name} is to be taken over, and is {how}"));
-            return Err(failure.hint(format!(
-                "the other server keeps it as long as it is connected: stop that one; then: lockstep host show {name}"
-            )));
+            return Err(
+                failure.hint(format!("it is with the next connection; look: lockstep host show {name}"))
+            );
         }
         ctx.out.show(&view, |_, style| format!("{}: {name} is taken over, and here\n", style.good("done")))
     }
