@@ -10,7 +10,9 @@ use std::path::Path;
 
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::run::{HealthCheck, Kind, Probe, Restart, RunSpec, Stop, StopSignal, Values};
-use lockstep_domain::{Arm, ConfigRevision, Digest, EnvironmentName, Instance, VersionNumber, ZoneName};
+use lockstep_domain::{
+    Arm, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance, VersionNumber, ZoneName,
+};
 use lockstep_runtime::InstanceSpec;
 pub use lockstep_runtime::own::is_gateway;
 use lockstep_runtime::own::{self, Ours};
@@ -107,6 +109,13 @@ impl HostGateway {
     }
 }
 
+/// Returns what the gateways of a host are called among those that a server knows, each of which is for some environments; `None` where the
+/// host's name is no part of such a name.
+#[must_use]
+pub fn name_of(host: &str) -> Option<GatewayName> {
+    format!("host-{host}").parse().ok()
+}
+
 /// Tells whether a gateway was started with a program: one of another is to be replaced, by [`HostGateway::spec`] of the newer one.
 #[must_use]
 pub fn is_of_program(instance: &Instance, program: &Digest) -> bool {
@@ -161,6 +170,8 @@ mod tests {
         let line = spec.run.command.join(" ");
         assert!(line.starts_with("/proc/self/exe gateway run --takeover --env production"), "{line}");
         assert!(line.contains("--listen 127.0.0.1:8500") && line.ends_with("--zone eu-1"), "{line}");
+        assert_eq!(name_of("web1"), "host-web1".parse().ok());
+        assert_eq!(name_of("Web 1"), None);
         // Sent to the agent and back it is the same: what is started twice is started once.
         let again: InstanceSpec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();
         assert_eq!(again, spec);

@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lockstep_domain::GatewayName;
+use lockstep_hosts::gateway::name_of;
 use lockstep_hosts::{Duplex, FromHost};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -38,12 +39,6 @@ const LIFE: Duration = Duration::from_secs(150);
 /// Where a request came from, when it came from a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OfHost(pub(crate) GatewayName);
-
-/// Returns what the gateways of a host are called; `None` where the host's name is no part of such a name.
-#[must_use]
-pub fn gateway_of_host(host: &str) -> Option<GatewayName> {
-    format!("host-{host}").parse().ok()
-}
 
 /// Where gateways of hosts come in. Until the server answers, whoever comes is sent away, and comes again.
 #[derive(Debug, Default)]
@@ -72,7 +67,7 @@ impl HostDoor {
 
 impl FromHost for HostDoor {
     fn serve(&self, host: &str, stream: Box<dyn Duplex>) {
-        let (Some(inside), Some(gateway)) = (self.inside.get(), gateway_of_host(host)) else { return };
+        let (Some(inside), Some(gateway)) = (self.inside.get(), name_of(host)) else { return };
         let visit = Visit { app: inside.app.clone(), bodies: self.bodies_of(&gateway), gateway };
         tokio::spawn(visit.attend(stream, inside.stop.clone()));
     }

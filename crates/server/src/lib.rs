@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use access::Access;
 use connections::Limits;
-pub use from_hosts::{HostDoor, gateway_of_host};
+pub use from_hosts::HostDoor;
 use lockstep_hosts::FromHost;
 use stop::Signals;
 

@@ -134,6 +134,15 @@ impl Link {
         self.seen().into_iter().filter(is_gateway).collect()
     }
 
+    /// Ends the gateways there: the host is ours no more. One that is not reached keeps them.
+    pub(super) async fn end_gateways(self: Arc<Self>) {
+        for gateway in self.gateways().into_iter().filter(|gateway| !gateway.state.is_over()) {
+            if let Err(error) = self.driver.stop(&gateway.id).await {
+                tracing::warn!(host = %self.name, gateway = %gateway.id, %error, "a gateway goes on there");
+            }
+        }
+    }
+
     fn seen(&self) -> Vec<Instance> {
         lock(&self.all).values().map(|kept| kept.instance.clone()).collect()
     }

@@ -58,7 +58,7 @@ impl Control {
         let environments = self.check_addition(&self.ledger.world(), request)?;
         let way = HostSettings { environments, ..settings_of(request)? };
         let seen = self.look_first(&way, looker, request.fingerprint.as_deref()).await?;
-        refuse_unusable(name, &seen.look, looker)?;
+        self.refuse_unusable(name, &seen.look, looker)?;
         let address = request.address.or(seen.look.looked.facts.address).ok_or_else(|| {
             let detail = format!("`{name}` does not say at which address the connection came in");
             refused(detail).with_hint("name the address at which instances are to listen: --address IP")
@@ -158,6 +158,9 @@ impl Control {
     /// When there is none of that name, or that cannot be written down.
     pub fn take_host_over(&self, actor: &Actor, name: &HostName) -> Result<HostView, Problem> {
         let view = self.host(name)?;
+        if self.hosts.is_reached(name) {
+            return Ok(view);
+        }
         let link =
             self.hosts.link(name).ok_or_else(|| not_found(format!("there is no host `{name}`"), LIST))?;
         link.driver().take_over().map_err(internal)?;
@@ -186,6 +189,9 @@ impl Control {
             })
         })?;
         let world = self.ledger.world();
+        if let Some(link) = self.hosts.link(name) {
+            self.spawn(link.end_gateways());
+        }
         self.hosts.settle(&world);
         if let Ok(gateway) = format!("{OF_HOST}{name}").parse() {
             world.environments.keys().for_each(|it| self.registry.forget_gateway(it, &gateway));
@@ -401,6 +407,16 @@ impl Control {
         Ok(Seen { look: looked, host_key })
     }
 
+    fn refuse_unusable(&self, name: &HostName, look: &HostLook, looker: Looker<'_>) -> Result<(), Problem> {
+        let found = findings(look, self.ports_of_instances(), looker);
+        if found.is_usable() {
+            return Ok(());
+        }
+        let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };
+        let parts = found.problems.into_iter().map(part).collect();
+        Err(refused(format!("instances cannot run on `{name}`")).with_problems(parts))
+    }
+
     fn ports_of_instances(&self) -> PortRange {
         self.config.instance_ports
     }
@@ -433,16 +449,6 @@ fn unreached(error: &ConnectError, settings: &HostSettings, looker: Looker<'_>) 
         Some(hint) => problem.with_hint(hint),
         None => problem,
     }
-}
-
-fn refuse_unusable(name: &HostName, look: &HostLook, looker: Looker<'_>) -> Result<(), Problem> {
-    let found = findings(look, PortRange::USUAL, looker);
-    if found.is_usable() {
-        return Ok(());
-    }
-    let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };
-    let problem = refused(format!("instances cannot run on `{name}`: {}", found.problems.join("; ")));
-    Err(Problem { problems: found.problems.into_iter().map(part).collect(), ..problem })
 }
 
 /// The settings that a request asks for, without what only a look can tell.
