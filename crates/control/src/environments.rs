@@ -24,6 +24,7 @@ use lockstep_domain::plan::{Refusal, kept_from_moving};
 use lockstep_domain::proven::{MAX_PROVEN_MS, ProvenAfter, last_good, span};
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::replicas::replicas;
+use lockstep_domain::request_path::{FORMAT_WITH_PATH_FORMS, PathReading};
 use lockstep_domain::routes::{FORMAT_WITH_MAINTENANCE, RouteTable};
 use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::version_rules::{VersionRule, VersionRules};
@@ -141,6 +142,17 @@ impl Control {
             self.check_environment(name)?;
             self.check_takes_format(name, FORMAT_WITH_MAINTENANCE, |gateway| {
                 format!("gateway `{gateway}` of `{name}` is of a release that always adds itself to via")
+            })?;
+        }
+        let reading = PathReading {
+            form: change.path_form.unwrap_or_default(),
+            escaped_slashes: change.escaped_slashes.unwrap_or_default(),
+            parameters: change.path_parameters.unwrap_or_default(),
+        };
+        if !reading.is_usual() {
+            self.check_environment(name)?;
+            self.check_takes_format(name, FORMAT_WITH_PATH_FORMS, |gateway| {
+                format!("gateway `{gateway}` of `{name}` is of a release that reads paths in one way alone")
             })?;
         }
         tokio::task::block_in_place(|| {
@@ -603,6 +615,9 @@ fn changed_rules(rules: &GatewayRules, change: &SettingsChange) -> GatewayRules 
         faults: if fault_injection.is_refused() { Vec::new() } else { rules.faults.clone() },
         maintenance: rules.maintenance.clone(),
         via: change.via.unwrap_or(rules.via),
+        path_form: change.path_form.unwrap_or(rules.path_form),
+        escaped_slashes: change.escaped_slashes.unwrap_or(rules.escaped_slashes),
+        path_parameters: change.path_parameters.unwrap_or(rules.path_parameters),
     }
 }
 

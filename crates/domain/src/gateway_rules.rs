@@ -13,6 +13,9 @@ use crate::as_text::as_text;
 use crate::injection::{self, FORMAT_WITH_FAULTS, Fault, FaultError, FaultInjection};
 use crate::maintenance::{self, FORMAT_WITH_MAINTENANCE, MaintenanceError, MaintenancePage};
 use crate::name::ServiceName;
+use crate::request_path::{
+    EscapedSlashes, FORMAT_WITH_PATH_FORMS, PathForm, PathFormError, PathParameters, PathReading,
+};
 use crate::time::Timestamp;
 
 /// Most trusted networks: each is looked at for each request.
@@ -35,6 +38,9 @@ pub enum GatewayRulesError {
     /// There is a page of maintenance that cannot be.
     #[error(transparent)]
     Maintenance(#[from] MaintenanceError),
+    /// Paths cannot be read so.
+    #[error(transparent)]
+    PathForm(#[from] PathFormError),
 }
 
 /// What a gateway believes of a request, and how long it waits.
@@ -65,6 +71,18 @@ pub struct GatewayRules {
     #[serde(default, skip_serializing_if = "ViaField::is_added")]
     #[schemars(extend("x-since" = FORMAT_WITH_MAINTENANCE, "default" = ViaField::default()))]
     pub via: ViaField,
+    /// How paths are written when they are sent on.
+    #[serde(default, skip_serializing_if = "PathForm::is_normalized")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PATH_FORMS, "default" = PathForm::default()))]
+    pub path_form: PathForm,
+    /// What becomes of slashes that a path has encoded.
+    #[serde(default, skip_serializing_if = "EscapedSlashes::is_keep")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PATH_FORMS, "default" = EscapedSlashes::default()))]
+    pub escaped_slashes: EscapedSlashes,
+    /// What becomes of parameters of the parts of a path, which begin with a semicolon.
+    #[serde(default, skip_serializing_if = "PathParameters::is_keep")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PATH_FORMS, "default" = PathParameters::default()))]
+    pub path_parameters: PathParameters,
 }
 
 impl GatewayRules {
@@ -89,6 +107,9 @@ impl GatewayRules {
             faults: Vec::new(),
             maintenance: Vec::new(),
             via: ViaField::Add,
+            path_form: PathForm::Normalized,
+            escaped_slashes: EscapedSlashes::Keep,
+            path_parameters: PathParameters::Keep,
         }
     }
 
@@ -102,6 +123,10 @@ impl GatewayRules {
         }
         injection::check(&self.faults, self.fault_injection)?;
         maintenance::check(&self.maintenance)?;
+        let decodes = matches!(self.escaped_slashes, EscapedSlashes::Decode);
+        if decodes && self.path_form == PathForm::AsSent {
+            return Err(PathFormError::Both.into());
+        }
         let valid = self.timeout_ms.is_none_or(|timeout| (1..=MAX_TIMEOUT_MS).contains(&timeout));
         if valid { Ok(()) } else { Err(GatewayRulesError::Timeout) }
     }
@@ -112,6 +137,16 @@ impl GatewayRules {
         let mut rules = self.clone();
         rules.faults.retain(|fault| fault.is_in_force(now));
         rules
+    }
+
+    /// Returns how paths of requests are read.
+    #[must_use]
+    pub const fn path_reading(&self) -> PathReading {
+        PathReading {
+            form: self.path_form,
+            escaped_slashes: self.escaped_slashes,
+            parameters: self.path_parameters,
+        }
     }
 
     /// Goes through the faults of a service.

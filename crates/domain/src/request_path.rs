@@ -1,16 +1,27 @@
-//! One form for every way of writing the path of a request.
+//! How paths of requests are read: one form that is matched, whatever the spelling, and the spelling that is sent on.
 //!
-//! A gateway matches and sends on this form only, and a manifest's routes are kept in it. So no two programs behind each
-//! other can read a path differently: what is matched is what arrives.
+//! A gateway matches on the form only, and a manifest's routes are kept in it. What is sent on is that form too, unless the environment says
+//! otherwise ([`PathForm`]), and then it differs in what no rule can depend on: so no two programs behind each other can read a path
+//! differently, and what is matched is what arrives.
 //!
 //! Invariants: the form of a form is itself; it has no empty, `.` or `..` segment, neither as it stands nor after its
-//! encoded slashes and backslashes are decoded; so no part of it that begins with a slash begins with two, or climbs.
+//! encoded slashes and backslashes are decoded; so no part of it that begins with a slash begins with two, or climbs. The form of what is
+//! sent on is what was matched, and what is sent on is sent on as it is when it is read again.
+
+mod settings;
+mod spelled;
 
 use std::borrow::Cow;
 
 use thiserror::Error;
 
 use crate::routes::CALLER_PATH_PREFIX;
+
+pub use settings::{
+    EscapedSlashes, FORMAT_WITH_PATH_FORMS, PathForm, PathFormError, PathParameters, PathReading,
+};
+pub(crate) use spelled::without_double_start;
+pub use spelled::{RequestPath, Spelled};
 
 /// Why a path has no form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -35,6 +46,26 @@ pub enum PathProblem {
     /// A program that decodes a slash or takes parameters off would see another path.
     #[error("the path hides an empty, `.` or `..` part behind an encoded slash or a semicolon")]
     Hidden,
+    /// The environment takes none.
+    #[error(
+        "the path has an encoded slash or backslash, and this environment takes none (`escaped slashes: refuse`)"
+    )]
+    EscapedSlash,
+    /// The environment takes none.
+    #[error(
+        "the path has parameters behind a semicolon, and this environment takes none (`path parameters: refuse`)"
+    )]
+    Parameters,
+    /// What is sent on as it came cannot be resolved.
+    #[error(
+        "the path has a `.` or `..` part, which is not resolved where paths are sent on as they came (`path form: as-sent`)"
+    )]
+    Dots,
+    /// Programs that merge slashes, and others, go up to different folders.
+    #[error(
+        "the path has `..` behind two slashes, which leads elsewhere where slashes are merged (`path form: keep-slashes`)"
+    )]
+    DotsBehindSlashes,
 }
 
 /// Returns the one form of a path (without its query): unreserved characters plain, other escapes in upper case, what may
@@ -62,9 +93,9 @@ fn is_plain(path: &[u8]) -> bool {
     let mut after_slash = false;
     path.first() == Some(&b'/')
         && path.iter().all(|&byte| {
-            let starts_badly = after_slash && matches!(byte, b'/' | b'.' | b';');
+            let starts_badly = after_slash && matches!(byte, b'/' | b'.');
             after_slash = byte == b'/';
-            may_stand(byte) && !starts_badly
+            may_stand(byte) && byte != b';' && !starts_badly
         })
 }
 
@@ -92,21 +123,53 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// A character of a path as it is written: plain, or behind a percent sign.
+#[derive(Debug, Clone, Copy)]
+struct Sign<'a> {
+    byte: u8,
+    escaped: bool,
+    written: &'a [u8],
+}
+
+impl Sign<'_> {
+    /// Tells whether it is written as itself in the form.
+    fn is_plain(self) -> bool {
+        is_unreserved(self.byte) || (!self.escaped && may_stand(self.byte))
+    }
+}
+
+/// Goes through the characters of a path, bytes of others than ASCII one by one.
+fn signs(path: &str) -> impl Iterator<Item = Result<Sign<'_>, PathProblem>> {
+    let mut rest = path.as_bytes();
+    std::iter::from_fn(move || {
+        let length = if *rest.first()? == b'%' { 3 } else { 1 };
+        let (written, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        rest = after;
+        Some(sign(written))
+    })
+}
+
+fn sign(written: &[u8]) -> Result<Sign<'_>, PathProblem> {
+    let (byte, escaped) = match *written {
+        [b'%', high, low] => (escape(high, low)?, true),
+        [b'%', ..] | [] => return Err(PathProblem::Escape),
+        [byte, ..] => (byte, false),
+    };
+    match byte {
+        0 if escaped => Err(PathProblem::Nul),
+        b'\\' | b'#' | 0..=b' ' | 0x7f if !escaped => Err(PathProblem::Character),
+        _ => Ok(Sign { byte, escaped, written }),
+    }
+}
+
 fn decode(path: &str) -> Result<String, PathProblem> {
     let mut decoded = String::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while !rest.is_empty() {
-        let (byte, escaped, after) = match rest {
-            [b'%', high, low, after @ ..] => (escape(*high, *low)?, true, after),
-            [b'%', ..] | [] => return Err(PathProblem::Escape),
-            [byte, after @ ..] => (*byte, false, after),
-        };
-        rest = after;
-        match byte {
-            0 if escaped => return Err(PathProblem::Nul),
-            b'\\' | b'#' | 0..=b' ' | 0x7f if !escaped => return Err(PathProblem::Character),
-            _ if is_unreserved(byte) || (!escaped && may_stand(byte)) => decoded.push(char::from(byte)),
-            _ => encode(&mut decoded, byte),
+    for sign in signs(path) {
+        let sign = sign?;
+        if sign.is_plain() {
+            decoded.push(char::from(sign.byte));
+        } else {
+            encode(&mut decoded, sign.byte);
         }
     }
     Ok(decoded)

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::request_path::Spelled;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::routes::actions::{Actions, Redirect, Respond, Rewrite, Scheme, replaced, stands_once};
 use lockstep_domain::routes::cors::Cors;
@@ -43,7 +44,7 @@ pub(crate) struct Asked<'a> {
     /// Whether the client came by TLS, as far as that is believed.
     pub(crate) https: bool,
     /// The path without the token of an instance.
-    pub(crate) path: &'a str,
+    pub(crate) path: Spelled<'a>,
     pub(crate) caller: Caller,
     pub(crate) key: &'a [u8],
     /// The cookie of a visit that begins with it.

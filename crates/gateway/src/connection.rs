@@ -247,11 +247,12 @@ impl Connection {
     /// Reads a request, finds its way and writes its head for the instance.
     fn prepare(&mut self) -> Result<Option<Box<Prepared>>, Refusal> {
         let mut room = fields();
-        let (length, mut request) = match Request::read(&self.client.input, &mut room) {
-            Ok(Some(read)) => read,
-            Ok(None) => return Ok(None),
-            Err(problem) => return Err(self.unread(problem)),
-        };
+        let (length, mut request) =
+            match Request::read(&self.client.input, &mut room, || self.desk.path_reading()) {
+                Ok(Some(read)) => read,
+                Ok(None) => return Ok(None),
+                Err(problem) => return Err(self.unread(problem)),
+            };
         let routed = self.desk.find_way(&request, &mut self.notes);
         let mut copy = None;
         let routed = routed.and_then(|routed| {

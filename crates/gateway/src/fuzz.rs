@@ -4,6 +4,7 @@
 //! (`tests/peers/random.rs`).
 
 use bytes::BytesMut;
+use lockstep_domain::request_path::PathReading;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -179,7 +180,7 @@ proptest! {
         let bytes = changed(message, &changes);
         let read = |bytes: &[u8]| {
             let mut room = fields();
-            Request::read(bytes, &mut room).map(|read| read.map(|(length, _)| length)).map_err(|_| ())
+            Request::read(bytes, &mut room, PathReading::default).map(|read| read.map(|(length, _)| length)).map_err(|_| ())
         };
         if let Ok(Some(length)) = read(&bytes) {
             prop_assert!(length <= bytes.len());

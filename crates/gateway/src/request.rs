@@ -13,7 +13,7 @@ use std::time::Duration;
 use httparse::{Header, ParserConfig, Status as Parsed};
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::request_host::{Authority, HostProblem};
-use lockstep_domain::request_path::{PathProblem, normalize_path};
+use lockstep_domain::request_path::{PathProblem, PathReading, RequestPath};
 use lockstep_domain::routes::policy::Policy;
 
 use crate::chunked::ChunkDecoder;
@@ -65,8 +65,8 @@ pub(crate) struct Request<'b> {
     pub(crate) method: &'b str,
     /// The host that was asked for in its one form, with its port.
     pub(crate) authority: Authority<'b>,
-    /// The path in its one form; `*` asks the gateway itself.
-    pub(crate) path: Cow<'b, str>,
+    /// The path in its one form, and as it is sent on; `*` asks the gateway itself.
+    pub(crate) path: RequestPath<'b>,
     /// The query with its question mark, or nothing.
     pub(crate) query: &'b str,
     pub(crate) minor: u8,
@@ -121,10 +121,12 @@ fn bad(detail: &'static str) -> Problem {
 }
 
 impl<'b> Request<'b> {
-    /// Reads a head from the beginning of `bytes`; returns it with its length, or `None` while it is not complete.
+    /// Reads a head from the beginning of `bytes`; returns it with its length, or `None` while it is not complete. `reading` is asked where
+    /// its path can be read in more than one way.
     pub(crate) fn read(
         bytes: &'b [u8],
         room: &'b mut Fields<'b>,
+        reading: impl FnOnce() -> PathReading,
     ) -> Result<Option<(usize, Request<'b>)>, Problem> {
         let mut raw = httparse::Request::new(&mut []);
         let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut raw, bytes, room);
@@ -137,7 +139,7 @@ impl<'b> Request<'b> {
         let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
             return Err(bad("the request line is not complete"));
         };
-        let mut request = Self::new(method, target, minor, raw.headers)?;
+        let mut request = Self::new((method, target), minor, raw.headers, reading)?;
         for (index, header) in raw.headers.iter().enumerate() {
             request.note(request.kinds[index], header.value)?;
         }
@@ -145,7 +147,12 @@ impl<'b> Request<'b> {
         Ok(Some((length, request)))
     }
 
-    fn new(method: &'b str, target: &'b str, minor: u8, headers: &'b [Header<'b>]) -> Result<Self, Problem> {
+    fn new(
+        (method, target): (&'b str, &'b str),
+        minor: u8,
+        headers: &'b [Header<'b>],
+        reading: impl FnOnce() -> PathReading,
+    ) -> Result<Self, Problem> {
         let (authority, target) = split_target(method, target)?;
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         // `http://shop.test?a=b` asks for `/?a=b` (RFC 9110, 4.2.3).
@@ -156,7 +163,10 @@ impl<'b> Request<'b> {
         Ok(Self {
             method,
             authority: authority.map(read_authority).transpose()?.unwrap_or_default(),
-            path: if path == ASTERISK { path.into() } else { normalize_path(path).map_err(bad_path)? },
+            path: match path {
+                ASTERISK => RequestPath::none(path),
+                path => RequestPath::read(path, reading).map_err(bad_path)?,
+            },
             query,
             minor,
             body: Body::Done,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::priority::Priority;
+use lockstep_domain::request_path::{PathReading, Spelled};
 use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::{Matched, RouteRule};
 use lockstep_domain::switch::Admission;
@@ -59,6 +60,7 @@ use arrive::Arrival;
 use turned::{Turned, Why};
 
 pub(crate) use account::Reporting;
+pub(crate) use entry::ESCAPED_SLASH;
 pub(crate) use passage::Passage;
 
 /// How often a request is routed again because the table changed under it.
@@ -260,6 +262,12 @@ impl Desk {
         Notes { asked: self.worker.access.as_ref().map(|_| Box::default()), ..Notes::default() }
     }
 
+    /// Returns how paths of requests are read.
+    pub(crate) fn path_reading(&self) -> PathReading {
+        let table = self.environment.table(self.worker.index).load();
+        table.as_ref().map(|table| table.routes.rules().path_reading()).unwrap_or_default()
+    }
+
     /// Notes what is to be known of a request, and finds its way.
     pub(crate) fn find_way(&self, request: &Request<'_>, notes: &mut Notes) -> Result<Routed, Problem> {
         let origin = self.origin(request);
@@ -294,12 +302,13 @@ impl Desk {
         let admitted = self.note_admission(request, caller, notes);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
             self.let_in(request, *origin)?;
+            Self::send_to_its_form(request, origin.caller)?;
             self.route(request, *origin, notes)
         });
         let found = found.map(|routed| Routed { admitted, ..routed });
         if let (Some(noted), Ok(routed)) = (&mut notes.span, &found) {
             let changed = notes.changes.as_deref().and_then(Changes::path);
-            noted.goes(changed.unwrap_or(&request.path[routed.strip..]));
+            noted.goes(changed.unwrap_or(request.path.spelled().sent_after(routed.strip)));
         }
         let turned_by = || notes.rare.as_ref()?.turned_by.as_ref().map(|(_, chosen)| *chosen);
         notes.chosen = found.as_ref().ok().map(|routed| routed.chosen).or_else(turned_by);
@@ -391,7 +400,7 @@ impl Desk {
     fn asked<'a>(
         &self,
         request: &'a Request<'_>,
-        path: &'a str,
+        path: Spelled<'a>,
         caller: Caller,
         (key, visit): (&'a [u8], Option<&'a str>),
     ) -> Asked<'a> {
@@ -437,8 +446,9 @@ impl Desk {
         Origin { caller, token }: Origin,
         notes: &mut Notes,
     ) -> Result<Routed, Problem> {
-        let (host, path) = (request.authority.host(), &request.path[token..]);
-        let path = if path.is_empty() { "/" } else { path };
+        let (host, spelled) = (request.authority.host(), request.path.spelled().after(token));
+        let spelled = if spelled.matched.is_empty() { Spelled::alike("/") } else { spelled };
+        let path = spelled.matched;
         let slot = self.environment.table(self.worker.index);
         let mut turn = 0;
         loop {
@@ -459,7 +469,7 @@ impl Desk {
             notes.seat = matched.place.map(|place| Arc::clone(&table.seats[place]));
             if let Some(rule) = matched.rule.filter(|rule| rule.then.is_some()) {
                 let cookie = self.visit((table, rule), request, caller, notes);
-                let asked = self.asked(request, path, caller, (&notes.key, cookie.as_deref()));
+                let asked = self.asked(request, spelled, caller, (&notes.key, cookie.as_deref()));
                 notes.changes = Changes::of(rule, &asked)?;
             }
             let Some(service) = table.services.get(matched.service) else {
@@ -532,7 +542,7 @@ fn speaks_tcp(service: &ServiceName) -> Problem {
 }
 
 fn is_of_server(request: &Request<'_>) -> bool {
-    request.method == "OPTIONS" && request.path == ASTERISK
+    request.method == "OPTIONS" && &*request.path == ASTERISK
 }
 
 /// Answers `OPTIONS *`, which asks what the server itself can do (RFC 9110, 9.3.7) and is how some look whether one is there: it is about no

@@ -71,6 +71,13 @@ struct Route {
     is_made: bool,
 }
 
+/// What holds for all hosts.
+#[derive(Debug, Default)]
+struct Said {
+    entry: Table,
+    rules: Table,
+}
+
 /// The routes of some hosts.
 struct Hosts {
     /// None is every host.
@@ -99,9 +106,9 @@ pub fn import(text: &str, environment: &str, listener: Option<&str>) -> Result<I
         resources.list("clusters").iter().filter_map(|it| cluster::read(it, &mut left)).collect();
     let listeners = resources.list("listeners");
     let chosen = chosen(&listeners, listener)?;
-    let mut entry = Table::new();
+    let mut said = Said::default();
     let hosts = match &chosen {
-        Some(chosen) => listener::listener(chosen, &clusters, &mut entry, &mut left),
+        Some(chosen) => listener::listener(chosen, &clusters, &mut said, &mut left),
         None => Vec::new(),
     };
     for other in listeners.iter().filter(|it| chosen.as_ref().is_none_or(|chosen| chosen.place != it.place)) {
@@ -126,7 +133,7 @@ pub fn import(text: &str, environment: &str, listener: Option<&str>) -> Result<I
     left.extend(misshapen.take());
     left.sort();
     left.dedup();
-    let toml = written(environment, &entry, &hosts, &clusters);
+    let toml = written(environment, &said, &hosts, &clusters);
     // What a table cannot have is said here, and not where it is served.
     let wrong = crate::table::parse_table(&toml, "table").err().unwrap_or_default();
     left.extend(wrong.iter().map(|problem| {

@@ -71,12 +71,25 @@ struct Gathered {
     /// Whether a server ends TLS, and whether another sends its clients there.
     has_tls: bool,
     to_https: bool,
+    /// Whether several slashes stay several.
+    keeps_slashes: bool,
 }
 
 impl Gathered {
     fn leave(&mut self, directive: &Directive, why: impl Into<String>) {
         let Directive { line, .. } = *directive;
         self.left.push(Left { line, directive: directive.to_string(), why: why.into() });
+    }
+
+    /// Notes what is said of several slashes: that they are merged needs no word.
+    fn note_slashes(&mut self, directive: &Directive) {
+        if directive.words == ["off"] {
+            self.keeps_slashes = true;
+            self.leave(
+                directive,
+                "carried over as [rules] path_form = \"keep-slashes\", for all hosts; routes take `//a` as `/a`",
+            );
+        }
     }
 
     fn stray(&mut self, directive: &Directive, why: String) {
@@ -135,6 +148,7 @@ fn top(directives: &[Directive], gathered: &mut Gathered) {
             "access_log" | "error_log" | "log_format" => {
                 gathered.leave(directive, "lockstep gateway run --access-log FILE");
             }
+            "merge_slashes" => gathered.note_slashes(directive),
             "include" => gathered.leave(directive, "other files are not read: import each"),
             _ => gathered.leave(directive, "there is nothing like it"),
         }
@@ -202,6 +216,7 @@ fn server(directive: &Directive, outer: &[&Directive], gathered: &mut Gathered) 
             "ssl_certificate" | "ssl_certificate_key" => {
                 gathered.leave(inner, "lockstep gateway run --certificate FILE --certificate-key FILE");
             }
+            "merge_slashes" => gathered.note_slashes(inner),
             "ssl_protocols" => gathered.leave(inner, "[entry] tls_min = \"1.3\", or \"1.2\""),
             _ => shared.push(inner),
         }
@@ -343,6 +358,9 @@ fn service_name(text: &str) -> String {
 
 fn written(environment: &str, gathered: &Gathered) -> String {
     let mut text = format!("environment = {}\n", Value::from(environment));
+    if gathered.keeps_slashes {
+        text.push_str("\n[rules]\npath_form = \"keep-slashes\"\n");
+    }
     if gathered.to_https {
         text.push_str("\n[entry]\nhttps_port = 443\nhttp = \"redirect\"\n");
     }

@@ -106,6 +106,18 @@ fn rules(table: &Table<'_>) -> GatewayRules {
         timeout_ms: timeout.and_then(|field| duration(&field)),
         fault_injection: injection.and_then(|field| field.parse()).unwrap_or_default(),
         via: table.get("via", "via = \"omit\"").and_then(|field| field.parse()).unwrap_or_default(),
+        path_form: table
+            .get("path_form", "path_form = \"keep-slashes\"")
+            .and_then(|field| field.parse())
+            .unwrap_or_default(),
+        escaped_slashes: table
+            .get("escaped_slashes", "escaped_slashes = \"refuse\"")
+            .and_then(|field| field.parse())
+            .unwrap_or_default(),
+        path_parameters: table
+            .get("path_parameters", "path_parameters = \"refuse\"")
+            .and_then(|field| field.parse())
+            .unwrap_or_default(),
         ..GatewayRules::usual()
     };
     if let Err(error) = rules.check() {

@@ -14,7 +14,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use lockstep_domain::external::HEALTH_FIELD;
-use lockstep_domain::request_path::normalize_path;
+use lockstep_domain::request_path::{PathForm, PathReading, RequestPath};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -87,13 +87,15 @@ async fn pass(
     back(answer, client, tasks)
 }
 
-/// The path there. What comes from a gateway is in its one form already.
+/// The path there. What comes from a gateway is written as the environment wants it already, and stays so.
 fn uri(other_side: &OtherSide, asked: &Uri) -> Result<Uri, Refusal> {
     let bad = |why: String| Refusal::new(StatusCode::BAD_REQUEST, "path", why);
     if asked.path() == ASTERISK {
         return Ok(asked.clone());
     }
-    let path = normalize_path(asked.path()).map_err(|error| bad(error.to_string()))?;
+    let reading = || PathReading { form: PathForm::AsSent, ..PathReading::default() };
+    let path = RequestPath::read(asked.path(), reading).map_err(|error| bad(error.to_string()))?;
+    let path = path.sent();
     let query = asked.query().map(|query| format!("?{query}")).unwrap_or_default();
     let text = format!("{}{path}{query}", other_side.base);
     text.parse().map_err(|_| bad("the path cannot be sent".to_owned()))

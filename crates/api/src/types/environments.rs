@@ -11,6 +11,7 @@ use lockstep_domain::intent::Step;
 use lockstep_domain::lane::{Lane, LanesAccept};
 use lockstep_domain::limits::Held;
 use lockstep_domain::name::ProcessName;
+use lockstep_domain::request_path::{EscapedSlashes, PathForm, PathParameters};
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::start::StartOutlook;
 use lockstep_domain::version_rules::VersionRule;
@@ -89,6 +90,15 @@ pub struct SettingsChange {
     /// Whether services see the gateway in `via`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<ViaField>,
+    /// How paths are written when they are sent on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_form: Option<PathForm>,
+    /// What becomes of slashes that a path has encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escaped_slashes: Option<EscapedSlashes>,
+    /// What becomes of parameters of the parts of a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_parameters: Option<PathParameters>,
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_checks: Option<AnswerChecks>,

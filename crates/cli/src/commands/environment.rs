@@ -12,6 +12,7 @@ use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::lane::LanesAccept;
 use lockstep_domain::proven::ProvenAfter;
+use lockstep_domain::request_path::{EscapedSlashes, PathForm, PathParameters};
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
@@ -182,6 +183,18 @@ struct SettingsOptions {
     /// Whether services see the gateway in the field `via`: `add`, or `omit` for services that do less when they see it (nginx does not compress).
     #[arg(long, value_name = "WHAT")]
     via: Option<ViaField>,
+    /// How paths are written when they are sent on: `normalized`, as routes see them; `keep-slashes`, where several slashes stay several; or `as-sent`,
+    /// byte for byte, where paths with `.` or `..` are refused. Routes see the one form of each.
+    #[arg(long, value_name = "FORM")]
+    path_form: Option<PathForm>,
+    /// What becomes of slashes that a path has encoded (`%2F`, `%5C`): `keep`, so that `/admin%2Fx` is not below `/admin`, also where its service takes it
+    /// for that; `refuse`; `decode`; or `redirect` to where they are slashes.
+    #[arg(long, value_name = "WHAT")]
+    escaped_slashes: Option<EscapedSlashes>,
+    /// What becomes of parameters in a path (`/admin;v=2`): `keep`, so that it is not below `/admin`, also where its service takes it for that, as servlets
+    /// do; or `refuse`.
+    #[arg(long, value_name = "WHAT")]
+    path_parameters: Option<PathParameters>,
     /// Whether a few answers of versions on trial are compared with their contracts: `sampled`, or `off`, and no body is looked at.
     #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
     check_answers: Option<AnswerChecks>,
@@ -238,6 +251,9 @@ impl SettingsOptions {
             request_timeout_ms: self.request_timeout,
             fault_injection: self.fault_injection,
             via: self.via,
+            path_form: self.path_form,
+            escaped_slashes: self.escaped_slashes,
+            path_parameters: self.path_parameters,
             answer_checks: self.check_answers,
             proven_ms: self.proven_after,
             proven_requests: self.proven_requests,
@@ -326,6 +342,15 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     }
     if !rules.via.is_added() {
         table.row(["via".into(), rules.via.to_string()]);
+    }
+    if !rules.path_form.is_normalized() {
+        table.row(["path form".into(), rules.path_form.to_string()]);
+    }
+    if !rules.escaped_slashes.is_keep() {
+        table.row(["escaped slashes".into(), rules.escaped_slashes.to_string()]);
+    }
+    if !rules.path_parameters.is_keep() {
+        table.row(["path parameters".into(), rules.path_parameters.to_string()]);
     }
     for page in &rules.maintenance {
         table.row([format!("maintenance {}", page.number), page.to_string()]);

@@ -57,6 +57,7 @@ mod mirrors;
 mod no_repository;
 mod numbers;
 mod passwords;
+mod path_forms;
 mod processes;
 mod propagation;
 mod readiness;

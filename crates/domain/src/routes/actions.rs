@@ -13,7 +13,7 @@ use super::cors::{Cors, CorsError};
 use super::template::{self, Segment, TemplateError};
 use super::{FORMAT_WITH_COMPRESSION, FORMAT_WITH_VISITS, PathType, PrefixHandling, RouteRule};
 use crate::request_host::normalize_route_host;
-use crate::request_path::normalize_path;
+use crate::request_path::{Spelled, normalize_path, without_double_start};
 use crate::visit::{Visit, VisitError};
 
 /// Longest body of a static answer: what is longer belongs to a service.
@@ -270,11 +270,11 @@ impl Redirect {
         &self,
         rule: &RouteRule,
         (scheme, authority): (Scheme, &str),
-        (path, query): (&str, &str),
+        (path, query): (Spelled<'_>, &str),
     ) -> Option<String> {
         let path = match &self.path {
             Some(replacement) => replaced(rule, replacement, path)?,
-            None => path.to_owned(),
+            None => path.sent.to_owned(),
         };
         if self.scheme.is_none() && self.host.is_none() && self.port.is_none() {
             return Some(format!("{path}{query}"));
@@ -339,20 +339,27 @@ fn check_path(path: &str, rule: &RouteRule) -> Result<(), ActionError> {
 /// Returns a path, which the rule takes, with something in the place of what the rule matched: the prefix, the whole of an exact
 /// path, and of a template all of it, with the variables. `None` when that has no form.
 #[must_use]
-pub fn replaced(rule: &RouteRule, replacement: &str, path: &str) -> Option<String> {
+pub fn replaced(rule: &RouteRule, replacement: &str, path: Spelled<'_>) -> Option<String> {
     let new = match rule.path_type {
         PathType::Exact => replacement.to_owned(),
-        PathType::Prefix => {
-            let rest = path.get(rule.path.trim_end_matches('/').len()..)?;
-            match rest {
-                "" | "/" if replacement.ends_with('/') => replacement.to_owned(),
-                rest => format!("{}{rest}", replacement.trim_end_matches('/')),
-            }
-        }
-        PathType::Template => template::fill(replacement, &template::values(&rule.path, path)?),
+        PathType::Prefix => match path.behind(rule.path.trim_end_matches('/').len()) {
+            "" | "/" if replacement.ends_with('/') => replacement.to_owned(),
+            rest => format!("{}{rest}", replacement.trim_end_matches('/')),
+        },
+        PathType::Template => template::fill(replacement, &values(rule, path)?),
     };
     let new = if new.is_empty() { "/".to_owned() } else { new };
-    normalize_path(&new).ok().map(std::borrow::Cow::into_owned)
+    let form = normalize_path(&new).ok()?;
+    Some(if path.is_alike() { form.into_owned() } else { without_double_start(&new).to_owned() })
+}
+
+/// Returns the variables of a template for a path that it takes, what is left at an open end as it is sent on.
+fn values<'a>(rule: &'a RouteRule, path: Spelled<'a>) -> Option<Vec<(&'a str, &'a str)>> {
+    let mut values = template::values(&rule.path, path.matched)?;
+    if let Some((_, rest)) = values.last_mut().filter(|_| template::is_open(&rule.path)) {
+        *rest = path.behind(path.matched.len() - rest.len());
+    }
+    Some(values)
 }
 
 impl FieldChanges {

@@ -185,7 +185,7 @@ fn prepare(
 ) -> Result<Prepared, (Problem, Asked)> {
     let mut room = Vec::with_capacity(parts.headers.len());
     let ends = is_all && early.is_empty();
-    let mut request = match Request::of_parts(parts, ends, &mut room) {
+    let mut request = match Request::of_parts(parts, ends, &mut room, || desk.path_reading()) {
         Ok(request) => request,
         Err(problem) => {
             desk.note_refused(notes, &Glimpse::of_parts(parts));

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::request_host::Authority;
+use lockstep_domain::request_path::{EscapedSlashes, RequestPath};
 use lockstep_domain::routes::actions::Actions;
 use lockstep_domain::routes::conditions::{RequestView, Sort};
 use lockstep_domain::routes::index::RouteIndex;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use super::facts::Asked;
 use super::listed::{Known, Recent, word, word_of};
+use crate::way::ESCAPED_SLASH;
 
 /// Most requests that are named for a difference.
 const EXAMPLES: usize = 3;
@@ -177,9 +179,21 @@ impl Candidate<'_> {
         let authority = Authority::read(&request.host).ok();
         let host = authority.as_ref().and_then(|it| it.host());
         let caller = caller(&request.caller);
+        let own = |code: &str| Place { answer: Some(code.to_owned()), ..Place::default() };
         if self.is_sent_to_https(request, host, caller) {
-            return Place { answer: Some("https_only".to_owned()), ..Place::default() };
+            return own("https_only");
         }
+        if code(request) == Some(ESCAPED_SLASH) {
+            if self.table.rules().escaped_slashes != EscapedSlashes::Redirect {
+                view.miss("how its slashes were encoded");
+            }
+            return own(ESCAPED_SLASH);
+        }
+        let path = match RequestPath::read(&request.path, || self.table.rules().path_reading()) {
+            Ok(path) if path.is_moved() && caller != Caller::Instance => return own(ESCAPED_SLASH),
+            Ok(path) => path,
+            Err(_) => return own("bad_path"),
+        };
         // What a listener of an instance is asked for needs no route.
         let by_name = request.route.is_none() && request.caller == word(Caller::Instance);
         let called = request.service.as_ref().filter(|_| by_name && !request.path.starts_with("/@"));
@@ -187,12 +201,12 @@ impl Candidate<'_> {
         let found = match &named {
             Some(service) => Some((service, None)),
             None => {
-                let found = self.table.find(&self.index, (host, &request.path), caller, view);
+                let found = self.table.find(&self.index, (host, &path), caller, view);
                 found.map(|found| (found.service, found.rule))
             }
         };
         let Some((service, rule)) = found else {
-            return Place { answer: Some("no_route".to_owned()), ..Place::default() };
+            return own("no_route");
         };
         let route = rule.map(ToString::to_string);
         if let Some(answer) =

@@ -140,8 +140,9 @@ impl<'b> Request<'b> {
 
     /// Returns the path for the instance, and what has to stand before it.
     fn rest<'o>(&'o self, onward: &Onward<'o>) -> (&'static str, &'o str) {
-        let rest = onward.changes.and_then(Changes::path).unwrap_or(&self.path[onward.strip..]);
-        (if rest.starts_with('/') || self.path == ASTERISK { "" } else { "/" }, rest)
+        let kept = || self.path.spelled().sent_after(onward.strip);
+        let rest = onward.changes.and_then(Changes::path).unwrap_or_else(kept);
+        (if rest.starts_with('/') || &*self.path == ASTERISK { "" } else { "/" }, rest)
     }
 
     /// Returns the host for the instance, with its port.

@@ -7,6 +7,7 @@ use http::Method;
 use http::header::{COOKIE, HeaderMap};
 use http::request::Parts;
 use httparse::Header;
+use lockstep_domain::request_path::PathReading;
 
 use super::{ASTERISK, MAX_FIELDS, Request, bad, read_authority};
 use crate::field::Field;
@@ -29,6 +30,7 @@ impl<'b> Request<'b> {
         parts: &'b Parts,
         ends: bool,
         room: &'b mut Vec<Header<'b>>,
+        reading: impl FnOnce() -> PathReading,
     ) -> Result<Request<'b>, Problem> {
         let headers = fill(&parts.headers, room)?;
         let target = match parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
@@ -39,7 +41,7 @@ impl<'b> Request<'b> {
             return Err(bad("the scheme is neither http nor https"));
         }
         let method = method(parts)?;
-        let mut request = Self::new(method, target, 2, headers)?;
+        let mut request = Self::new((method, target), 2, headers, reading)?;
         for (index, header) in headers.iter().enumerate() {
             let kind = request.kinds[index];
             check(kind, header)?;
@@ -113,6 +115,7 @@ fn check(kind: Field, header: &Header<'_>) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::gateway_rules::Caller;
+    use lockstep_domain::request_path::{EscapedSlashes, PathForm};
     use proptest::prelude::*;
 
     use super::*;
@@ -171,10 +174,15 @@ mod tests {
             target in prop::sample::select(vec![
                 "/", "/a/../b?c=d", "/%6frders//x", "/..", "/a;b", "/a%2fb", "/%00", "/a?b#c",
             ]),
+            form in prop::sample::select(vec![PathForm::Normalized, PathForm::KeepSlashes, PathForm::AsSent]),
+            escaped_slashes in prop::sample::select(vec![
+                EscapedSlashes::Keep, EscapedSlashes::Refuse, EscapedSlashes::Redirect,
+            ]),
             given in prop::collection::vec(field(), 0..6),
             cookie in prop::option::of(prop::sample::select(vec!["a=1", "lockstep_key=ann; b=2"])),
         ) {
             prop_assume!(!target.contains('#'));
+            let reading = PathReading { form, escaped_slashes, ..PathReading::default() };
             let mut given = given;
             given.extend(cookie.map(|cookie| ("cookie".to_owned(), cookie.to_owned())));
             // A map of fields keeps those of one name together, so they are given so.
@@ -182,9 +190,9 @@ mod tests {
             let fields_text: String = given.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let bytes = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{fields_text}\r\n");
             let (mut room, mut places) = (fields(), Vec::new());
-            let by_bytes = Request::read(bytes.as_bytes(), &mut room);
+            let by_bytes = Request::read(bytes.as_bytes(), &mut room, || reading);
             let Some(parts) = parts(method, host, target, &given) else { return Ok(()) };
-            let by_parts = Request::of_parts(&parts, true, &mut places);
+            let by_parts = Request::of_parts(&parts, true, &mut places, || reading);
             match (by_bytes, by_parts) {
                 (Ok(Some((_, one))), Ok(other)) => {
                     prop_assert_eq!(one.method, other.method);
@@ -207,7 +215,9 @@ mod tests {
             let given: Vec<_> =
                 given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
             let parts = parts("GET", "shop.test", "/", &given).unwrap();
-            Request::of_parts(&parts, ends, &mut Vec::new()).map(|_| ()).map_err(|problem| problem.status())
+            Request::of_parts(&parts, ends, &mut Vec::new(), PathReading::default)
+                .map(|_| ())
+                .map_err(|problem| problem.status())
         };
         for bad in [
             ("connection", "close"),

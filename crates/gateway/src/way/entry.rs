@@ -11,6 +11,9 @@ use crate::request::Request;
 /// What an answer to an authority is, as RFC 8555 (8.3) has it.
 const CHALLENGE_TYPE: &str = "application/octet-stream";
 
+/// The code of an answer that sends a client to the path where its encoded slashes are slashes.
+pub(crate) const ESCAPED_SLASH: &str = "escaped_slash";
+
 impl Desk {
     /// Tells whether a request came by https: here, or to a proxy that is believed.
     pub(super) fn is_https(&self, request: &Request<'_>, caller: Caller) -> bool {
@@ -26,6 +29,17 @@ impl Desk {
         Err(Own { body, content_type, ..Own::empty(200, "acme_challenge") }.into_problem())
     }
 
+    /// Sends a client to the path where its encoded slashes are slashes, where the environment says so. Instances and calls of gRPC follow nothing: for them they
+    /// are decoded.
+    pub(super) fn send_to_its_form(request: &Request<'_>, caller: Caller) -> Result<(), Problem> {
+        if !request.path.is_moved() || caller == Caller::Instance || request.call.is_some() {
+            return Ok(());
+        }
+        let location = ("location".to_owned(), format!("{}{}", request.path.sent(), request.query));
+        // Not for good: a browser would keep to it when the environment says otherwise again.
+        Err(Own::empty(307, ESCAPED_SLASH).into_problem().with_fields([location]))
+    }
+
     /// Answers an authority, and sends a client from outside to https where the environment says so. Instances are served, and so is whoever a proxy speaks
     /// for that was asked by https.
     pub(super) fn let_in(&self, request: &Request<'_>, origin: Origin) -> Result<(), Problem> {
@@ -38,7 +52,8 @@ impl Desk {
             return Ok(());
         }
         let host = request.authority.host().unwrap_or_default();
-        let Some(to) = entry.redirect(host, &request.path, request.query, self.worker.https_port) else {
+        let Some(to) = entry.redirect(host, request.path.sent(), request.query, self.worker.https_port)
+        else {
             return Ok(());
         };
         if host.is_empty() {

@@ -63,7 +63,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `id`, `tls`, `route`, `fault`, `lane`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
+    /// What it is about: `request`, `path`, `caller`, `id`, `tls`, `route`, `fault`, `lane`, `key`, `version`, `instance`, `breaker`, `priority`, `limit`; of a connection `connection`, `port`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -115,7 +115,7 @@ pub enum Outcome {
     Answered {
         /// The status.
         status: u16,
-        /// What answers: `redirect`, `respond`, `preflight`, `https_only`, `maintenance`.
+        /// What answers: `redirect`, `respond`, `preflight`, `https_only`, `escaped_slash`, `maintenance`.
         code: &'static str,
         /// Where the client is sent.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,7 +186,7 @@ impl Account {
 
     fn outcome(&mut self, desk: &Desk, question: &Question) -> Outcome {
         let (head, mut room) = (question.head(), fields());
-        let request = match Request::read(head.as_bytes(), &mut room) {
+        let request = match Request::read(head.as_bytes(), &mut room, || desk.path_reading()) {
             Ok(Some((_, request))) => request,
             Ok(None) => return refused(&words::no_head()),
             Err(problem) => return refused(&problem),
@@ -220,11 +220,13 @@ impl Account {
     /// Says what is decided before a version is chosen.
     fn tell(&mut self, desk: &Desk, table: &WorkerTable, request: &Request<'_>) {
         let host = request.authority.as_str();
-        let shown = match caller_token(&request.path) {
-            Some(CallerToken { length, .. }) => &request.path[length..],
-            None => &*request.path,
-        };
-        self.say("request", format!("{} {shown} on host {}", request.method, words::or_none(host)));
+        let token = caller_token(&request.path).map_or(0, |CallerToken { length, .. }| length);
+        let shown = request.path.spelled().after(token);
+        let (method, host) = (request.method, words::or_none(host));
+        self.say("request", format!("{method} {} on host {host}", shown.matched));
+        if let Some(says) = words::path(&request.path, shown) {
+            self.say("path", says);
+        }
         let Ok(origin) = desk.peer.origin(&table.routes, &request.path) else {
             return self.say("caller", "the token in the path is of no instance of this environment");
         };
@@ -241,7 +243,7 @@ impl Account {
                 sent.as_ref().err().map(Problem::code),
             ),
         );
-        if sent.is_err() {
+        if sent.is_err() || Desk::send_to_its_form(request, origin.caller).is_err() {
             return;
         }
         let path = &request.path[origin.token..];
@@ -340,7 +342,7 @@ impl Account {
             self.say("copy", copies);
         }
         let seen = notes.changes.as_ref().and_then(|changes| changes.path());
-        let rest = &request.path[routed.strip..];
+        let rest = request.path.spelled().sent_after(routed.strip);
         let path = seen.unwrap_or(if rest.is_empty() { "/" } else { rest }).to_owned();
         let host = notes.changes.as_ref().and_then(|changes| changes.host());
         Outcome::Served {

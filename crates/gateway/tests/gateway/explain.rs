@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use lockstep_domain::entry::{Entry, EntrySettings, PlainHttp};
 use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::request_path::{EscapedSlashes, PathForm};
 use lockstep_domain::routes::{Route, RouteTable, SplitRole};
 use lockstep_gateway::Applied;
 use lockstep_gateway::explain::{Explanation, Outcome, Question, explain};
@@ -57,6 +58,8 @@ struct World {
     is_empty: bool,
     trusts: bool,
     https: bool,
+    path_form: PathForm,
+    escaped_slashes: EscapedSlashes,
     asked: Vec<Asked>,
 }
 
@@ -76,6 +79,11 @@ fn asked() -> impl Strategy<Value = Asked> {
         "/orders/new",
         "/a",
         "/a/b%2fc",
+        "/a//b%2f/x",
+        "//a//b/%7ex",
+        "/orders//7",
+        "/%6frders/%37",
+        "/x//../a",
         "/a?v=2",
         "/a/../orders/7?x=1",
         "/..",
@@ -119,8 +127,19 @@ fn world() -> impl Strategy<Value = World> {
     let lists = (subsequence(routes(), 0..=11), subsequence(rules(), 0..=3));
     let weights = select(vec![0, 2_500, 10_000]);
     let flags = (prop::bool::weighted(0.2), any::<bool>(), prop::bool::weighted(0.2));
-    (lists, weights, flags, prop::collection::vec(asked(), 12)).prop_map(
-        |((routes, rules), weight, (is_empty, trusts, https), asked)| World {
+    let forms = select(vec![PathForm::Normalized, PathForm::KeepSlashes, PathForm::AsSent]);
+    let slashes = select(vec![
+        EscapedSlashes::Keep,
+        EscapedSlashes::Refuse,
+        EscapedSlashes::Decode,
+        EscapedSlashes::Redirect,
+    ]);
+    let can_be = |(form, slashes): &_| (*form, *slashes) != (PathForm::AsSent, EscapedSlashes::Decode);
+    let forms = (forms, slashes).prop_filter("what is decoded is not as it was sent", can_be);
+    (lists, weights, flags, forms, prop::collection::vec(asked(), 12)).prop_map(
+        |((routes, rules), weight, (is_empty, trusts, https), (path_form, escaped_slashes), asked)| World {
+            path_form,
+            escaped_slashes,
             routes,
             rules,
             weight,
@@ -151,7 +170,12 @@ fn table_of(world: &World, revision: u64, (new, old): (&Instance, &Instance)) ->
     let shop = table.services.get_mut(&"shop".parse().unwrap()).unwrap();
     shop.version_rules = world.rules.iter().map(|it| serde_json::from_value(it.clone()).unwrap()).collect();
     let trusted_networks = world.trusts.then(|| "127.0.0.0/8".parse().unwrap()).into_iter().collect();
-    table.rules = Some(GatewayRules { trusted_networks, ..GatewayRules::default() });
+    table.rules = Some(GatewayRules {
+        trusted_networks,
+        path_form: world.path_form,
+        escaped_slashes: world.escaped_slashes,
+        ..GatewayRules::default()
+    });
     let settings =
         EntrySettings { https_port: Some(443), http: PlainHttp::Redirect, ..EntrySettings::default() };
     table.entry = world.https.then(|| Entry { settings, ..Entry::default() });
@@ -212,7 +236,7 @@ fn what_is_explained_is_what_a_gateway_on_sockets_does() {
     let running = Running::start(&[]);
     let revision = std::cell::Cell::new(1);
     let seen = std::cell::RefCell::new(std::collections::BTreeMap::<&str, usize>::new());
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(150) });
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(250) });
     let checked = runner.run(&world(), |world| {
         revision.set(revision.get() + 1);
         let table = table_of(&world, revision.get(), (&new, &old));
@@ -230,6 +254,8 @@ fn what_is_explained_is_what_a_gateway_on_sockets_does() {
         is_empty: false,
         trusts: false,
         https: false,
+        path_form: PathForm::Normalized,
+        escaped_slashes: EscapedSlashes::Keep,
         asked: Vec::new(),
     };
     let table = table_of(&all, revision.get() + 1, (&new, &old));
@@ -243,6 +269,7 @@ fn what_is_explained_is_what_a_gateway_on_sockets_does() {
         "redirect",
         "respond",
         "https_only",
+        "escaped_slash",
         "no_route",
         "no_instance",
         "bad_path",
@@ -263,6 +290,8 @@ fn it_says_which_routes_came_before_and_why_they_did_not_take_it() {
         is_empty: false,
         trusts: false,
         https: false,
+        path_form: PathForm::Normalized,
+        escaped_slashes: EscapedSlashes::Keep,
         asked: Vec::new(),
     };
     let table = table_of(&world, 1, (&new, &old));

@@ -25,6 +25,7 @@ mod maintenance;
 mod mirrors;
 mod named;
 mod ordinary;
+mod path_forms;
 mod paths;
 mod policies;
 mod priorities;

@@ -8,7 +8,7 @@ use super::action::Waits;
 use super::cluster::Cluster;
 use super::document::{Item, Message};
 use super::host::virtual_host;
-use super::{EnvoyError, Hosts, Left};
+use super::{EnvoyError, Hosts, Left, Said};
 
 /// How long Envoy waits for a stream on which nothing is said.
 const USUAL_IDLE_MS: u64 = 300_000;
@@ -54,7 +54,7 @@ fn chain<'n>(item: &Item<'n>) -> Message<'n> {
 pub(super) fn listener(
     item: &Item<'_>,
     clusters: &BTreeMap<String, Cluster>,
-    entry: &mut Table,
+    said: &mut Said,
     left: &mut Vec<Left>,
 ) -> Vec<Hosts> {
     let message = item.message();
@@ -71,7 +71,7 @@ pub(super) fn listener(
     }
     chain.pass_over(&["filters", "name"]);
     if let Some(socket) = chain.message("transport_socket") {
-        secure(&socket, port, entry, left);
+        secure(&socket, port, &mut said.entry, left);
     }
     chain
         .leave_others(left, "there is nothing like it: clients are told apart by the host that they ask for");
@@ -93,6 +93,7 @@ pub(super) fn listener(
         }
     }
     message.leave_others(left, "there is nothing like it");
+    paths(&manager, &mut said.rules);
     self::manager(&manager, clusters, left)
 }
 
@@ -132,6 +133,20 @@ fn secure(socket: &Message<'_>, port: Option<i64>, entry: &mut Table, left: &mut
     );
     context.leave_others(left, "there is nothing like it");
     socket.pass_over(&["name"]);
+}
+
+/// What it does with slashes that are several or encoded, where it says so.
+fn paths(manager: &Message<'_>, rules: &mut Table) {
+    if manager.get("merge_slashes").and_then(|it| it.flag()) == Some(false) {
+        rules.insert("path_form".into(), Value::from("keep-slashes"));
+    }
+    let slashes = match manager.text("path_with_escaped_slashes_action") {
+        Some("REJECT_REQUEST") => "refuse",
+        Some("UNESCAPE_AND_REDIRECT") => "redirect",
+        Some("UNESCAPE_AND_FORWARD") => "decode",
+        _ => return,
+    };
+    rules.insert("escaped_slashes".into(), Value::from(slashes));
 }
 
 fn manager(message: &Message<'_>, clusters: &BTreeMap<String, Cluster>, left: &mut Vec<Left>) -> Vec<Hosts> {

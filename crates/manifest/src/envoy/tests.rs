@@ -46,6 +46,30 @@ fn the_first_route_that_takes_a_request_has_it_here_too() {
 }
 
 #[test]
+fn what_is_said_of_slashes_is_taken_over() {
+    let routes = "- { match: { prefix: \"/\" }, route: { cluster: a } }";
+    let reading = |more: &str| {
+        let text = with(routes).replace("stat_prefix: in\n", &format!("stat_prefix: in\n{more}"));
+        let imported = import(&text, "production", None).unwrap();
+        let reading = parse_table(&imported.toml, "t").unwrap().table.rules().path_reading();
+        (reading.form.to_string(), reading.escaped_slashes.to_string())
+    };
+    let pair = |form: &str, slashes: &str| (form.to_owned(), slashes.to_owned());
+    assert_eq!(reading(""), pair("normalized", "keep"));
+    let both = "          merge_slashes: false\n          path_with_escaped_slashes_action: REJECT_REQUEST\n";
+    assert_eq!(reading(both), pair("keep-slashes", "refuse"));
+    for (action, word) in [
+        ("KEEP_UNCHANGED", "keep"),
+        ("UNESCAPE_AND_FORWARD", "decode"),
+        ("UNESCAPE_AND_REDIRECT", "redirect"),
+    ] {
+        let more =
+            format!("          merge_slashes: true\n          path_with_escaped_slashes_action: {action}\n");
+        assert_eq!(reading(&more), pair("normalized", word));
+    }
+}
+
+#[test]
 fn prefixes_with_a_slash_take_what_is_below_and_templates_are_made_of_expressions() {
     let imported = read(
         "- { match: { prefix: /v1/ }, route: { cluster: a, prefix_rewrite: /v2/ } }\n\
@@ -229,7 +253,7 @@ fn a_redirect_keeps_the_port_that_it_names() {
         redirect.location(
             &route.rule,
             (lockstep_domain::routes::actions::Scheme::Http, "s.test:8080"),
-            (path, ""),
+            (lockstep_domain::request_path::Spelled::alike(path), ""),
         )
     };
     assert_eq!(to("/b").as_deref(), Some("http://other.test:8443/b"));

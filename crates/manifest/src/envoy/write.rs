@@ -5,21 +5,23 @@ use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
-use super::Hosts;
 use super::action::Whom;
 use super::cluster::Cluster;
+use super::{Hosts, Said};
 use crate::proportions::shares;
 
 pub(super) fn written(
     environment: &str,
-    entry: &Table,
+    said: &Said,
     hosts: &[Hosts],
     clusters: &BTreeMap<String, Cluster>,
 ) -> String {
     let mut text = format!("environment = {}\n", Value::from(environment));
-    if !entry.is_empty() {
-        text.push_str("\n[entry]\n");
-        lines(&mut text, entry);
+    for (name, table) in [("rules", &said.rules), ("entry", &said.entry)] {
+        if !table.is_empty() {
+            let _ = write!(text, "\n[{name}]\n");
+            lines(&mut text, table);
+        }
     }
     let services = services(hosts);
     for (whom, name) in &services {

@@ -260,6 +260,20 @@ fn a_server_whose_names_cannot_be_asked_for_is_none_for_every_host() {
 }
 
 #[test]
+fn slashes_that_are_not_merged_are_kept() {
+    let form = |more: &str| {
+        let imported = read(&format!(
+            "http {{ server {{ {more} location / {{ proxy_pass http://127.0.0.1:9000; }} }} }}"
+        ));
+        let told = imported.left.iter().any(|it| it.directive.starts_with("merge_slashes"));
+        (parse_table(&imported.toml, "t").unwrap().table.rules().path_form.to_string(), told)
+    };
+    assert_eq!(form("merge_slashes off;"), ("keep-slashes".to_owned(), true));
+    assert_eq!(form("merge_slashes on;"), ("normalized".to_owned(), false));
+    assert_eq!(form(""), ("normalized".to_owned(), false));
+}
+
+#[test]
 fn what_means_the_same_is_carried_over_and_the_rest_is_called_what_it_is() {
     let more =
         "client_max_body_size 10m; proxy_connect_timeout 2s; proxy_next_upstream off; limit_req zone=one;";

@@ -445,6 +445,23 @@ fn maintenance_and_visits_are_read_and_what_is_wrong_with_a_page_is_said() {
     let visits: Vec<_> = table.routes.iter().filter_map(|it| it.rule.then.as_ref()?.visit.clone()).collect();
     assert_eq!((visits[0].for_s, visits[0].cookie.as_str()), (3_600, "lane"));
     assert_eq!(table.format, lockstep_domain::routes::FORMAT_WITH_VISITS);
+    let formed = |form: &str| {
+        let slashes = "escaped_slashes = \"decode\"\npath_parameters = \"refuse\"";
+        let rules = format!("timeout = \"30s\"\npath_form = \"{form}\"\n{slashes}");
+        text.replace("timeout = \"30s\"", &rules)
+    };
+    let kept = read(&formed("keep-slashes")).table;
+    assert_eq!(kept.format, lockstep_domain::routes::FORMAT_WITH_PATH_FORMS);
+    let reading = kept.rules().path_reading();
+    assert_eq!(
+        (reading.form.to_string(), reading.escaped_slashes.to_string()),
+        ("keep-slashes".into(), "decode".into())
+    );
+    assert!(!reading.parameters.is_keep());
+    for (form, part) in [("raw", "write `normalized`"), ("as-sent", "is not sent on as it came")] {
+        let problems = problems_of(&formed(form));
+        assert!(problems[0].contains(part), "{problems:?}");
+    }
     let wrong =
         text.replace("service = \"hello\"\nversion = \"1.1.0\"\nrespond", "version = \"1.1.0\"\nrespond");
     assert!(problems_of(&wrong)[0].contains("which is not named"), "{:?}", problems_of(&wrong));

@@ -28,10 +28,35 @@ fn a_path_takes_the_place_of_what_was_matched() {
     for (path_type, path, replacement, asked, expected) in table {
         let rule = rule(path_type, path);
         assert_eq!(check_path(replacement, &rule), Ok(()), "{replacement}");
-        assert_eq!(replaced(&rule, replacement, asked).as_deref(), Some(expected), "{path} {asked}");
+        assert_eq!(
+            replaced(&rule, replacement, Spelled::alike(asked)).as_deref(),
+            Some(expected),
+            "{path} {asked}"
+        );
     }
     // A parameter of the last folder may not come to hide one in the middle.
-    assert_eq!(replaced(&rule(Template, "/o/{id}"), "/{id}/x", "/o/;a"), None);
+    assert_eq!(replaced(&rule(Template, "/o/{id}"), "/{id}/x", Spelled::alike("/o/;a")), None);
+}
+
+#[test]
+fn what_is_left_behind_what_was_matched_stays_as_it_is_sent_on() {
+    use PathType::{Prefix, Template};
+    let table = [
+        (Prefix, "/old", "/new", ("/old/a/b", "/old/a//b"), "/new/a//b"),
+        (Prefix, "/old", "/new", ("/old/a", "/old//a"), "/new//a"),
+        (Prefix, "/old", "/", ("/old/a", "/old//a"), "/a"),
+        (Prefix, "/old", "/new", ("/old/~", "/%6fld/%7e"), "/new/%7e"),
+        (Template, "/o/{id}/{rest...}", "/p/{id}/{rest...}", ("/o/7/a/b", "/o//7/a//b"), "/p/7/a//b"),
+        (Template, "/o/{rest...}", "/{rest...}", ("/o/a/b", "/o//a//b"), "/a//b"),
+    ];
+    for (path_type, path, replacement, (matched, sent), expected) in table {
+        let asked = Spelled { matched, sent };
+        assert_eq!(replaced(&rule(path_type, path), replacement, asked).as_deref(), Some(expected), "{sent}");
+    }
+    let redirect = Redirect { scheme: Some(Scheme::Https), host: None, port: None, path: None, status: 302 };
+    let asked = Spelled { matched: "/a/b", sent: "/a//b" };
+    let location = redirect.location(&rule(Prefix, "/a"), (Scheme::Http, "shop.test"), (asked, ""));
+    assert_eq!(location.as_deref(), Some("https://shop.test/a//b"));
 }
 
 #[test]
@@ -39,7 +64,7 @@ fn a_redirect_says_only_what_is_needed() {
     let redirect = |change: &dyn Fn(&mut Redirect)| {
         let mut redirect = Redirect { scheme: None, host: None, port: None, path: None, status: 302 };
         change(&mut redirect);
-        let asked = ((Scheme::Http, "shop.test:8080"), ("/old/a", "?q=1"));
+        let asked = ((Scheme::Http, "shop.test:8080"), (Spelled::alike("/old/a"), "?q=1"));
         redirect.location(&rule(PathType::Prefix, "/old"), asked.0, asked.1).unwrap()
     };
     assert_eq!(redirect(&|it| it.path = Some("/new".into())), "/new/a?q=1");
@@ -86,7 +111,7 @@ proptest! {
     fn what_is_put_in_place_is_in_its_form(path in "/o(/(a|b|%2F|;c|;|\\.a)){0,4}/?", end in "(/\\{r\\.\\.\\.\\}|)") {
         let rule = rule(PathType::Template, &format!("/o/{{x}}{end}"));
         for replacement in ["/{x}", "/{x}/y", "/n/{r...}", "/{r...}"] {
-            if let Some(new) = replaced(&rule, replacement, &path) {
+            if let Some(new) = replaced(&rule, replacement, Spelled::alike(&path)) {
                 prop_assert!(new.starts_with('/') && !new.starts_with("//"));
                 prop_assert_eq!(normalize_path(&new), Ok(new.as_str().into()));
             }

@@ -2,6 +2,7 @@
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::injection::Fault;
+use lockstep_domain::request_path::{RequestPath, Spelled};
 use lockstep_domain::routes::index::Verdict;
 use lockstep_domain::routes::service_policy::{Balance, Fallback};
 use lockstep_domain::routes::{
@@ -52,6 +53,19 @@ pub(super) fn caller(caller: Caller, client: &str) -> String {
             format!("{client} is in a trusted network: what it says of who came before is believed")
         }
         Caller::Instance => "an instance of the environment, by the token in the path".to_owned(),
+    }
+}
+
+/// Says how a path is sent on where that is not the form that is matched, and that its slashes were decoded.
+pub(super) fn path(path: &RequestPath<'_>, Spelled { matched, sent }: Spelled<'_>) -> Option<String> {
+    let decoded = Some("its encoded slashes are decoded").filter(|_| path.is_decoded());
+    let alike = matched == sent;
+    let spelled =
+        (!alike).then(|| format!("it is sent on as {sent}, and everything here looks at {matched}"));
+    match (decoded, spelled) {
+        (None, None) => None,
+        (Some(decoded), Some(spelled)) => Some(format!("{decoded}; {spelled}")),
+        (one, other) => one.map(str::to_owned).or(other),
     }
 }
 
