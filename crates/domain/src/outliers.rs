@@ -7,6 +7,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The format that a gateway must take where a version says how many of its instances stay in any case.
+pub const FORMAT_WITH_FLOORS: u32 = 26;
 /// What is less slow than this beside the others is noise.
 pub const LEAST_SLOWER_US: u64 = 20_000;
 
@@ -35,6 +37,22 @@ pub struct EjectionRule {
     /// When fewer are healthy, in percent, all are asked; 0 is never.
     #[schemars(extend("x-unit" = "percent"))]
     pub panic_percent: u32,
+    /// So many of the instances are asked in any case, whatever is seen of them; one always is.
+    #[serde(skip_serializing_if = "is_one")]
+    #[schemars(extend("x-since" = FORMAT_WITH_FLOORS, "default" = 1))]
+    pub floor: u32,
+    /// The same as a part of them, in percent, rounded up.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_FLOORS, "x-unit" = "percent", "default" = 0))]
+    pub floor_percent: u32,
+}
+
+const fn is_one(floor: &u32) -> bool {
+    *floor == 1
+}
+
+const fn is_none(percent: &u32) -> bool {
+    *percent == 0
 }
 
 impl Default for EjectionRule {
@@ -49,6 +67,8 @@ impl Default for EjectionRule {
             longest_ms: 300_000,
             most_percent: 10,
             panic_percent: 50,
+            floor: 1,
+            floor_percent: 0,
         }
     }
 }
@@ -58,7 +78,9 @@ impl EjectionRule {
     #[must_use]
     pub fn out_of_bounds(&self) -> Vec<(&'static str, u64, u64)> {
         let Self { consecutive, failures_percent, slower, requests, .. } = *self;
-        let Self { window_ms, first_ms, longest_ms, most_percent, panic_percent, .. } = *self;
+        let Self {
+            window_ms, first_ms, longest_ms, most_percent, panic_percent, floor, floor_percent, ..
+        } = *self;
         let all = [
             ("consecutive", u64::from(consecutive), 0, 10_000),
             ("failures", u64::from(failures_percent), 0, 100),
@@ -69,6 +91,8 @@ impl EjectionRule {
             ("longest", longest_ms, first_ms.max(1_000), 86_400_000),
             ("most", u64::from(most_percent), 1, 100),
             ("panic", u64::from(panic_percent), 0, 100),
+            ("floor", u64::from(floor), 1, 10_000),
+            ("floor", u64::from(floor_percent), 0, 100),
         ];
         let wrong = all.into_iter().filter(|(_, it, least, most)| !(least..=most).contains(&it));
         wrong.map(|(name, _, least, most)| (name, least, most)).collect()
@@ -80,11 +104,36 @@ impl EjectionRule {
         self.failures_percent > 0 || self.slower > 0
     }
 
-    /// Tells whether one more of so many instances may be left alone. The last one never is.
+    /// Tells whether it says how many instances stay in any case, beside one.
     #[must_use]
-    pub fn has_room(&self, instances: usize, out: usize) -> bool {
+    pub fn has_floor(&self) -> bool {
+        !is_one(&self.floor) || !is_none(&self.floor_percent)
+    }
+
+    /// Returns how many of so many instances stay in any case.
+    #[must_use]
+    pub fn stay(&self, instances: usize) -> usize {
+        let share = (instances * self.floor_percent as usize).div_ceil(100);
+        share.max(self.floor as usize).max(1).min(instances)
+    }
+
+    /// Tells what one more of so many instances meets that is to be left alone.
+    #[must_use]
+    pub fn room(&self, instances: usize, out: usize) -> Room {
         let share = instances * self.most_percent as usize / 100;
-        out < share.max(1).min(instances.saturating_sub(1))
+        if out >= share.max(1).min(instances.saturating_sub(1)) {
+            Room::Full
+        } else if out >= instances - self.stay(instances) {
+            Room::Floor
+        } else {
+            Room::Free
+        }
+    }
+
+    /// Returns how many of those that are left alone come back, because others left and too few would be asked.
+    #[must_use]
+    pub fn back(&self, instances: usize, out: usize) -> usize {
+        (self.stay(instances) + out).saturating_sub(instances)
     }
 
     /// Tells whether so few instances are healthy that all are asked: the rest would break under the load of all.
@@ -124,6 +173,17 @@ impl EjectionRule {
             (false, false) => None,
         }
     }
+}
+
+/// Whether one more instance may be left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It may.
+    Free,
+    /// As many are left alone as may be at once. The last one never is.
+    Full,
+    /// As few would be asked as may be in any case.
+    Floor,
 }
 
 /// What was counted of an instance in a window.
@@ -182,18 +242,74 @@ mod tests {
     #[test]
     fn a_tenth_may_be_out_and_one_of_two_but_never_the_only_one() {
         let rule = EjectionRule::default();
-        let most = |instances| (0..=instances).find(|&out| !rule.has_room(instances, out)).unwrap();
-        assert_eq!([0, 1, 2, 3, 10, 19, 20, 100].map(most), [0, 0, 1, 1, 1, 1, 2, 10]);
+        assert_eq!(
+            [0, 1, 2, 3, 10, 19, 20, 100].map(|instances| most(&rule, instances)),
+            [0, 0, 1, 1, 1, 1, 2, 10]
+        );
         let all = EjectionRule { most_percent: 100, ..rule };
-        assert_eq!((0..=5).find(|&out| !all.has_room(5, out)), Some(4));
+        assert_eq!(most(&all, 5), 4);
+    }
+
+    #[test]
+    fn so_many_stay_in_any_case_and_come_back_when_others_leave() {
+        let all = EjectionRule { most_percent: 100, ..EjectionRule::default() };
+        let two = EjectionRule { floor: 2, ..all };
+        assert_eq!([1, 2, 3, 5].map(|instances| most(&two, instances)), [0, 0, 1, 3]);
+        let share = EjectionRule { floor_percent: 60, ..all };
+        assert_eq!([1, 2, 3, 5, 10].map(|instances| most(&share, instances)), [0, 0, 1, 2, 4]);
+        let tenth = EjectionRule { floor: 2, ..EjectionRule::default() };
+        assert_eq!(
+            (tenth.room(20, 2), tenth.room(3, 1), two.room(3, 1)),
+            (Room::Full, Room::Full, Room::Floor)
+        );
+        assert_eq!(((two.back(3, 1), two.back(2, 1)), (two.back(3, 2), two.back(1, 1))), ((0, 1), (1, 1)));
+        assert!(two.has_floor() && share.has_floor() && !all.has_floor());
+        let out = EjectionRule { floor: 0, floor_percent: 101, ..all }.out_of_bounds();
+        assert_eq!(out, [("floor", 1, 10_000), ("floor", 0, 100)]);
+    }
+
+    #[test]
+    fn what_says_nothing_of_it_is_written_as_before() {
+        let text = serde_json::to_string(&EjectionRule::default()).unwrap();
+        assert!(!text.contains("floor"), "{text}");
+        let rule = EjectionRule { floor: 3, ..EjectionRule::default() };
+        assert_eq!(
+            serde_json::from_str::<EjectionRule>(&serde_json::to_string(&rule).unwrap()).unwrap(),
+            rule
+        );
+    }
+
+    fn most(rule: &EjectionRule, instances: usize) -> usize {
+        (0..=instances).find(|&out| rule.room(instances, out) != Room::Free).unwrap()
     }
 
     proptest! {
         #[test]
         fn what_is_usual_leaves_at_least_half_of_them(instances in 1_usize..1_000) {
             let rule = EjectionRule::default();
-            let out = (0..=instances).find(|&out| !rule.has_room(instances, out)).unwrap();
+            let out = most(&rule, instances);
             prop_assert!(out < instances && !rule.is_panic(instances, instances - out));
+        }
+
+        #[test]
+        fn as_many_are_asked_as_are_to_be_in_any_case_however_many_come_and_leave(
+            floor in 1_u32..30,
+            floor_percent in 0_u32..=100,
+            most_percent in 1_u32..=100,
+            turns in prop::collection::vec((0_usize..40, 0_usize..40), 1..10),
+        ) {
+            let rule = EjectionRule { floor, floor_percent, most_percent, ..EjectionRule::default() };
+            let mut out = 0;
+            for (instances, fail) in turns {
+                out = out.min(instances);
+                out -= rule.back(instances, out);
+                prop_assert!(instances - out >= rule.stay(instances));
+                for _ in 0..fail {
+                    out += usize::from(rule.room(instances, out) == Room::Free);
+                }
+                prop_assert!(instances - out >= rule.stay(instances));
+                prop_assert!(rule.stay(instances) >= instances.min(floor as usize));
+            }
         }
 
         #[test]

@@ -54,6 +54,7 @@ pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::lane::FORMAT_WITH_LANES;
 pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
+pub use crate::outliers::FORMAT_WITH_FLOORS;
 pub use crate::priority::FORMAT_WITH_PRIORITIES;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use crate::request_path::FORMAT_WITH_PATH_FORMS;
@@ -135,8 +136,8 @@ pub use upgrades::FORMAT_WITH_UPGRADES;
 /// 25: protocols beside WebSocket that a connection may switch to, which a gateway of an earlier format would not pass. A table without them is written
 /// as before.
 ///
-/// 26: how paths are sent on, and what becomes of their encoded slashes, which a gateway of an earlier format would do as ever. A table that says
-/// nothing of it is written as before.
+/// 26: how paths are sent on, and what becomes of their encoded slashes and parameters, and how many instances of a version are asked in any case: a
+/// gateway of an earlier format would do as ever. A table that says nothing of it is written as before.
 pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PATH_FORMS;
 /// The first format whose gateways know who calls by the name behind its token.
 pub const FORMAT_WITH_NAMED_CALLERS: u32 = 24;
@@ -445,8 +446,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if !rules.path_reading().is_usual() {
-            FORMAT_WITH_PATH_FORMS
+        let format = if !rules.path_reading().is_usual() || policies.clone().any(|policy| policy.has_floor())
+        {
+            FORMAT_WITH_PATH_FORMS.max(FORMAT_WITH_FLOORS)
         } else if self.routes.iter().any(|route| route.rule.upgrades()) {
             FORMAT_WITH_UPGRADES
         } else if !self.lanes.is_empty() {

@@ -8,11 +8,11 @@ mod simulation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lockstep_domain::outliers::{Counted, Outlier};
+use lockstep_domain::outliers::{Counted, Outlier, Room};
 use lockstep_domain::priority::Priority;
 use lockstep_domain::routes::SplitRole;
 use lockstep_domain::routes::service_policy::Balance;
@@ -266,6 +266,10 @@ pub(crate) struct ArmHealth {
     pub(crate) spread: Spread,
     /// Held while one is taken out, so that two workers do not take out one each.
     taking_out: Mutex<()>,
+    /// How often an instance was asked on, or again, because too few would have been left.
+    held: AtomicU64,
+    /// The same at the last look.
+    held_before: AtomicU64,
     /// What was counted of each instance at the last looks, the oldest first, where they are compared.
     history: Mutex<VecDeque<(Moment, BTreeMap<SocketAddr, Counted>)>>,
 }
@@ -281,6 +285,7 @@ impl ArmHealth {
         if arm.choosing.ejection.compares() && arm.role != SplitRole::Candidate {
             self.compare(arm, now);
         }
+        self.hold_floor(arm, now);
         let (all, healthy) = (arm.endpoints.len(), healthy_in(&arm.endpoints, now));
         let panic = arm.choosing.ejection.is_panic(all, healthy);
         if let Some(zones) = &arm.zones {
@@ -295,6 +300,39 @@ impl ArmHealth {
                 tracing::info!(version, healthy, all, "enough instances are healthy again");
             }
             _ => {}
+        }
+    }
+}
+
+impl ArmHealth {
+    /// Returns how often an instance was asked on, or again, because too few would have been left.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Takes instances in again where others left the table and too few would be asked, those first that would come back first; says in the log when it
+    /// begins to hold some.
+    fn hold_floor(&self, arm: &Target, now: Moment) {
+        let rule = &arm.choosing.ejection;
+        if let Ok(_alone) = self.taking_out.try_lock() {
+            let mut out: Vec<_> = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).collect();
+            out.sort_by_key(|it| it.instance.back_at());
+            for endpoint in out.iter().take(rule.back(arm.endpoints.len(), out.len())) {
+                endpoint.instance.take_in(now);
+                self.held.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let held = self.held();
+        let before = self.held_before.swap(held, Ordering::Relaxed);
+        if before == 0 && held > 0 {
+            let (version, instances) = (arm.label.as_str(), arm.endpoints.len());
+            let floor = rule.stay(instances);
+            tracing::warn!(
+                version,
+                instances,
+                floor,
+                "an instance that would be left alone is asked, because too few would be left"
+            );
         }
     }
 }
@@ -343,8 +381,17 @@ fn take_out(arm: &Target, endpoint: &Endpoint, now: Moment) -> Option<Duration> 
     let _alone = arm.health.taking_out.try_lock().ok()?;
     let out = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).count();
     let rule = &arm.choosing.ejection;
-    let may_be = !endpoint.instance.is_out(now) && rule.has_room(arm.endpoints.len(), out);
-    may_be.then(|| endpoint.instance.take_out(rule, now))
+    if endpoint.instance.is_out(now) {
+        return None;
+    }
+    match rule.room(arm.endpoints.len(), out) {
+        Room::Free => Some(endpoint.instance.take_out(rule, now)),
+        Room::Full => None,
+        Room::Floor => {
+            arm.health.held.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
 }
 
 /// Takes an instance out that does worse than the others.

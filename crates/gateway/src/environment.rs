@@ -124,6 +124,8 @@ pub(crate) struct Observation {
     pub(crate) refuses: bool,
     pub(crate) in_flight: BTreeMap<InstanceId, u64>,
     pub(crate) ejections: Vec<Ejections>,
+    /// How often instances of arms were asked on because too few would have been left, where a version says how many that are.
+    pub(crate) held: Vec<(Arm, u64)>,
     pub(crate) breakers: Vec<BreakerSeen>,
     pub(crate) limiters: Vec<LimiterSeen>,
     pub(crate) arms: Vec<(Arm, Sums)>,
@@ -401,6 +403,7 @@ impl Environment {
             refuses: refused.is_some(),
             in_flight,
             ejections: ejections.collect(),
+            held: state.held(self.tables.first().and_then(ArcSwapOption::load_full).as_deref()),
             breakers: state.breakers.seen(),
             limiters: state.limiters.seen(),
             arms: arms.collect(),
@@ -663,6 +666,16 @@ impl State {
             seen.insert(split.arm(&service.service), target.health.spread.read());
         }
         seen.into_iter().collect()
+    }
+
+    fn held(&self, table: Option<&WorkerTable>) -> Vec<(Arm, u64)> {
+        let services = table.into_iter().flat_map(|table| table.services.values());
+        let targets = services.flat_map(|service| {
+            service.routes.splits.iter().zip(&service.targets).map(move |it| (service, it))
+        });
+        let with_floor = targets.filter(|(_, (_, target))| target.choosing.ejection.has_floor());
+        let seen = with_floor.map(|(of, (split, target))| (split.arm(&of.service), target.health.held()));
+        seen.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     /// Makes views and tallies for what the table names, and takes former instances in again.

@@ -338,6 +338,11 @@ impl Instance {
         Duration::from_micros(next.until.since(now))
     }
 
+    /// Takes the instance in again before its time, as if that were over.
+    pub(crate) fn take_in(&self, now: Moment) {
+        self.out_until.store(now.0, Ordering::Relaxed);
+    }
+
     /// Returns how often it was taken out since the gateway knows it.
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)

@@ -65,6 +65,7 @@ impl Everything {
         self.process(&mut text);
         self.tables(&mut text);
         self.ejections(&mut text);
+        self.held(&mut text);
         self.requests(&mut text);
         self.grpc(&mut text);
         self.durations(&mut text);
@@ -316,6 +317,22 @@ impl Everything {
         self.each_instance(|labels, seen| {
             text.line(format_args!("{name}{{{labels}}} {}", u8::from(seen.is_out)));
         });
+    }
+
+    /// Says nothing where no version has a floor.
+    fn held(&self, text: &mut Text) {
+        if self.environments.iter().all(|(_, seen)| seen.held.is_empty()) {
+            return;
+        }
+        let name = "lockstep_gateway_ejections_held_total";
+        let help = "How often an instance was asked on although it failed, or again, because fewer than the floor of its version would have been asked.";
+        text.family(name, "counter", help);
+        for (environment, seen) in &self.environments {
+            for (arm, count) in &seen.held {
+                let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
+                text.line(format_args!("{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\"}} {count}"));
+            }
+        }
     }
 
     fn each_instance(&self, mut write: impl FnMut(&str, &Ejections)) {

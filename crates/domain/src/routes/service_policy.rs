@@ -210,6 +210,12 @@ impl ServicePolicy {
         says || !self.balance.is_usual()
     }
 
+    /// Tells whether it says how many of its instances are asked in any case.
+    #[must_use]
+    pub fn has_floor(&self) -> bool {
+        self.ejection.as_ref().is_some_and(EjectionRule::has_floor)
+    }
+
     /// Tells whether the version before may stand in for it.
     #[must_use]
     pub fn degrades(&self) -> bool {

@@ -318,6 +318,38 @@ fn when_fewer_than_half_are_healthy_those_that_were_taken_out_are_asked_too() {
     assert_eq!(asked(), BTreeSet::from([0, 3, 4]), "who refuses connections cannot be asked");
 }
 
+#[test]
+fn as_many_are_asked_as_a_version_says_and_some_come_back_when_others_leave() {
+    let rule = EjectionRule {
+        consecutive: 1,
+        most_percent: 100,
+        floor: 3,
+        panic_percent: 0,
+        ..EjectionRule::default()
+    };
+    let policy = ServicePolicy { ejection: Some(rule), ..ServicePolicy::default() };
+    let five: [Behaviour; 5] = [healthy; 5];
+    let mut world = World::with(SplitRole::Stable, &five, 1, &policy);
+    let now = Moment(HOUR);
+    let arm = &mut world.workers[0].targets[0];
+    let out =
+        |arm: &Target| -> Vec<bool> { arm.endpoints.iter().map(|it| it.instance.is_out(now)).collect() };
+    for at in [1, 2, 3, 4, 0] {
+        note_failure(arm, &arm.endpoints[at], now + Duration::from_millis(at as u64));
+    }
+    assert_eq!(out(arm), [false, true, true, false, false]);
+    assert_eq!(arm.health.held(), 3);
+    let left = arm.endpoints.pop().unwrap();
+    arm.health.look(arm, now);
+    assert_eq!(out(arm), [false, false, true, false], "the one that would be back first");
+    arm.endpoints.truncate(2);
+    arm.endpoints.push(left);
+    arm.endpoints[0].instance.take_out(&rule, now);
+    arm.health.look(arm, now);
+    assert_eq!(out(arm), [false; 3]);
+    assert_eq!(arm.health.held(), 5);
+}
+
 /// Runs with a policy and several seeds.
 fn with_policy(policy: &ServicePolicy, behaviours: &[Behaviour], check: impl Fn(&World)) {
     (0..SEEDS).for_each(|seed| check(&World::with(SplitRole::Stable, behaviours, seed, policy).run(120)));

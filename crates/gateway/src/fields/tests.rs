@@ -13,7 +13,8 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 28] = [
+const WITHOUT_UNIT: [&str; 29] = [
+    "floor",
     "format",
     "revision",
     "baseline",

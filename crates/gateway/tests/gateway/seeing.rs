@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use lockstep_domain::routes::SplitRole;
+use lockstep_gateway::explain::{Question, explain};
 use lockstep_gateway::{AccessLogConfig, AccessLogTarget, Admin, Gateway, GatewayConfig};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
@@ -59,6 +61,36 @@ impl Drop for Asked {
 /// The value of one sample.
 fn sample(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn a_version_keeps_as_many_instances_as_it_says_and_that_is_counted_and_explained() {
+    let start = || Instance::start(|_, stream| answer(stream, 500, b"broken"));
+    let instances = [start(), start(), start()];
+    let named: Vec<_> =
+        ["one", "two", "three"].into_iter().zip(instances.iter().map(|it| it.address)).collect();
+    let mut table = table(2, &[stable(0, &named)]);
+    let shop = table.services.values_mut().next().unwrap();
+    let rule =
+        json!({ "ejection": { "consecutive": 2, "most_percent": 100, "panic_percent": 0, "floor": 2 } });
+    shop.splits[0].policy = Some(serde_json::from_value(rule).unwrap());
+    let table = table.in_its_format();
+    assert_eq!(table.format, lockstep_domain::routes::FORMAT_WITH_FLOORS);
+    let running = Running::start(&[]);
+    running.gateway.apply(table.clone()).unwrap();
+    let asked = Asked::serve(running.gateway.admin());
+    for _ in 0..100 {
+        assert_eq!(running.client().get("/", "k").unwrap().status(), 500);
+    }
+    let served: Vec<_> = instances.iter().map(Instance::served).collect();
+    assert_eq!(served.iter().filter(|served| **served > 10).count(), 2, "{served:?}");
+    let text = asked.ask("/-/metrics").1;
+    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let held = sample(&text, &format!("lockstep_gateway_ejections_held_total{{{labels}}}"));
+    assert!(held > Some(0.0), "{text}");
+    let question = Question::new("GET", "http://shop.test/", &[], [192, 0, 2, 1].into()).unwrap();
+    let told = explain(table, &question).unwrap();
+    assert!(told.steps.iter().any(|step| step.says.contains("of which 2 stay")), "{told:?}");
 }
 
 #[test]

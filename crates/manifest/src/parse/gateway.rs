@@ -139,7 +139,13 @@ fn ejection(field: &Field<'_>) -> Option<EjectionRule> {
     let usual = EjectionRule::default();
     let number = |name, example| table.get(name, example).and_then(|field| field.integer(0..=u32::MAX));
     let share = |name, example| table.get(name, example).and_then(|field| percent(&field));
+    let floor = table.get("floor", "floor = 2, or floor = \"60%\"");
+    let floor_percent = floor.as_ref().filter(|field| field.as_text().is_some()).and_then(percent);
+    let floor = floor.filter(|field| field.as_text().is_none());
+    let floor = floor.and_then(|field| field.integer(1..=10_000));
     let rule = EjectionRule {
+        floor: floor.unwrap_or(usual.floor),
+        floor_percent: floor_percent.unwrap_or(usual.floor_percent),
         consecutive: number("consecutive", "consecutive = 5; 0 is never").unwrap_or(usual.consecutive),
         failures_percent: share("failures", "failures = \"50%\"").unwrap_or(usual.failures_percent),
         slower: number("slower", "slower = 5").unwrap_or(usual.slower),

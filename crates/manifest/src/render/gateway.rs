@@ -78,6 +78,7 @@ fn priorities(Shares { normal_percent, low_percent, bulk_percent }: Shares) -> S
 fn ejection(rule: &EjectionRule) -> String {
     let EjectionRule { consecutive, failures_percent, slower, requests, .. } = *rule;
     let EjectionRule { window_ms, first_ms, longest_ms, most_percent, panic_percent, .. } = *rule;
+    let EjectionRule { floor, floor_percent, .. } = *rule;
     let percent = |percent: u32| quoted(&format!("{percent}%"));
     let fields = [
         ("consecutive", consecutive.to_string()),
@@ -90,7 +91,9 @@ fn ejection(rule: &EjectionRule) -> String {
         ("most", percent(most_percent)),
         ("panic", percent(panic_percent)),
     ];
-    inline(fields.into_iter())
+    let floor = if floor_percent > 0 { percent(floor_percent) } else { floor.to_string() };
+    let floor = rule.has_floor().then_some(("floor", floor));
+    inline(fields.into_iter().chain(floor))
 }
 
 fn degrade(Degrade { to, requests }: &Degrade) -> String {

@@ -521,17 +521,28 @@ fn gateway() -> impl Strategy<Value = ServicePolicy> {
     let to = prop_oneof![Just(StandIn::Previous), Just(StandIn::Nobody)];
     let degrade = (to, 1..9_000_u32).prop_map(|(to, requests)| Degrade { to, requests });
     let degrade = prop_oneof![Just(Degrade::default()), degrade];
-    let ejection = (0..9_u32, 0..=100_u32, 0..9_u32, 1..99_u32, 1_000..9_000_u64, 1..=100_u32).prop_map(
-        |(consecutive, failures_percent, slower, requests, window_ms, most_percent)| EjectionRule {
-            consecutive,
-            failures_percent,
-            slower,
-            requests,
-            window_ms,
-            most_percent,
-            ..EjectionRule::default()
-        },
-    );
+    let ejection =
+        (0..9_u32, 0..=100_u32, 0..9_u32, 1..99_u32, 1_000..9_000_u64, (1..=100_u32, 0..5_u32, 0..=100_u32))
+            .prop_map(
+                |(
+                    consecutive,
+                    failures_percent,
+                    slower,
+                    requests,
+                    window_ms,
+                    (most_percent, floor, share),
+                )| EjectionRule {
+                    floor: floor.max(1),
+                    floor_percent: if floor == 0 { share } else { 0 },
+                    consecutive,
+                    failures_percent,
+                    slower,
+                    requests,
+                    window_ms,
+                    most_percent,
+                    ..EjectionRule::default()
+                },
+            );
     let choosing = (
         option::of(ejection),
         prop::sample::select(Balance::ALL.to_vec()),

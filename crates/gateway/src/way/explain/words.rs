@@ -276,7 +276,12 @@ pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: 
         }
         _ => String::new(),
     };
-    format!("{instead}{how}{}{zone}, by {}", names.join(", "), split.protocol.as_str())
+    let rule = service.targets[asked].choosing.ejection;
+    let stay = match rule.stay(count) {
+        stay if rule.has_floor() && count > 1 => format!(", of which {stay} stay whatever is seen of them"),
+        _ => String::new(),
+    };
+    format!("{instead}{how}{}{zone}{stay}, by {}", names.join(", "), split.protocol.as_str())
 }
 
 fn instance_name(it: &Endpoint) -> String {
