@@ -54,6 +54,13 @@ pub struct Imported {
     pub astray: Vec<Left>,
 }
 
+/// How many requests of a client may come.
+#[derive(Debug, Clone)]
+struct Rate {
+    requests: u32,
+    per: &'static str,
+}
+
 /// What is gathered.
 #[derive(Default)]
 struct Gathered {
@@ -73,6 +80,12 @@ struct Gathered {
     to_https: bool,
     /// Whether several slashes stay several.
     keeps_slashes: bool,
+    /// How many requests of a client may come, by the name of the zone.
+    zones: BTreeMap<String, Rate>,
+    /// For whom the certificates of a service's instances must be, where they are asked within TLS.
+    tls: BTreeMap<String, String>,
+    /// The same as the location says that is read.
+    ssl_name: Option<String>,
 }
 
 impl Gathered {
@@ -126,11 +139,14 @@ fn top(directives: &[Directive], gathered: &mut Gathered) {
     for directive in inside.iter().filter(|it| it.name == "upstream") {
         upstream(directive, gathered);
     }
+    for directive in inside.iter().filter(|it| it.name == "limit_req_zone") {
+        rate_zone(directive, gathered);
+    }
     gathered.has_tls = inside.iter().any(|it| it.name == "server" && ends_tls(it));
     let outer: Vec<&Directive> = inside.iter().copied().filter(|it| access::is_inherited(it)).collect();
     for directive in inside {
         match directive.name.as_str() {
-            "upstream" => {}
+            "upstream" | "limit_req_zone" => {}
             "server" => server(directive, &outer, gathered),
             _ if access::is_inherited(directive) => {}
             "stream" => gathered.leave(
@@ -153,6 +169,38 @@ fn top(directives: &[Directive], gathered: &mut Gathered) {
             _ => gathered.leave(directive, "there is nothing like it"),
         }
     }
+}
+
+/// Reads how many requests of a client may come: of each address for itself, and of nothing else.
+fn rate_zone(directive: &Directive, gathered: &mut Gathered) {
+    let option = |name: &str| directive.words.iter().find_map(|word| word.strip_prefix(name));
+    let name = option("zone=").and_then(|zone| zone.split(':').next());
+    let is_by_client = directive
+        .words
+        .first()
+        .is_some_and(|it| matches!(it.as_str(), "$binary_remote_addr" | "$remote_addr"));
+    let Some((name, rate)) = name.zip(option("rate=").and_then(rate_of)).filter(|_| is_by_client) else {
+        return gathered.leave(
+            directive,
+            "NOT carried over: only a rate of each client ($binary_remote_addr) is; limits = { rate = { requests = 100, per = \"1s\", by = \"route\" } } counts all together",
+        );
+    };
+    gathered.zones.insert(name.to_owned(), rate);
+    gathered.leave(
+        directive,
+        "carried over with each `limit_req` of it: each route counts for itself, and so does each gateway; of IPv6 it counts networks of 64 bits",
+    );
+}
+
+/// Reads a rate of nginx, such as `10r/s`.
+fn rate_of(text: &str) -> Option<Rate> {
+    let (requests, unit) = text.split_once("r/")?;
+    let per = match unit {
+        "s" => "1s",
+        "m" => "1m",
+        _ => return None,
+    };
+    requests.parse().ok().filter(|it| (1..=1_000_000).contains(it)).map(|requests| Rate { requests, per })
 }
 
 fn within_http(directive: &Directive) -> Vec<&Directive> {
@@ -366,7 +414,7 @@ fn written(environment: &str, gathered: &Gathered) -> String {
     }
     for (name, instances) in &gathered.services {
         let _ = write!(text, "\n[service.{name}]\n");
-        text.push_str(&weighed(name, instances));
+        text.push_str(&weighed(name, instances, gathered.tls.get(name).map(String::as_str)));
     }
     for route in &gathered.routes {
         let _ = write!(text, "\n[[route]]\n");
@@ -378,14 +426,16 @@ fn written(environment: &str, gathered: &Gathered) -> String {
 }
 
 /// Writes the instances of a service. Where they have different weights, those of one weight are a configuration with a share.
-fn weighed(name: &str, instances: &[(String, u32)]) -> String {
+fn weighed(name: &str, instances: &[(String, u32)], tls: Option<&str>) -> String {
+    let tls =
+        tls.map(|name| format!("tls = {{ server_name = {} }}\n", Value::from(name))).unwrap_or_default();
     let mut groups: BTreeMap<u32, Vec<Value>> = BTreeMap::new();
     for (address, weight) in instances {
         groups.entry(*weight).or_default().push(Value::from(address.as_str()));
     }
     if groups.len() <= 1 {
         let instances: Vec<Value> = groups.into_values().flatten().collect();
-        return format!("instances = {}\n", Value::from(instances));
+        return format!("instances = {}\n{tls}", Value::from(instances));
     }
     let count = |group: &[Value]| u32::try_from(group.len()).unwrap_or(u32::MAX);
     let weights: Vec<u32> =
@@ -394,7 +444,7 @@ fn weighed(name: &str, instances: &[(String, u32)]) -> String {
     let one = |(at, ((weight, group), share)): (usize, ((u32, Vec<Value>), String))| {
         let instances = Value::from(group);
         format!(
-            "\n[[service.{name}.version]] # weight={weight}\nnumber = \"1.0.0\"\nconfig = {}\nshare = \"{share}\"\ninstances = {instances}\n",
+            "\n[[service.{name}.version]] # weight={weight}\nnumber = \"1.0.0\"\nconfig = {}\nshare = \"{share}\"\ninstances = {instances}\n{tls}",
             at + 1
         )
     };

@@ -92,6 +92,8 @@ pub(super) fn route(
         gathered.routes.push(access::closed(&base, status));
         return;
     }
+    let ssl_name = all.iter().rfind(|it| matches!(it.name.as_str(), "proxy_ssl_name" | "grpc_ssl_name"));
+    gathered.ssl_name = ssl_name.and_then(|it| it.words.first().cloned());
     let (mut route, mut leads) = (base.clone(), false);
     for directive in all.into_iter().filter(|it| !access::decides(it)) {
         leads |= carry(directive, (&path, is_exact), &mut route, gathered);
@@ -168,10 +170,16 @@ fn carry(
             directive,
             "retries = { attempts = 1, on = [\"reset\", \"503\"] }; what an instance cannot have read goes to another one anyway",
         ),
-        ("limit_req", _) => gathered.leave(
+        ("limit_req", words) => rate(directive, words, route, gathered),
+        ("proxy_ssl_name" | "grpc_ssl_name", [_]) => {}
+        ("proxy_ssl_server_name" | "proxy_ssl_verify" | "grpc_ssl_server_name" | "grpc_ssl_verify", ["on"]) => {}
+        ("proxy_ssl_trusted_certificate" | "grpc_ssl_trusted_certificate", _) => gathered.leave(
             directive,
-            "limits = { rate = { requests = 10, per = \"1s\" } }, for each client for itself",
+            "the text of the file is ca_pem beside server_name; without it the authorities of the host are believed",
         ),
+        ("proxy_ssl_certificate" | "grpc_ssl_certificate", _) => {
+            gathered.leave(directive, "certificate = \"NAME\" beside server_name, and --certificates DIR");
+        }
         ("limit_conn", _) => gathered.leave(directive, "limits = { concurrency = 100 }, for all clients together"),
         ("proxy_http_version" | "proxy_buffering", _) => gathered.leave(directive, "a gateway does this itself"),
         ("proxy_redirect", _) => gathered.leave(directive, "what services answer in `location` goes on as it is"),
@@ -209,19 +217,26 @@ fn pass(
     route: &mut Table,
     gathered: &mut Gathered,
 ) -> bool {
-    let Some(rest) = to.strip_prefix("http://").or_else(|| to.strip_prefix("grpc://")) else {
-        let why = "instances are asked at an address or an upstream; within TLS by tls = { server_name = \"...\", ca_pem = \"...\" } in [service.NAME], which is checked, as nginx does not unless it is told to";
-        gathered.leave(directive, why);
+    let plain = to.strip_prefix("http://").or_else(|| to.strip_prefix("grpc://"));
+    let secure = to.strip_prefix("https://").or_else(|| to.strip_prefix("grpcs://"));
+    let Some(rest) = plain.or(secure) else {
+        gathered.leave(directive, "instances are asked at an address or an upstream");
         return false;
     };
     let (whom, replacement) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let name = service_name(whom);
-    if !gathered.services.contains_key(&name) {
-        let Some(address) = address_of(whom) else {
-            gathered.leave(directive, "there is no such upstream, and it is no address");
+    let service = if plain.is_some() { in_the_clear(whom, gathered) } else { within_tls(whom, gathered) };
+    let name = match service {
+        Ok(name) => name,
+        Err(why) => {
+            gathered.leave(directive, why);
             return false;
-        };
-        gathered.services.insert(name.clone(), vec![(address, 1)]);
+        }
+    };
+    if let Some(name) = gathered.tls.get(&name).filter(|_| secure.is_some()) {
+        let why = format!(
+            "carried over, and the certificate of its servers is checked for `{name}`, as nginx does only with proxy_ssl_verify: tls = {{ accept_any_certificate = true }} believes whoever answers"
+        );
+        gathered.leave(directive, why);
     }
     route.insert("service".into(), Value::from(name));
     if replacement.contains('$') {
@@ -233,6 +248,74 @@ fn pass(
         inner(route, "rewrite").insert("path".into(), Value::from(shown));
     }
     true
+}
+
+/// Finds the service that is asked in the clear.
+fn in_the_clear(whom: &str, gathered: &mut Gathered) -> Result<String, &'static str> {
+    let name = service_name(whom);
+    if !gathered.services.contains_key(&name) {
+        let address = address_of(whom).ok_or("there is no such upstream, and it is no address")?;
+        gathered.services.insert(name.clone(), vec![(address, 1)]);
+    }
+    Ok(name)
+}
+
+/// Finds the service that is asked within TLS: one of its own, for the same program may be asked in the clear as well.
+fn within_tls(whom: &str, gathered: &mut Gathered) -> Result<String, &'static str> {
+    let (plain, name) = (service_name(whom), format!("{}-tls", service_name(whom)));
+    let host = whom.rsplit_once(':').map_or(whom, |(host, _)| host);
+    let is_upstream = gathered.services.contains_key(&plain);
+    let named = Some(host).filter(|_| !is_upstream && host.parse::<std::net::IpAddr>().is_err());
+    let server_name =
+        gathered.ssl_name.clone().filter(|it| is_plain(it)).or_else(|| named.map(str::to_owned));
+    let server_name = server_name.map(|it| it.to_ascii_lowercase());
+    let server_name = server_name.filter(|it| it.parse::<lockstep_domain::HostName>().is_ok());
+    let server_name = server_name.ok_or(
+        "whose certificate its servers must show is not said (proxy_ssl_name): tls = { server_name = \"...\", ca_pem = \"...\" } in [service.NAME]",
+    )?;
+    if gathered.tls.get(&name).is_some_and(|known| *known != server_name) {
+        return Err(
+            "the same servers show certificates for several names (proxy_ssl_name): write a service for each",
+        );
+    }
+    let with_port = if whom == host { format!("{whom}:443") } else { whom.to_owned() };
+    let alone = || Some(vec![(address_of(&with_port)?, 1)]);
+    let instances = gathered.services.get(&plain).cloned().or_else(alone);
+    gathered
+        .services
+        .insert(name.clone(), instances.ok_or("there is no such upstream, and it is no address")?);
+    gathered.tls.insert(name.clone(), server_name);
+    Ok(name)
+}
+
+/// Carries over how many requests of a client a location takes.
+fn rate(directive: &Directive, words: &[&str], route: &mut Table, gathered: &mut Gathered) {
+    let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+    let zone = option("zone=").and_then(|zone| gathered.zones.get(zone)).cloned();
+    let burst =
+        option("burst=").map_or(Some(0), |burst| burst.parse::<u32>().ok().filter(|it| *it < 1_000_000));
+    let limits = inner(route, "limits");
+    let ((Some(zone), Some(burst)), false) = ((zone, burst), limits.contains_key("rate")) else {
+        if limits.is_empty() {
+            route.remove("limits");
+        }
+        let why = "NOT carried over: one limit_req of a route is, whose limit_req_zone counts addresses: limits = { rate = { requests = 10, per = \"1s\" } }";
+        return gathered.leave(directive, why);
+    };
+    let mut rate = Table::new();
+    rate.insert("requests".into(), Value::from(zone.requests));
+    rate.insert("per".into(), Value::from(zone.per));
+    // nginx lets so many in beside the one that is due.
+    rate.insert("burst".into(), Value::from(burst + 1));
+    limits.insert("rate".into(), Value::from(rate));
+    let waits = burst > 0 && !words.contains(&"nodelay");
+    let why = match waits {
+        true => {
+            "carried over, but nobody waits: as many as `burst` says get through at once, and more are answered 429 (nginx: 503)"
+        }
+        false => "carried over; who comes more often is answered 429 (nginx: 503)",
+    };
+    gathered.leave(directive, why);
 }
 
 /// Returns what `return` answers, as a field of a route.

@@ -64,7 +64,7 @@ fn the_usual_parts_become_a_table_that_is_valid() {
         "shop.test/health exactly gateway",
         "shop.test/old gateway",
         "shop.test/files gateway",
-        "shop.test/far gateway",
+        "shop.test/far far-test-tls",
         "shop.test/name orders-internal-8080",
     ];
     assert_eq!(routes, expected, "{}", imported.toml);
@@ -222,7 +222,7 @@ fn a_location_that_is_not_taken_over_falls_to_no_other_one() {
     let pass = "proxy_pass http://127.0.0.1:9000;";
     for place in [
         "location /a { root /srv; }",
-        "location /a { proxy_pass https://b.test; }",
+        "location /a { proxy_pass https://10.0.0.1; }",
         "location /a { return http://b.test/$x; }",
         "location /b { proxy_pass http://127.0.0.1:9000; location /a { proxy_pass http://127.0.0.1:9000; deny all; } }",
     ] {
@@ -257,6 +257,79 @@ fn a_server_whose_names_cannot_be_asked_for_is_none_for_every_host() {
     assert!(named.toml.contains("host = [\"shop.test\"]"), "{named:#?}");
     let beside = of(&format!("server {{ {places} }}"));
     assert_eq!((beside.toml.matches("[[route]]").count(), beside.astray.len()), (1, 1), "{beside:#?}");
+}
+
+#[test]
+fn servers_within_tls_are_asked_so_where_their_name_is_known() {
+    let of = |more: &str| {
+        read(&format!(
+            "upstream shop {{ server 10.0.0.1:443 weight=2; server 10.0.0.2:443; }} server {{ {more} }}"
+        ))
+    };
+    let tls = |imported: &Imported| -> Vec<String> {
+        let table =
+            parse_table(&imported.toml, "t").unwrap_or_else(|it| panic!("{it:#?}\n{}", imported.toml)).table;
+        let splits = table.services.values().flat_map(|it| &it.splits);
+        let names =
+            splits.filter_map(|it| it.approach.tls.as_ref()).map(|it| serde_json::to_string(it).unwrap());
+        names.collect()
+    };
+    let named = of("location / { proxy_pass https://Far.test; }");
+    assert!(tls(&named).iter().all(|it| it.contains("far.test")) && tls(&named).len() == 1, "{named:#?}");
+    assert!(
+        named.toml.contains("far.test:443") && named.left[0].why.contains("is checked for"),
+        "{named:#?}"
+    );
+    let upstream = of(
+        "proxy_ssl_name shop.internal; location / { proxy_pass https://shop; } location /b { proxy_pass http://shop; }",
+    );
+    assert_eq!(tls(&upstream).len(), 2, "its two weights, and not the service in the clear: {upstream:#?}");
+    for more in [
+        "location / { proxy_pass https://shop; }",
+        "location / { proxy_pass https://10.0.0.1; }",
+        "proxy_ssl_name $host; location / { proxy_pass https://shop; }",
+    ] {
+        let closed = of(more);
+        assert!(closed.toml.contains("status = 503") && tls(&closed).is_empty(), "{closed:#?}");
+    }
+}
+
+#[test]
+fn rates_of_clients_are_carried_over_and_others_are_named() {
+    let of = |zone: &str, limit: &str| {
+        let text = format!(
+            "http {{ {zone} server {{ location / {{ {limit} proxy_pass http://127.0.0.1:9000; }} }} }}"
+        );
+        let imported = read(&text);
+        let table =
+            parse_table(&imported.toml, "t").unwrap_or_else(|it| panic!("{it:#?}\n{}", imported.toml)).table;
+        let rate = table.routes[0].rule.policy.as_ref().and_then(|policy| policy.limits.rate);
+        let told: Vec<String> =
+            imported.left.iter().map(|it| format!("{}: {}", it.directive, it.why)).collect();
+        (rate.map(|rate| serde_json::to_value(rate).unwrap()), told)
+    };
+    let zone = "limit_req_zone $binary_remote_addr zone=one:10m rate=30r/m;";
+    let (rate, told) = of(zone, "limit_req zone=one burst=4 nodelay;");
+    let rate = rate.unwrap();
+    assert_eq!((&rate["requests"], &rate["per_ms"], &rate["burst"]), (&30.into(), &60_000.into(), &5.into()));
+    assert!(told.iter().any(|it| it.contains("429")) && !told.iter().any(|it| it.contains("nobody waits")));
+    let (rate, told) = of(zone, "limit_req zone=one burst=4;");
+    assert!(rate.is_some() && told.iter().any(|it| it.contains("nobody waits")), "{told:?}");
+    let (rate, told) = of(zone, "limit_req zone=one; limit_req zone=one burst=9;");
+    assert_eq!(rate.unwrap()["burst"], 1);
+    assert!(told.iter().any(|it| it.contains("NOT carried over")), "{told:?}");
+    for (zone, limit) in [
+        ("limit_req_zone $server_name zone=one:10m rate=5r/s;", "limit_req zone=one;"),
+        (zone, "limit_req zone=two;"),
+        (zone, "limit_req zone=one burst=x;"),
+        ("limit_req_zone $remote_addr zone=one:10m rate=0r/s;", "limit_req zone=one;"),
+    ] {
+        let (rate, told) = of(zone, limit);
+        assert!(
+            rate.is_none() && told.iter().any(|it| it.contains("NOT carried over")),
+            "{zone} {limit}: {told:?}"
+        );
+    }
 }
 
 #[test]
