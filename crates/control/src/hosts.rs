@@ -19,6 +19,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
@@ -32,6 +33,8 @@ use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
 use crate::{Control, lock};
 
+/// How long a server that has just begun decides nothing about environments with hosts that were not tried yet.
+const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 /// How many artifacts are sent at the same time: each is copied on this disk first, and the line is shared.
 const SENT_AT_ONCE: usize = 4;
 
@@ -58,6 +61,8 @@ pub(crate) struct Hosts {
     telling: Mutex<BTreeSet<InstanceId>>,
     /// How many artifacts are sent at the same time.
     sending: Semaphore,
+    /// When the server began.
+    begun: Instant,
     /// Counts changes of what is seen.
     changed: watch::Sender<u64>,
 }
@@ -98,6 +103,7 @@ impl Hosts {
             bringing: Turns::default(),
             telling: Mutex::default(),
             sending: Semaphore::new(SENT_AT_ONCE),
+            begun: Instant::now(),
             changed: watch::Sender::default(),
         })
     }
@@ -180,9 +186,21 @@ impl Hosts {
             .any(|link| matches!(link.state(), HostState::Connecting))
     }
 
-    /// Returns the hosts that are not reached now.
+    /// Tells whether a server that has just begun does not know yet which of an environment's hosts it reaches.
+    pub(crate) fn is_settling(&self, world: &World, environment: &EnvironmentName) -> bool {
+        self.begun.elapsed() < SETTLED_WITHIN && self.is_connecting(world, environment)
+    }
+
+    /// Returns the hosts that are not reached, each of which was tried for a while.
     pub(crate) fn unreached(&self, world: &World) -> BTreeSet<HostName> {
-        world.hosts.keys().filter(|name| !self.is_reached(name)).cloned().collect()
+        let is_new = self.begun.elapsed() < SETTLED_WITHIN;
+        let state = |name: &HostName| self.link(name).map(|link| link.state());
+        let is_unreached = |name: &&HostName| match state(name) {
+            Some(HostState::Here(_)) => false,
+            Some(HostState::Connecting) => !is_new,
+            Some(HostState::Away { .. }) | None => true,
+        };
+        world.hosts.keys().filter(is_unreached).cloned().collect()
     }
 
     /// Returns the host that has the same folder on the same machine, if one is reached.

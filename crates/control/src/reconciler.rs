@@ -187,6 +187,9 @@ impl Control {
         self.tell_routed(name, &observed.instances);
         self.note_starts(&world, environment, &observed);
         let look = Look { world: &world, environment, observed: &observed, now, wall: wall() };
+        if self.hosts.is_settling(&world, name) {
+            return Next::Wait(DRAIN_PAUSE);
+        }
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
     }
 

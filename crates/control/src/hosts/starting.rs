@@ -21,8 +21,6 @@ use crate::{Control, lock};
 
 /// How long a host that is not reached is waited for, where nothing can start without it.
 const WAITED_FOR: Duration = Duration::from_secs(30);
-/// How long hosts are waited for that were not tried yet, so that not all starts on the first that is reached.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// How often something is tried on a host whose connection breaks off each time.
 const MOST_ATTEMPTS: usize = 5;
 /// How long it may take until a broken connection is known to be one.
@@ -37,16 +35,9 @@ impl Control {
         arm: &Arm,
         id: &InstanceId,
     ) -> Result<Option<HostName>, NotStarted> {
-        let (mut changes, begun) = (self.hosts.changes(), Instant::now());
-        let deadline = begun + WAITED_FOR;
+        let (mut changes, deadline) = (self.hosts.changes(), Instant::now() + WAITED_FOR);
         loop {
             changes.borrow_and_update();
-            // A server that has just begun reaches its hosts one after the other.
-            let is_connecting = self.hosts.is_connecting(&self.ledger.world(), &environment.name);
-            if is_connecting && begun.elapsed() < CONNECTED_WITHIN {
-                let _ = timeout_at(begun + CONNECTED_WITHIN, changes.changed()).await;
-                continue;
-            }
             let nowhere = match self.try_to_place(environment, arm, id) {
                 Ok(host) => return Ok(host),
                 Err(nowhere) => nowhere,
