@@ -269,7 +269,7 @@ fn within_tls(whom: &str, gathered: &mut Gathered) -> Result<String, &'static st
     let server_name =
         gathered.ssl_name.clone().filter(|it| is_plain(it)).or_else(|| named.map(str::to_owned));
     let server_name = server_name.map(|it| it.to_ascii_lowercase());
-    let server_name = server_name.filter(|it| it.parse::<lockstep_domain::HostName>().is_ok());
+    let server_name = server_name.filter(|it| it.parse::<lockstep_domain::DnsName>().is_ok());
     let server_name = server_name.ok_or(
         "whose certificate its servers must show is not said (proxy_ssl_name): tls = { server_name = \"...\", ca_pem = \"...\" } in [service.NAME]",
     )?;
