@@ -347,7 +347,8 @@ impl Control {
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let hosts_folder = folder.join("hosts");
         let program = config.supervisor.first().map(PathBuf::from).unwrap_or_default();
-        let hosts = Hosts::open(&hosts_folder, program, config.from_hosts.clone()).map_err(failed(&hosts_folder))?;
+        let hosts =
+            Hosts::open(&hosts_folder, program, config.from_hosts.clone()).map_err(failed(&hosts_folder))?;
         hosts.settle(&ledger.world());
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let access_log = config.gateway_access_log.clone();

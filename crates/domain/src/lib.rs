@@ -126,8 +126,8 @@ pub use gateway::GatewayIdentity;
 pub use instance::{Arm, ConfigRevision, Instance, InstanceId, InstanceState};
 pub use intent::{Intent, Strategy};
 pub use name::{
-    Actor, CertificateName, DnsName, EnvironmentName, GatewayName, HostName, LaneName, ServiceName, StageName,
-    ZoneName,
+    Actor, CertificateName, DnsName, EnvironmentName, GatewayName, HostName, LaneName, ServiceName,
+    StageName, ZoneName,
 };
 pub use operation::{Operation, Plan};
 pub use plan::plan;

@@ -37,7 +37,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::lane::TableLane;
 use crate::listeners::Listeners;
 use crate::mirror::SplitMirror;
-use crate::name::{EnvironmentName, DnsName, ServiceName, ZoneName};
+use crate::name::{DnsName, EnvironmentName, ServiceName, ZoneName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;

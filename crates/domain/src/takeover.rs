@@ -31,7 +31,11 @@ pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
     let Some(run) = run_of(world, arm) else { return false };
     let stands_in_the_way = |other: &&Instance| match run_of(world, &other.arm) {
         // On hosts two that have one port start on different ones, or not at all.
-        Some(theirs) if other.host.is_some() && other.arm.service != arm.service && same_port(theirs, run) => false,
+        Some(theirs)
+            if other.host.is_some() && other.arm.service != arm.service && same_port(theirs, run) =>
+        {
+            false
+        }
         Some(_) if other.arm == *arm => run.port != Port::Assigned && other.host.is_none(),
         // Another process of the same version.
         Some(theirs) if other.arm.main() == arm.main() => same_port(theirs, run),

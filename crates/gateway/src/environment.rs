@@ -24,7 +24,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::visit::Visits;
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
-use lockstep_domain::{Arm, Digest, EnvironmentName, DnsName, InstanceId, ServiceName, ZoneName};
+use lockstep_domain::{Arm, Digest, DnsName, EnvironmentName, InstanceId, ServiceName, ZoneName};
 
 use crate::admission::{Admits, Stragglers};
 use crate::affinity::Mark;

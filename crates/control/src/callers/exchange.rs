@@ -117,8 +117,7 @@ impl Control {
         let mut stale = Vec::new();
         for name in world.environments.keys() {
             let instances = self.everything_of(&world, name);
-            let behind =
-                self.callers.behind(name, &instances, |id| self.call_url_told(id));
+            let behind = self.callers.behind(name, &instances, |id| self.call_url_told(id));
             let of = |instance: &&lockstep_domain::Instance| behind.contains(&instance.id);
             stale.extend(instances.iter().filter(of).map(|instance| StaleInstance {
                 environment: name.clone(),
