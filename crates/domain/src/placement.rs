@@ -222,7 +222,7 @@ fn load(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) -> (u
     let is_same =
         |instance: &&Instance| instance.arm == *arm && instance.environment == placing.environment.name;
     let of_arm = on_host(placing, name).filter(is_same).count();
-    (of_arm, in_zone(placing, host.settings.labels.get(ZONE_LABEL), &is_same), on_host(placing, name).count())
+    (of_arm, in_zone(placing, host.settings.labels.get(ZONE_LABEL), is_same), on_host(placing, name).count())
 }
 
 fn in_zone(placing: Placing<'_>, zone: Option<&LabelValue>, is_same: impl Fn(&&Instance) -> bool) -> usize {

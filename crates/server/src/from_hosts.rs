@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -43,11 +43,11 @@ pub(crate) struct OfHost(pub(crate) GatewayName);
 /// Where gateways of hosts come in. Until the server answers, whoever comes is sent away, and comes again.
 #[derive(Debug, Default)]
 pub struct HostDoor {
-    inside: OnceLock<Inside>,
+    inside: Mutex<Option<Inside>>,
     bodies: Mutex<BTreeMap<GatewayName, Arc<Semaphore>>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inside {
     app: Router,
     stop: CancellationToken,
@@ -56,7 +56,16 @@ struct Inside {
 impl HostDoor {
     /// Begins to answer.
     pub(crate) fn open(&self, app: Router, stop: CancellationToken) {
-        let _ = self.inside.set(Inside { app, stop });
+        *self.inside() = Some(Inside { app, stop });
+    }
+
+    /// Ceases to answer. What answers knows who connects to hosts, which knows the door: without this, neither would ever go.
+    pub(crate) fn close(&self) {
+        *self.inside() = None;
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Option<Inside>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bodies_of(&self, gateway: &GatewayName) -> Arc<Semaphore> {
@@ -67,9 +76,10 @@ impl HostDoor {
 
 impl FromHost for HostDoor {
     fn serve(&self, host: &str, stream: Box<dyn Duplex>) {
-        let (Some(inside), Some(gateway)) = (self.inside.get(), name_of(host)) else { return };
-        let visit = Visit { app: inside.app.clone(), bodies: self.bodies_of(&gateway), gateway };
-        tokio::spawn(visit.attend(stream, inside.stop.clone()));
+        let inside = self.inside().clone();
+        let (Some(Inside { app, stop }), Some(gateway)) = (inside, name_of(host)) else { return };
+        let visit = Visit { app, bodies: self.bodies_of(&gateway), gateway };
+        tokio::spawn(visit.attend(stream, stop));
     }
 }
 

@@ -239,6 +239,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
     let serve = connections::serve(listener, app, Limits::for_files(open_files()), stop.clone());
     let close = async {
         stop.cancelled().await;
+        config.host_door.close();
         control.close().await;
     };
     let announce = async {

@@ -8,6 +8,7 @@ use crate::plan::calls::{at_fixed_ports, references_in};
 use crate::plan::check::target;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::resource::Resource;
 use crate::service::Version;
 use crate::version::VersionRef;
 use crate::world::World;
@@ -60,7 +61,7 @@ fn needs(environment: &Environment, version: &Version, values: &Configuration) -
     if version.runs().any(|run| run.static_files.is_some() || run.external.is_some()) {
         needs.push("Lockstep serves it by its own program, which is on the machine of the server".to_owned());
     }
-    let runs_here = |name: &&_| environment.resources.get(*name).is_some_and(|it| it.runs_here());
+    let runs_here = |name: &&_| environment.resources.get(*name).is_some_and(Resource::runs_here);
     needs.extend(version.resources.keys().find(runs_here).map(|name| {
         format!("its resource `{name}` is run by Lockstep, and listens on the machine of the server alone")
     }));
