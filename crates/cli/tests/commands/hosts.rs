@@ -338,7 +338,7 @@ fn a_lost_host_is_evacuated_when_all_that_served_there_was_told_to_end() {
     let (a, b) = (instance("orders-a", "web1", "healthy"), instance("orders-b", "web1", "healthy"));
     let mut warm = instance("orders-c", "web1", "healthy");
     warm["arm"]["version"] = json!("1.3.0");
-    let gone = host("draining", &away(), &[a.clone(), b.clone(), warm.clone()]);
+    let gone = host("draining", &away(), &[a, b.clone(), warm.clone()]);
     let mut later = gone.clone();
     later["for_ms"] = json!(188_000);
     let told = |id: &str| instance(id, "web1", "stopping");

@@ -1,13 +1,10 @@
 //! Hosts over SSH as a person sees them: two servers of SSH on this machine, each with a folder of its own, stand for two of them.
 
-#[path = "../../../hosts/tests/ssh/server.rs"]
-mod server;
-
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use self::server::SshServer;
+use super::host_check::server::SshServer;
 use super::support::eventually;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, manifest, service};

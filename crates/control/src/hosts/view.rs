@@ -82,9 +82,9 @@ pub(super) fn findings_of(look: &HostLook, found: Findings) -> HostFindings {
 /// Says which instances these are, for people.
 pub(super) fn names_of(view: &HostView) -> String {
     let names: Vec<_> = view.instances.iter().map(|instance| instance.id.as_str()).collect();
-    match names.as_slice() {
-        [] => "nothing".to_owned(),
-        [few @ ..] if few.len() <= 5 => few.join(", "),
-        [many @ ..] => format!("{} and {} more", many[..5].join(", "), many.len() - 5),
+    match names.len() {
+        0 => "nothing".to_owned(),
+        ..=5 => names.join(", "),
+        many => format!("{} and {} more", names[..5].join(", "), many - 5),
     }
 }

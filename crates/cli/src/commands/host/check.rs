@@ -96,7 +96,7 @@ struct Found {
 
 impl CheckArgs {
     pub(super) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
-        let Some(name) = self.name() else { return self.from_here(out) };
+        let Some(name) = self.name() else { return self.look_from_here(out) };
         match known(&name, &Context::new(globals.clone())?)? {
             Known::Host(found) => {
                 out.show(&found, |found, style| render_known(&name, found, style))?;
@@ -104,7 +104,7 @@ impl CheckArgs {
             }
             Known::No(why) => {
                 out.message(&format!("{why}: it is looked at from this machine, as `ssh` knows it"));
-                self.from_here(out)
+                self.look_from_here(out)
             }
         }
     }
@@ -121,7 +121,7 @@ impl CheckArgs {
         self.ports.unwrap_or(PortRange::USUAL)
     }
 
-    fn from_here(self, out: &Output) -> Result<(), Failure> {
+    fn look_from_here(self, out: &Output) -> Result<(), Failure> {
         let scratch = tempfile::tempdir().map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
         let known_hosts = scratch.path().join("known_hosts");
         let program = self.program()?;
