@@ -5,6 +5,7 @@
 
 mod certificate;
 mod checks;
+mod on_hosts;
 mod rollbacks;
 mod shop;
 mod story;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use crate::hosts;
 use crate::installation::{self, Installation, Profile, Talk};
 use crate::lifeline::{self, End, Lifeline};
 use crate::programs;
@@ -26,6 +28,12 @@ pub(crate) struct Args {
     /// End everything afterwards; without it the shop stays open until Ctrl-C or the end of input
     #[arg(long)]
     once: bool,
+    /// Run the shop on so many hosts that are booted for it (see `cargo xtask hosts`), lose one of them, and the server
+    ///
+    /// Another story than without: the whole chain goes back while a host is switched off, and hosts go on without a server. It needs root, and what
+    /// `cargo xtask hosts up` needs.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=i64::from(hosts::MOST)))]
+    hosts: Option<u8>,
     /// Use this program instead of building one
     #[arg(long, value_name = "PATH")]
     lockstep: Option<PathBuf>,
@@ -39,8 +47,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return lifeline::hold(if args.once { End::ByItself } else { End::WhenTold });
     }
     let folder = installation::temporary_folder("demo")?;
-    let lifeline = Lifeline::watch(folder.clone());
-    let result = demonstrate(args, folder.clone(), &lifeline);
+    let result = match args.hosts {
+        Some(count) => on_hosts::demonstrate(args, count, folder.clone()),
+        None => demonstrate(args, folder.clone(), &Lifeline::watch(folder.clone())),
+    };
     if result.is_err() {
         installation::remove_folder(&folder)?;
     }
@@ -57,13 +67,16 @@ fn check_programs() -> Result<()> {
     wires::flags_of_node().map(|_| ())
 }
 
+fn program(args: &Args) -> Result<PathBuf> {
+    match &args.lockstep {
+        Some(program) => Ok(program.canonicalize()?),
+        None => installation::build(Profile::Development),
+    }
+}
+
 fn demonstrate(args: &Args, folder: PathBuf, lifeline: &Lifeline) -> Result<()> {
     check_programs()?;
-    let program = match &args.lockstep {
-        Some(program) => program.canonicalize()?,
-        None => installation::build(Profile::Development)?,
-    };
-    let mut story = Story::begin(Installation::new(program, folder, Talk::Aloud)?)?;
+    let mut story = Story::begin(Installation::new(program(args)?, folder, Talk::Aloud)?)?;
     story.tell()?;
     let summary = story.summary();
     print!("{summary}");

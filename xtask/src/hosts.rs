@@ -9,6 +9,7 @@ mod boot;
 mod control_group;
 mod description;
 mod disk;
+mod fleet;
 mod folder;
 mod line;
 mod login;
@@ -27,7 +28,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 pub(crate) use able::{Impossible, SKIPPED};
-use name::{Host, SetName};
+pub(crate) use fleet::{Fleet, take_down_after_us};
+pub(crate) use name::{Host, MOST, SetName};
 use set::Set;
 
 #[derive(clap::Args)]
@@ -137,6 +139,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn bring_up(set: &Set, up: &Up) -> Result<()> {
+    boot_all(set, up)?;
+    let _lock = alone_and_able()?;
+    show(set)
+}
+
+fn boot_all(set: &Set, up: &Up) -> Result<()> {
     let _lock = alone_and_able()?;
     set::sweep();
     let root = root::ready()?;
@@ -148,8 +156,7 @@ fn bring_up(set: &Set, up: &Up) -> Result<()> {
         disk::make(&place, &root, lingering(up.no_linger.as_deref(), *host))?;
         boot::start(&place)?;
     }
-    off.iter().try_for_each(|host| login::wait(&set.place(*host)))?;
-    show(set)
+    off.iter().try_for_each(|host| login::wait(&set.place(*host)))
 }
 
 /// Waits for other commands first: what is missing may be installed, and by one at a time.

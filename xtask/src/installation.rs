@@ -98,6 +98,7 @@ pub(crate) struct Installation {
     server: Option<Child>,
     first_port: u16,
     talk: Talk,
+    server_options: Vec<String>,
 }
 
 /// What a command wrote.
@@ -127,7 +128,20 @@ impl Installation {
     /// Makes the folder. Nothing runs yet.
     pub(crate) fn new(program: PathBuf, folder: PathBuf, talk: Talk) -> Result<Self> {
         ensure!(program.is_file(), "there is no program {}", program.display());
-        Ok(Self { folder, program, server: None, first_port: free_ports()?, talk })
+        Ok(Self {
+            folder,
+            program,
+            server: None,
+            first_port: free_ports()?,
+            talk,
+            server_options: Vec::new(),
+        })
+    }
+
+    /// Starts its server with further options from now on.
+    pub(crate) fn with_server_options(mut self, options: &[&str]) -> Self {
+        self.server_options.extend(options.iter().map(ToString::to_string));
+        self
     }
 
     fn say(&self, words: &str) {
@@ -179,10 +193,15 @@ impl Installation {
         let port = (self.first_port + 1).to_string();
         let mut command = self.command();
         command
-            .args(["server", "--listen", &listen, "--first-gateway-port", &port, "--no-token", "--data"])
+            .args(["server", "--listen", &listen, "--first-gateway-port", &port, "--no-token"])
+            .args(&self.server_options)
+            .arg("--data")
             .arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.say(&format!("$ lockstep server --listen {listen} --first-gateway-port {port} --data DATA"));
+        let options: String = self.server_options.iter().map(|option| format!("{option} ")).collect();
+        self.say(&format!(
+            "$ lockstep server --listen {listen} --first-gateway-port {port} {options}--data DATA"
+        ));
         self.server = Some(command.spawn().context("cannot start the server")?);
         self.wait_for_server()
     }

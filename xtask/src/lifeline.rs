@@ -57,8 +57,13 @@ pub(crate) struct Lifeline {
 impl Lifeline {
     /// Watches the line. When it breaks, everything in the folder is ended and removed, and this process ends.
     pub(crate) fn watch(folder: PathBuf) -> Self {
+        Self::watch_and(folder, || ())
+    }
+
+    /// The same, and does something more last of all.
+    pub(crate) fn watch_and(folder: PathBuf, at_last: impl FnOnce() + Send + 'static) -> Self {
         let (sender, finish) = channel();
-        thread::spawn(move || watch(&folder, &sender));
+        thread::spawn(move || watch(&folder, &sender, at_last));
         Self { finish }
     }
 
@@ -69,7 +74,7 @@ impl Lifeline {
     }
 }
 
-fn watch(folder: &Path, finish: &Sender<()>) {
+fn watch(folder: &Path, finish: &Sender<()>, at_last: impl FnOnce()) {
     let mut byte = [0];
     while matches!(std::io::stdin().read(&mut byte), Ok(1)) {
         if finish.send(()).is_err() {
@@ -84,5 +89,6 @@ fn watch(folder: &Path, finish: &Sender<()>) {
             1
         }
     };
+    at_last();
     std::process::exit(code)
 }

@@ -71,7 +71,8 @@ pub(super) fn expect_versions(
             let by = answer.header(header).unwrap_or("nobody");
             ensure!(by == label, "{path} is served by {by} ({header}) instead of {label}");
         }
-        ensure!(answer.status == 200, "{path} answers {} by {label}", answer.status);
+        let body = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status == 200, "{path} answers {} by {label}: {body}", answer.status);
     }
     let chain = order(gateway)?;
     for service in ["orders", "catalog", "payments"] {

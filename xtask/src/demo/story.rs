@@ -24,7 +24,7 @@ use super::summary::Summary;
 use super::wires::{Unavailable, Wires, counted};
 
 /// What customers do in the shop.
-const SHOPPING: &[Kind] = &[
+pub(super) const SHOPPING: &[Kind] = &[
     Kind { weight: 8, method: "GET", path: "/items", body: "", expected: 200 },
     Kind { weight: 4, method: "GET", path: "/", body: "", expected: 200 },
     Kind { weight: 4, method: "GET", path: "/items/tea", body: "", expected: 200 },

@@ -20,9 +20,10 @@ use crate::programs;
 pub(crate) const DEPLOY_ID: u32 = 1000;
 /// To be raised when the root is made in another way without another word below.
 const EDITION: u32 = 1;
-/// `rsync` is what transfers are compared with; `libpam-systemd` is what gives a login its own systemd.
+/// `rsync` is what transfers are compared with; `libpam-systemd` is what gives a login its own systemd; `nodejs` and `python3` are what the
+/// services of the demonstration run on.
 const PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,iproute2,ca-certificates,python3-minimal,rsync";
+    "systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,iproute2,ca-certificates,nodejs,python3,rsync";
 /// What a host does not need, and what would wake all hosts at the same second.
 const MASKED: [&str; 11] = [
     "apt-daily-upgrade.timer",
