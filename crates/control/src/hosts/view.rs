@@ -84,7 +84,7 @@ pub(super) fn names_of(view: &HostView) -> String {
     let names: Vec<_> = view.instances.iter().map(|instance| instance.id.as_str()).collect();
     match names.len() {
         0 => "nothing".to_owned(),
-        ..=5 => names.join(", "),
+        1..=5 => names.join(", "),
         many => format!("{} and {} more", names[..5].join(", "), many - 5),
     }
 }
