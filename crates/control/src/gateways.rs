@@ -14,10 +14,9 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::edition::TableHistory;
 use lockstep_domain::gateway::{GATEWAY_KEY_PREFIX, MAX_GATEWAY_IDENTITIES};
 use lockstep_domain::routes::GatewayReceipt;
-use lockstep_domain::{
-    Actor, Arm, Digest, EnvironmentName, Event, GatewayIdentity, GatewayName, HostName, World,
-};
+use lockstep_domain::{Actor, Arm, Digest, EnvironmentName, Event, GatewayIdentity, GatewayName, World};
 use lockstep_files::{foreign, whole};
+use lockstep_hosts::gateway::host_of;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -80,8 +79,6 @@ impl KnownGateways {
     }
 }
 
-/// The names of gateways of hosts begin with this; the name of the host follows.
-pub(crate) const OF_HOST: &str = "host-";
 /// Bytes of a key: nobody guesses them.
 const KEY_BYTES: usize = 32;
 
@@ -219,8 +216,7 @@ fn find<'a>(world: &'a World, name: &GatewayName) -> Result<&'a Arc<GatewayIdent
 
 /// The name of the gateways of a host: they have no key, and are known by the way that they come.
 fn is_of_host(world: &World, gateway: &GatewayName, environment: &EnvironmentName) -> bool {
-    let host = gateway.as_str().strip_prefix(OF_HOST).and_then(|host| host.parse::<HostName>().ok());
-    host.is_some_and(|host| world.hosts.get(&host).is_some_and(|host| host.serves(environment)))
+    host_of(gateway).is_some_and(|host| world.hosts.get(&host).is_some_and(|host| host.serves(environment)))
 }
 
 fn check_key(world: &World, gateway: &GatewayName, environment: &EnvironmentName) -> Result<(), Problem> {
@@ -245,8 +241,7 @@ pub(crate) fn keys_taken_along(world: &World, environment: &EnvironmentName) -> 
 
 fn check_addition(world: &World, request: &AddGateway) -> Result<(), Problem> {
     let AddGateway { name, environments } = request;
-    let host = name.as_str().strip_prefix(OF_HOST).and_then(|host| host.parse::<HostName>().ok());
-    if let Some(host) = host.filter(|host| world.hosts.contains_key(host)) {
+    if let Some(host) = host_of(name).filter(|host| world.hosts.contains_key(host)) {
         let detail = format!("`{name}` is what the gateways of host `{host}` are called");
         return Err(Problem::new(ErrorCode::Conflict, detail).with_hint("take another name"));
     }

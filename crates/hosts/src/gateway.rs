@@ -11,7 +11,7 @@ use std::path::Path;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::run::{HealthCheck, Kind, Probe, Restart, RunSpec, Stop, StopSignal, Values};
 use lockstep_domain::{
-    Arm, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance, VersionNumber, ZoneName,
+    Arm, ConfigRevision, Digest, EnvironmentName, GatewayName, HostName, Instance, VersionNumber, ZoneName,
 };
 use lockstep_runtime::InstanceSpec;
 pub use lockstep_runtime::own::is_gateway;
@@ -20,6 +20,8 @@ use lockstep_runtime::own::{self, Ours};
 use crate::place::{WAY, WAY_SOCKET};
 use crate::protocol::HostFacts;
 
+/// What the names of gateways of hosts begin with; the name of the host follows.
+const OF_HOST: &str = "host-";
 /// The folder of its last tables, which outlives it.
 const TABLES: &str = "tables";
 /// How long clients have to finish when it is told to end, or another one has taken over.
@@ -113,7 +115,13 @@ impl HostGateway {
 /// host's name is no part of such a name.
 #[must_use]
 pub fn name_of(host: &str) -> Option<GatewayName> {
-    format!("host-{host}").parse().ok()
+    format!("{OF_HOST}{host}").parse().ok()
+}
+
+/// Returns the host whose gateways are called so, if that is what such a name is: the other way round of [`name_of`].
+#[must_use]
+pub fn host_of(gateway: &GatewayName) -> Option<HostName> {
+    gateway.as_str().strip_prefix(OF_HOST)?.parse().ok()
 }
 
 /// Tells whether a gateway was started with a program: one of another is to be replaced, by [`HostGateway::spec`] of the newer one.
@@ -171,6 +179,8 @@ mod tests {
         assert!(line.starts_with("/proc/self/exe gateway run --takeover --env production"), "{line}");
         assert!(line.contains("--listen 127.0.0.1:8500") && line.ends_with("--zone eu-1"), "{line}");
         assert_eq!(name_of("web1"), "host-web1".parse().ok());
+        assert_eq!(name_of("web1").and_then(|name| host_of(&name)), "web1".parse().ok());
+        assert_eq!(host_of(&"edge".parse().unwrap()), None);
         assert_eq!(name_of("Web 1"), None);
         // Sent to the agent and back it is the same: what is started twice is started once.
         let again: InstanceSpec = serde_json::from_slice(&serde_json::to_vec(&spec).unwrap()).unwrap();

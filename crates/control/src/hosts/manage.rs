@@ -10,7 +10,8 @@ use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::host::{HostSettings, Labels, MAX_HOSTS, MAX_PATH_LENGTH, is_on_hosts};
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::ssh_target::SshTarget;
-use lockstep_domain::{Actor, EnvironmentName, Event, GatewayName, HostName, InstanceId, World};
+use lockstep_domain::{Actor, EnvironmentName, Event, HostName, InstanceId, World};
+use lockstep_hosts::gateway::name_of;
 use lockstep_hosts::{ConnectError, HostLook, Looker, findings, fingerprint, hint, look, pinned};
 use tokio::time::Instant;
 
@@ -18,7 +19,6 @@ use super::link::ssh;
 use super::view::{findings_of, names_of, way};
 use crate::clock::wall;
 use crate::environments::find;
-use crate::gateways::OF_HOST;
 use crate::operations::check_reason;
 use crate::random::random_hex;
 use crate::{Control, internal, not_found};
@@ -193,7 +193,7 @@ impl Control {
             self.spawn(link.end_gateways());
         }
         self.hosts.settle(&world);
-        if let Ok(gateway) = format!("{OF_HOST}{name}").parse() {
+        if let Some(gateway) = name_of(name.as_str()) {
             world.environments.keys().for_each(|it| self.registry.forget_gateway(it, &gateway));
         }
         Ok(self.hosts())
@@ -270,8 +270,8 @@ impl Control {
                 Problem::new(ErrorCode::Conflict, detail).with_hint(format!("lockstep host show {name}"))
             );
         }
-        let gateway = format!("{OF_HOST}{name}").parse::<GatewayName>().map_err(|_| {
-            let detail = format!("`{name}` is too long for a host: its gateways are called {OF_HOST}{name}");
+        let gateway = name_of(name.as_str()).ok_or_else(|| {
+            let detail = format!("`{name}` is too long for a host: its gateways are called host-{name}");
             Problem::new(ErrorCode::BadRequest, detail).with_hint("take a name of at most 58 letters")
         })?;
         if world.gateways.contains_key(&gateway) {
