@@ -104,6 +104,14 @@ impl<'l> AnswerReader<'l> {
     ) -> Self {
         Self { half, input, reply, upload, interim: 0, went_on: false }
     }
+
+    /// Tells whether the instance read the request as a whole, as far as it can be told. Who answers before all was sent, or before it asked
+    /// for the body, or refuses one that came in pieces, may not read the rest, and take it for a further request.
+    fn was_read(&self, status: u16, asked: Asked) -> bool {
+        let is_wanted = !asked.waits_to_go_on || self.went_on;
+        let is_refused = status >= 400 && self.upload.is_touched();
+        self.upload.is_whole() && is_wanted && !is_refused
+    }
 }
 
 impl AnswerSource for AnswerReader<'_> {
@@ -115,9 +123,7 @@ impl AnswerSource for AnswerReader<'_> {
                 self.input.advance(head.length);
                 if !head.is_interim() {
                     head.body.begins_well(self.input).map_err(BadAnswer::Body)?;
-                    // Who answers before all was sent, or before it asked for the body, may not read the rest, and take it for a further request.
-                    let wanted = !asked.waits_to_go_on || self.went_on;
-                    let reusable = head.reusable && !head.is_switch() && self.upload.is_whole() && wanted;
+                    let reusable = head.reusable && !head.is_switch() && self.was_read(head.status, asked);
                     *self.reply = Reply::Begun { left: head.body.clone(), reusable };
                     return Ok(head);
                 }

@@ -209,6 +209,26 @@ fn an_instance_that_answers_before_it_asks_for_the_body_is_asked_nothing_more_on
     assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the connection was kept");
 }
 
+/// What was sent lies in buffers of the system, whether it was read or not.
+#[test]
+fn an_instance_that_refuses_a_body_in_pieces_is_asked_nothing_more_on_this_connection() {
+    let (listener, running) = listening();
+    let body = "x".repeat(200_000);
+    let long = format!("PUT / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    for refusal in [413, 500] {
+        let (mut client, mut stream) = (running.client(), None);
+        for status in [201, refusal] {
+            client.send(&long).unwrap();
+            let stream = stream.get_or_insert_with(|| accept(&listener));
+            read_head(stream).unwrap();
+            stream.read_exact(&mut vec![0; body.len()]).unwrap();
+            answer(stream, status, b"so it is").unwrap();
+            assert_eq!(client.read().unwrap().status(), status);
+        }
+        assert_eq!(stream.unwrap().read(&mut [0]).unwrap(), 0, "{refusal}: the connection was kept");
+    }
+}
+
 #[test]
 fn an_instance_that_does_not_say_whether_it_wants_the_body_is_sent_it() {
     let (listener, running) = listening();
