@@ -2,6 +2,7 @@
 
 mod chain;
 mod figures;
+mod hosts;
 mod machine;
 mod operation;
 mod repository;
@@ -45,6 +46,8 @@ enum What {
     Rollback,
     /// Eight services in chains of four calls, switched there and back a hundred times
     Chain,
+    /// Booted hosts: bringing artifacts there beside rsync, and going back on all of them at once
+    Hosts,
     /// Everything
     All,
 }
@@ -83,6 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if matches!(args.what, What::All | What::Chain) {
         println!("\n== chain ==");
         in_release(chain::measure)?;
+    }
+    if matches!(args.what, What::All | What::Hosts) {
+        println!("\n== hosts ==");
+        in_release(hosts::measure)?;
     }
     Ok(())
 }

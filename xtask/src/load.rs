@@ -3,12 +3,15 @@
 //! It asks nothing twice and excuses nothing: whatever is not the expected status with a whole body counts as failed.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::http::{Answer, Connection, request};
 use crate::paced::{Beat, Paced};
@@ -115,6 +118,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Load {
     /// Begins to call.
     pub(crate) fn start(target: Target, pace: Pace) -> Self {
+        Self::start_within(target, pace, None)
+    }
+
+    /// Begins to call from within another network, where one is given.
+    pub(crate) fn start_within(target: Target, pace: Pace, network: Option<Arc<File>>) -> Self {
         let count = pace.kept + pace.fresh;
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
@@ -133,6 +141,7 @@ impl Load {
                 connection: None,
                 // Workers begin at different customers and different kinds of requests.
                 turn: index * 7,
+                network: network.clone(),
             };
             workers.begin(Beat { delay: offset, interval, largest_lag: LARGEST_LAG }, move || worker.call());
         }
@@ -229,11 +238,17 @@ struct Worker {
     keeps: bool,
     connection: Option<(SocketAddr, Connection)>,
     turn: usize,
+    /// Where its thread has to go first.
+    network: Option<Arc<File>>,
 }
 
 impl Worker {
     /// Sends the next request and records what came of it.
     fn call(&mut self) {
+        if let Some(network) = self.network.take() {
+            let moved = move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network));
+            moved.expect("only root boots hosts, and root may go into their networks");
+        }
         let target = *lock(&self.shared.target);
         let kind = kind(target.kinds, self.turn);
         let key = format!("x-lockstep-key: customer-{}", customer(self.turn, self.index));

@@ -5,6 +5,7 @@ pub(crate) mod certificate;
 pub(crate) mod hosts;
 pub(crate) mod lanes;
 pub(crate) mod operation;
+pub(crate) mod prefetch;
 pub(crate) mod readiness;
 pub(crate) mod rules;
 

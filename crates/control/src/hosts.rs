@@ -3,6 +3,7 @@
 //! Who decides asks this type where an instance is, what is reached, and what runs; it decides nothing. Invariant: what was started on a
 //! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
+mod ahead;
 mod gateways;
 mod keeping;
 mod kept;
@@ -23,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
-use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, RemoteDriver};
+use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, Recipes, RemoteDriver};
 use lockstep_runtime::{Driver as _, Turns};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use self::ahead::Ahead;
 pub(crate) use self::link::Link;
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
@@ -57,6 +59,10 @@ pub(crate) struct Hosts {
     links: Mutex<BTreeMap<HostName, Following>>,
     /// An artifact is sent to a host once, however many instances of it start there at once.
     bringing: Turns<(HostName, Digest)>,
+    /// Artifacts that somebody wants on them before anything of them starts.
+    ahead: Ahead,
+    /// What artifacts consist of that are sent.
+    recipes: Arc<Recipes>,
     /// What hosts are being told of instances: nobody waits for a host to answer, and nothing is said twice at a time.
     telling: Mutex<BTreeSet<InstanceId>>,
     /// How many artifacts are sent at the same time.
@@ -101,6 +107,8 @@ impl Hosts {
             read: OnceLock::new(),
             links: Mutex::default(),
             bringing: Turns::default(),
+            ahead: Ahead::default(),
+            recipes: Arc::default(),
             telling: Mutex::default(),
             sending: Semaphore::new(SENT_AT_ONCE),
             begun: Instant::now(),
@@ -147,6 +155,11 @@ impl Hosts {
     /// Tells whether a machine with this name and boot is the one of the server.
     pub(crate) fn is_here(&self, name: &str, boot: &str) -> bool {
         (name, boot) == (self.here.0.as_str(), self.here.1.as_str())
+    }
+
+    /// Lets it be looked again whether something is to be done on hosts.
+    fn look_again(&self) {
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Follows changes of what is seen on any host.

@@ -21,6 +21,7 @@ use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::name::{Actor, EnvironmentName, HostName, LabelName, LabelValue, NameError};
 use crate::observed::Observed;
 use crate::operation::{Move, Phase};
+use crate::service::Service;
 use crate::ssh_target::SshTarget;
 use crate::time::Timestamp;
 use crate::world::World;
@@ -29,6 +30,8 @@ use crate::world::World;
 pub const MAX_HOSTS: usize = 500;
 /// Of how many baselines the artifacts stay on hosts, the current one included.
 pub const KEPT_BASELINES: usize = 5;
+/// Most artifacts that one is compared with: what is not among the last versions is hardly similar.
+const MOST_SIMILAR: usize = 8;
 /// Most labels of a host.
 pub const MAX_LABELS: usize = 32;
 /// Longest path that is kept of a host.
@@ -255,6 +258,22 @@ pub fn artifacts(world: &World, host: &Host) -> BTreeSet<Digest> {
         entries.map(|(service, entry)| entry.arm(service)).chain(prepared).collect::<Vec<_>>()
     });
     arms.filter_map(|arm| Some(world.version(&arm.version_ref())?.artifact.digest)).collect()
+}
+
+/// Returns the artifacts that one may be similar to, the most similar first: those of other versions of its service, the newest first.
+#[must_use]
+pub fn similar(world: &World, artifact: &Digest) -> Vec<Digest> {
+    let has_it =
+        |service: &&Arc<Service>| service.versions.values().any(|it| it.artifact.digest == *artifact);
+    let services = world.services.values().filter(has_it);
+    let mut found: Vec<Digest> = Vec::new();
+    for version in services.flat_map(|service| service.versions.values().rev()) {
+        let digest = version.artifact.digest;
+        if digest != *artifact && !found.contains(&digest) && found.len() < MOST_SIMILAR {
+            found.push(digest);
+        }
+    }
+    found
 }
 
 /// Returns the instances whose host is being drained: another takes the place of each.

@@ -1,9 +1,11 @@
 //! Artifacts that come to a host: in pieces, again from where a connection broke off, and unpacked only when the whole is what was
 //! announced.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use h2::RecvStream;
@@ -15,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::spawn_blocking;
 
+use crate::difference::{Known, Lacking, Recipe, put_together};
 use crate::protocol::Artifact;
 use crate::refusal::Refusal;
 use crate::wire;
@@ -25,11 +28,16 @@ const PIECE: usize = 256 * 1024;
 /// How long the beginning of an artifact is kept whose rest does not come.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Most artifacts of which it is kept what is here of them.
+const MOST_BEGUN: usize = 8;
+
 /// Takes artifacts in.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     folder: PathBuf,
     taking: Turns<Digest>,
+    /// What is here of artifacts whose rest was asked for.
+    begun: Mutex<BTreeMap<Digest, (Recipe, Known)>>,
 }
 
 impl Incoming {
@@ -44,7 +52,7 @@ impl Incoming {
             // What cannot be removed is tried with the next connection.
             let _ = fs::remove_file(file.path());
         }
-        Self { folder, taking: Turns::default() }
+        Self { folder, taking: Turns::default(), begun: Mutex::default() }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -81,6 +89,64 @@ impl Incoming {
         unpacked
     }
 
+    /// Says what is lacking of an artifact beside those that are unpacked, and keeps in mind what is not.
+    pub(crate) async fn lacking(
+        &self,
+        driver: &LocalDriver,
+        artifact: Digest,
+        recipe: Recipe,
+        like: &[Digest],
+    ) -> Result<Lacking, Refusal> {
+        let folders: Vec<PathBuf> =
+            like.iter().map(|release| driver.release_path(release)).filter(|path| path.is_dir()).collect();
+        let looked = spawn_blocking(move || {
+            let known = Known::of(&recipe, &folders);
+            (Lacking::of(&recipe, &known), recipe, known)
+        });
+        let (lacking, recipe, known) = looked.await.map_err(|error| Refusal::of(&error))?;
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.len() >= MOST_BEGUN {
+            begun.pop_first();
+        }
+        begun.insert(artifact, (recipe, known));
+        Ok(lacking)
+    }
+
+    /// Takes in what was lacking of an artifact, puts it together and unpacks it. Where that fails it can be sent as a whole.
+    pub(crate) async fn take_rest(
+        &self,
+        driver: &LocalDriver,
+        rest: &Artifact,
+        body: RecvStream,
+    ) -> Result<(), Refusal> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&rest.digest);
+        let Some((recipe, known)) = begun else {
+            return Err(Refusal::because("it was not asked what is lacking of this artifact"));
+        };
+        let archive = self.put_together(recipe, known, rest, body).await;
+        let archive = archive.map_err(|error| Refusal::of(&error))?;
+        let unpacked: Result<_, UnpackError> = driver.unpack_archive(rest.digest, archive).await;
+        unpacked.map(|_| ()).map_err(|error| BringError::from(error).into())
+    }
+
+    async fn put_together(
+        &self,
+        recipe: Recipe,
+        known: Known,
+        rest: &Artifact,
+        body: RecvStream,
+    ) -> io::Result<File> {
+        // Neither has a name, so nothing is left of them whatever happens.
+        let (sent, archive) = (tempfile::tempfile_in(&self.folder)?, tempfile::tempfile_in(&self.folder)?);
+        receive(sent.try_clone()?, 0, rest, body).await?;
+        let put = spawn_blocking(move || {
+            let mut sent = sent;
+            sent.rewind()?;
+            put_together(&recipe, &known, sent, archive)
+        });
+        put.await.map_err(io::Error::other).flatten()
+    }
+
     async fn unpack(&self, driver: &LocalDriver, path: &Path, artifact: &Artifact) -> Result<(), Refusal> {
         let (owned, wanted) = (path.to_owned(), artifact.digest);
         let checked = spawn_blocking(move || checked(&owned, &wanted)).await;
@@ -91,7 +157,7 @@ impl Incoming {
 }
 
 /// Appends what comes to what is there.
-async fn append(path: &Path, artifact: &Artifact, mut body: RecvStream) -> io::Result<()> {
+async fn append(path: &Path, artifact: &Artifact, body: RecvStream) -> io::Result<()> {
     let file = foreign::open_to_append(path)?;
     let found = file.metadata()?.len();
     if found != artifact.offset {
@@ -103,6 +169,11 @@ async fn append(path: &Path, artifact: &Artifact, mut body: RecvStream) -> io::R
         }
         return Err(io::Error::other(text));
     }
+    receive(file, found, artifact, body).await
+}
+
+/// Writes what comes after what is there.
+async fn receive(file: File, found: u64, artifact: &Artifact, mut body: RecvStream) -> io::Result<()> {
     let mut file = tokio::fs::File::from_std(file);
     let mut here = found;
     while let Some(piece) = wire::next(&mut body).await? {
@@ -126,7 +197,6 @@ async fn append(path: &Path, artifact: &Artifact, mut body: RecvStream) -> io::R
 
 /// Opens a file whose bytes have a digest.
 fn checked(path: &Path, wanted: &Digest) -> io::Result<File> {
-    use std::io::Seek as _;
     let mut file = foreign::open_no_link(path)?;
     let found = digest_of(&mut file)?;
     if found != *wanted {

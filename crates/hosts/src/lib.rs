@@ -9,6 +9,7 @@
 pub mod agent;
 mod artifact;
 mod claim;
+mod difference;
 mod findings;
 pub mod gateway;
 mod lease;
@@ -21,12 +22,13 @@ mod ssh;
 mod wire;
 
 pub use claim::ClaimFile;
+pub use difference::Recipes;
 pub use findings::{Findings, Looker, Way, findings, hint};
 pub use lease::{Claim, Lease, LeaseError, Token};
 pub use program::Program;
 pub use protocol::{HostFacts, HostOptions, Looked};
 pub use remote::{
     Connect, ConnectError, ConnectFault, Connection, Duplex, FromHost, Holds, HostLook, HostState,
-    RemoteDriver, look,
+    RemoteDriver, Transfer, look,
 };
 pub use ssh::{Ssh, fingerprint, pinned};

@@ -9,6 +9,7 @@
 //! | `/log` | [`LogRequest`] | the lines of a log |
 //! | `/way` | what the server says to a gateway of the host | what that says; it begins when one has come |
 //! | `/artifact` | [`Artifact`] in the field [`ARTIFACT_FIELD`], and the bytes from its offset on | [`Said`] |
+//! | `/rest` | the same, of what was said to be lacking of an artifact ([`Call::Lacking`]) | [`Said`] |
 //!
 //! Both sides are of one release: the agent is brought along. What outlives a release are folders, whose files have formats of their own.
 
@@ -20,6 +21,7 @@ use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_runtime::{InstanceSpec, LogLimits, Unpacked};
 use serde::{Deserialize, Serialize};
 
+use crate::difference::{Lacking, Recipe};
 use crate::lease::{Claim, Lease};
 use crate::refusal::Refusal;
 
@@ -145,6 +147,12 @@ pub(crate) enum Call {
     RemoveRelease(Digest),
     /// How many bytes of an artifact have come.
     Arrived(Artifact),
+    /// What of an artifact is in no file of similar ones.
+    Lacking {
+        artifact: Digest,
+        recipe: Box<Recipe>,
+        like: Vec<Digest>,
+    },
 }
 
 /// The answer to a [`Call`].
@@ -155,6 +163,7 @@ pub(crate) enum Said {
     Looked(Look),
     Releases(Vec<Digest>),
     Arrived(u64),
+    Lacking(Lacking),
     Refused(Refusal),
 }
 

@@ -5,6 +5,7 @@
 
 mod link;
 mod log;
+mod transfer;
 mod way;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use lockstep_runtime::{
     Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLines, RemoveError,
     StartError, StopError, Turns, Unpacked,
 };
+use tempfile::NamedTempFile;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
@@ -30,7 +32,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
 use self::link::Link;
+pub use self::transfer::Transfer;
+use self::transfer::{Progress, Transfers};
 use crate::claim::ClaimFile;
+use crate::difference::{Recipe, Recipes, write_rest};
 use crate::protocol::{
     Artifact, Call, Hello, HostFacts, HostOptions, Look, LookRequest, Looked, MAX_ROWS, PROTOCOL, Row, Said,
     Seen, Welcome,
@@ -43,6 +48,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Pause where only a person can change what is wrong; programs that look for break-ins count attempts.
 const FOR_A_PERSON: Duration = Duration::from_secs(300);
+/// An artifact is sent in part where no more than one of so many bytes of it is lacking: else the whole, which goes on where it broke off.
+const WORTH: u64 = 2;
 /// How long a host may take to show what it has done.
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -187,6 +194,8 @@ struct Shared {
     told: Mutex<BTreeMap<InstanceId, Told>>,
     state: watch::Sender<HostState>,
     sending: Turns<Digest>,
+    transfers: Transfers,
+    recipes: Arc<Recipes>,
     link: watch::Sender<Option<Link>>,
     /// Who answers its gateways.
     from_host: Option<Arc<dyn FromHost>>,
@@ -194,13 +203,15 @@ struct Shared {
 }
 
 impl RemoteDriver {
-    /// Begins to connect to a host, and keeps a connection from then on; `from_host` answers its gateways. Must be called in a tokio runtime.
+    /// Begins to connect to a host, and keeps a connection from then on; `recipes` are those of all hosts, `from_host` answers its gateways.
+    /// Must be called in a tokio runtime.
     #[must_use]
     pub fn open(
         name: impl Into<String>,
         connect: Arc<dyn Connect>,
         claim: ClaimFile,
         options: HostOptions,
+        recipes: Arc<Recipes>,
         from_host: Option<Arc<dyn FromHost>>,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -211,6 +222,8 @@ impl RemoteDriver {
             told: Mutex::default(),
             state: watch::Sender::new(HostState::Connecting),
             sending: Turns::default(),
+            transfers: Transfers::default(),
+            recipes,
             link: watch::Sender::new(None),
             from_host,
             again: Notify::new(),
@@ -223,6 +236,12 @@ impl RemoteDriver {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<HostState> {
         self.shared.state.subscribe()
+    }
+
+    /// Tells how far the sending of an artifact has come; `None` when it was not sent by this server since it has the host.
+    #[must_use]
+    pub fn transfer(&self, artifact: &Digest) -> Option<Transfer> {
+        self.shared.transfers.get(artifact)
     }
 
     /// Takes the host from whoever has it, with the next connection, which is tried at once: a person said so.
@@ -464,7 +483,7 @@ impl Shared {
     }
 
     /// Sends an artifact, unless it is there and unchanged. One at a time of each, so that nobody sends it twice.
-    async fn unpack(&self, digest: Digest, path: &Path) -> Result<(), BringError> {
+    async fn unpack(&self, digest: Digest, path: &Path, like: &[Digest]) -> Result<(), BringError> {
         let _one_at_a_time = self.sending.take(&digest).await;
         let link = self.link()?;
         let looked = self.call_by(&link, Call::Look(digest)).await.map_err(Refusal::elsewhere)?;
@@ -475,10 +494,64 @@ impl Shared {
         let whole = Artifact { digest, bytes, offset: 0 };
         let said = self.call_by(&link, Call::Arrived(whole)).await.map_err(Refusal::elsewhere)?;
         let offset = if let Said::Arrived(offset) = said { offset } else { 0 };
-        match link.send_artifact(&Artifact { offset, ..whole }, path).await {
+        let progress = self.transfers.begin(digest, bytes);
+        if offset == 0 && self.send_difference(&link, &whole, path, (like, &progress)).await {
+            return Ok(());
+        }
+        progress.begin(offset, bytes);
+        match link.send_file("/artifact", &Artifact { offset, ..whole }, path, &progress).await {
             Ok(Said::Refused(refusal)) => Err(refusal.elsewhere().into()),
             Ok(_) => Ok(()),
             Err(error) => Err(Refusal::because(self.broke_off(&link, &error)).elsewhere().into()),
+        }
+    }
+
+    /// Sends what the host lacks of an artifact beside similar ones; tells whether it has it then. Whatever keeps it from that, the whole can be sent.
+    async fn send_difference(
+        &self,
+        link: &Link,
+        whole: &Artifact,
+        path: &Path,
+        (like, progress): (&[Digest], &Progress),
+    ) -> bool {
+        if like.is_empty() {
+            return false;
+        }
+        let sent = self.try_to_send_difference(link, whole, path, (like, progress)).await;
+        sent.unwrap_or_else(|why| {
+            tracing::debug!(host = %self.name, artifact = %whole.digest, %why, "not sent in part");
+            false
+        })
+    }
+
+    async fn try_to_send_difference(
+        &self,
+        link: &Link,
+        whole: &Artifact,
+        path: &Path,
+        (like, progress): (&[Digest], &Progress),
+    ) -> io::Result<bool> {
+        let recipe = self.recipes.of(whole.digest, path.to_owned()).await?;
+        let (artifact, like) = (whole.digest, like.to_vec());
+        let call = Call::Lacking { artifact, recipe: Box::new(Recipe::clone(&recipe)), like };
+        let lacking = match self.call_by(link, call).await.map_err(as_io)? {
+            Said::Lacking(lacking) => lacking.keys(&recipe),
+            other => return Err(unexpected(&other)),
+        };
+        if recipe.bytes_of(&lacking) > recipe.bytes() / WORTH {
+            return Ok(false);
+        }
+        let rest = NamedTempFile::new_in(path.parent().unwrap_or(path))?;
+        let (artifact, file) = (path.to_owned(), rest.reopen()?);
+        let written =
+            spawn_blocking(move || write_rest(&artifact, &recipe, |key| lacking.contains(key), &file));
+        written.await.map_err(io::Error::other).flatten()?;
+        let bytes = rest.as_file().metadata()?.len();
+        progress.begin(0, bytes);
+        let announced = Artifact { digest: whole.digest, bytes, offset: 0 };
+        match link.send_file("/rest", &announced, rest.path(), progress).await? {
+            Said::Refused(refusal) => Err(as_io(refusal)),
+            _ => Ok(true),
         }
     }
 
@@ -533,8 +606,13 @@ impl Driver for RemoteDriver {
         Box::pin(self.shared.open_log(wanted))
     }
 
-    fn unpack<'a>(&'a self, release: Digest, artifact: &'a Path) -> Answer<'a, Result<(), BringError>> {
-        Box::pin(self.shared.unpack(release, artifact))
+    fn unpack<'a>(
+        &'a self,
+        release: Digest,
+        artifact: &'a Path,
+        like: &'a [Digest],
+    ) -> Answer<'a, Result<(), BringError>> {
+        Box::pin(self.shared.unpack(release, artifact, like))
     }
 
     fn unpacked<'a>(&'a self, release: &'a Digest) -> Answer<'a, io::Result<Unpacked>> {

@@ -47,7 +47,7 @@ use crate::rooms::{Rooms, made};
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
 use crate::users::{UserChoice, Users};
-use lockstep_archive::{UnpackError, UnpackLimits};
+use lockstep_archive::{Compression, UnpackError, UnpackLimits};
 
 /// How long supervisors are waited for where nothing is said.
 const KNOWN_WITHIN: Duration = Duration::from_secs(3);
@@ -314,8 +314,30 @@ impl LocalDriver {
         release: Digest,
         artifact: impl Read + Send + 'static,
     ) -> Result<PathBuf, UnpackError> {
+        self.unpack_as(release, Compression::Zstd, artifact).await
+    }
+
+    /// Unpacks the archive within an artifact, a `tar`, as [`unpack`](Self::unpack) does the artifact.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what an artifact may be; nothing of it is left then.
+    pub async fn unpack_archive(
+        &self,
+        release: Digest,
+        archive: impl Read + Send + 'static,
+    ) -> Result<PathBuf, UnpackError> {
+        self.unpack_as(release, Compression::Plain, archive).await
+    }
+
+    async fn unpack_as(
+        &self,
+        release: Digest,
+        compression: Compression,
+        archive: impl Read + Send + 'static,
+    ) -> Result<PathBuf, UnpackError> {
         let (releases, limits) = (self.shared.releases(), self.shared.options.unpack);
-        let unpacked = spawn_blocking(move || releases.unpack(artifact, &release, &limits)).await;
+        let unpacked = spawn_blocking(move || releases.unpack(archive, compression, &release, &limits)).await;
         unpacked.unwrap_or_else(|error| Err(UnpackError::Read { source: io::Error::other(error) }))
     }
 

@@ -54,8 +54,14 @@ pub trait Driver: Debug + Send + Sync {
         follow: Follow,
     ) -> Answer<'a, io::Result<Option<Box<dyn LogLines>>>>;
 
-    /// Brings an artifact, a file of this machine, to where instances run, and unpacks it there, unless it is there and unchanged.
-    fn unpack<'a>(&'a self, release: Digest, artifact: &'a Path) -> Answer<'a, Result<(), BringError>>;
+    /// Brings an artifact, a file of this machine, to where instances run, and unpacks it there, unless it is there and unchanged. Where some of
+    /// those that it may be `like` are there, the most similar one first, only what differs may have to be brought.
+    fn unpack<'a>(
+        &'a self,
+        release: Digest,
+        artifact: &'a Path,
+        like: &'a [Digest],
+    ) -> Answer<'a, Result<(), BringError>>;
 
     /// Looks whether an artifact is unpacked there, and is still what was unpacked.
     fn unpacked<'a>(&'a self, release: &'a Digest) -> Answer<'a, io::Result<Unpacked>>;
@@ -124,7 +130,12 @@ impl Driver for LocalDriver {
         Box::pin(async move { Ok(Self::log(self, environment, id, follow).map(boxed)) })
     }
 
-    fn unpack<'a>(&'a self, release: Digest, artifact: &'a Path) -> Answer<'a, Result<(), BringError>> {
+    fn unpack<'a>(
+        &'a self,
+        release: Digest,
+        artifact: &'a Path,
+        _like: &'a [Digest],
+    ) -> Answer<'a, Result<(), BringError>> {
         Box::pin(async move {
             let file = std::fs::File::open(artifact).map_err(|source| UnpackError::Read { source })?;
             Self::unpack(self, release, file).await.map(|_| ()).map_err(BringError::from)

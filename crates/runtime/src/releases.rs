@@ -18,7 +18,7 @@ use lockstep_domain::Digest;
 
 pub(crate) use self::record::check;
 use crate::unpack::{self, PACKAGE_FILE};
-use lockstep_archive::{FIRST_OF_IMAGE, UnpackError, UnpackLimits};
+use lockstep_archive::{Compression, FIRST_OF_IMAGE, UnpackError, UnpackLimits};
 
 /// What is unpacked of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,8 @@ impl Releases {
     /// Unpacks an artifact, unless it is there unchanged.
     pub(crate) fn unpack(
         &self,
-        artifact: impl Read,
+        archive: impl Read,
+        compression: Compression,
         digest: &Digest,
         limits: &UnpackLimits,
     ) -> Result<PathBuf, UnpackError> {
@@ -96,7 +97,7 @@ impl Releases {
                 self.generation(digest, last.saturating_add(1))
             }
         };
-        unpack::unpack_to(artifact, &folder, &self.folder, limits, |tree| {
+        unpack::unpack_to((archive, compression), &folder, &self.folder, limits, |tree| {
             if is_image(tree) {
                 // What is in it may be writable for the user of the image, so nobody may come to it.
                 close(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;

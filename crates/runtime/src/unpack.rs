@@ -18,14 +18,14 @@ const NEW_PREFIX: &str = ".new-";
 /// which has to wait for what other programs have written too.
 const SYNCED_ONE_BY_ONE: usize = 64;
 
-/// Unpacks an artifact into a folder below `releases`, which must not be there. What has to be true before anybody can
+/// Unpacks an artifact, compressed or not, into a folder below `releases`, which must not be there. What has to be true before anybody can
 /// see the folder is done by `before`, which is given where it lies until then.
 ///
 /// # Errors
 ///
 /// When the artifact is refused or cannot be written; nothing of it is left then.
 pub(crate) fn unpack_to(
-    artifact: impl Read,
+    (archive, compression): (impl Read, Compression),
     target: &Path,
     releases: &Path,
     limits: &UnpackLimits,
@@ -37,7 +37,7 @@ pub(crate) fn unpack_to(
     };
     let new = tempfile::Builder::new().prefix(NEW_PREFIX).tempdir_in(releases).map_err(writing(releases))?;
     let begins = Begins::With(PACKAGE_FILE);
-    let tree = lockstep_archive::unpack(artifact, Compression::Zstd, begins, new.path(), limits)?;
+    let tree = lockstep_archive::unpack(archive, compression, begins, new.path(), limits)?;
     make_durable(&tree, new.path()).map_err(writing(new.path()))?;
     before(new.path())?;
     publish(new.path(), target, releases).map_err(writing(target))

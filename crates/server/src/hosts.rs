@@ -1,8 +1,10 @@
 //! Handlers of hosts: parse, one call, convert.
 
 use axum::extract::State;
-use lockstep_api::types::{AddHost, ChangeHost, HostFindings, HostView, RemoveHost, TurnHost};
-use lockstep_domain::HostName;
+use lockstep_api::types::{
+    AddHost, ChangeHost, HostFindings, HostView, PrefetchRequest, Prefetched, RemoveHost, TurnHost,
+};
+use lockstep_domain::{EnvironmentName, HostName};
 
 use crate::answer::{Answer, At, Body, By, Json};
 use crate::handlers::App;
@@ -56,4 +58,19 @@ pub(crate) async fn remove(
     Body(body): Body<RemoveHost>,
 ) -> Answer<Vec<HostView>> {
     Ok(Json(tokio::task::block_in_place(|| control.remove_host(&actor, &host, &body))?))
+}
+
+pub(crate) async fn prefetch(
+    State(control): App,
+    At(environment): At<EnvironmentName>,
+    Body(body): Body<PrefetchRequest>,
+) -> Answer<Vec<Prefetched>> {
+    Ok(Json(control.prefetch(&environment, &body.versions).await?))
+}
+
+pub(crate) async fn prefetched(
+    State(control): App,
+    At(environment): At<EnvironmentName>,
+) -> Answer<Vec<Prefetched>> {
+    Ok(Json(control.prefetched(&environment).await?))
 }

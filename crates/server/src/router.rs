@@ -112,6 +112,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/hosts/{host}/check", post(hosts::check)),
         ("/hosts/{host}/take-over", post(hosts::take_over)),
         ("/hosts/{host}/remove", post(hosts::remove)),
+        ("/environments/{environment}/prefetch", get(hosts::prefetched).post(hosts::prefetch)),
         ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
         ("/operations", get(handlers::operations)),

@@ -1,10 +1,11 @@
 //! Hosts that another command boots for itself: they are there for as long as the value is, and no longer than its process.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -49,6 +50,13 @@ impl Fleet {
     /// The key with which one does.
     pub(crate) fn key(&self) -> PathBuf {
         self.set.key()
+    }
+
+    /// The network of a host, for a thread of this process that is to be a client there.
+    pub(crate) fn network(&self, host: Host) -> Result<Arc<File>> {
+        let path = Path::new("/run/netns").join(host.on_machine(self.set.name()));
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Arc::new(file))
     }
 
     /// Powers a host off at once.

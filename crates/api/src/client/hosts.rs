@@ -1,10 +1,12 @@
 //! Hosts. Adding and checking one takes as long as its line needs for the program, so no time bounds their answers.
 
-use lockstep_domain::HostName;
+use lockstep_domain::{EnvironmentName, HostName};
 use serde_json::json;
 
 use super::{Answer, Client};
-use crate::types::{AddHost, ChangeHost, HostFindings, HostView, RemoveHost, TurnHost};
+use crate::types::{
+    AddHost, ChangeHost, HostFindings, HostView, PrefetchRequest, Prefetched, RemoveHost, TurnHost,
+};
 
 impl Client {
     /// Lists the hosts.
@@ -40,6 +42,20 @@ impl Client {
     /// Takes a host from another server that has it.
     pub fn take_host_over(&self, host: &HostName) -> Answer<HostView> {
         self.post(&format!("/hosts/{host}/take-over"), &json!({}))
+    }
+
+    /// Begins to bring artifacts to where an environment runs.
+    pub fn prefetch(
+        &self,
+        environment: &EnvironmentName,
+        request: &PrefetchRequest,
+    ) -> Answer<Vec<Prefetched>> {
+        self.post(&format!("/environments/{environment}/prefetch"), request)
+    }
+
+    /// Returns how far artifacts have come that were asked for ahead.
+    pub fn prefetched(&self, environment: &EnvironmentName) -> Answer<Vec<Prefetched>> {
+        self.get(&format!("/environments/{environment}/prefetch"))
     }
 
     /// Removes a host; returns those that are left.

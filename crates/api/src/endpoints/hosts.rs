@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{Answer, Endpoint, get, of, post};
-use crate::types::{AddHost, ChangeHost, HostFindings, HostView, RemoveHost, TurnHost};
+use crate::types::{
+    AddHost, ChangeHost, HostFindings, HostView, PrefetchRequest, Prefetched, RemoveHost, TurnHost,
+};
 
 /// Lists them. Who may change environments and gateways may change hosts: operators.
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -52,6 +54,19 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "Removes a host on which nothing runs, or one that is lost; answers with those that are left",
             of::<RemoveHost>,
             Json(of::<Vec<HostView>>),
+        ),
+        post(
+            "/environments/{environment}/prefetch",
+            "prefetch",
+            "Brings artifacts to where an environment runs, without starting anything; returns at once",
+            of::<PrefetchRequest>,
+            Json(of::<Vec<Prefetched>>),
+        ),
+        get(
+            "/environments/{environment}/prefetch",
+            "listPrefetched",
+            "Shows how far artifacts have come that were asked for ahead, for a day",
+            Json(of::<Vec<Prefetched>>),
         ),
     ]
 }

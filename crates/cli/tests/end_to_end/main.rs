@@ -58,6 +58,7 @@ mod no_repository;
 mod numbers;
 mod passwords;
 mod path_forms;
+mod prefetch;
 mod processes;
 mod propagation;
 mod readiness;

@@ -35,7 +35,8 @@ impl Control {
     async fn release_reasons_or_removed(&self, release: &Digest, mode: Mode) -> Result<Vec<String>, Problem> {
         let _no_start_meanwhile = self.unpacked.write().await;
         let mut needed = needed_releases(&self.ledger.world(), &self.all_instances(), self.ledger.now());
-        let reasons = needed.remove(release).unwrap_or_default();
+        let mut reasons = needed.remove(release).unwrap_or_default();
+        reasons.extend(self.hosts.wanted_ahead(release).map(str::to_owned));
         if !reasons.is_empty() || mode == Mode::DryRun {
             return Ok(reasons);
         }

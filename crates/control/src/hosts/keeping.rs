@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_api::types::{CollectedFolder, FolderReport, KeptFolder, Mode};
-use lockstep_domain::host::{Stance, artifacts};
+use lockstep_domain::host::{Host, Stance, artifacts};
 use lockstep_domain::{Digest, World};
 use lockstep_runtime::{Driver as _, RemoveError};
 use tokio::task::JoinSet;
@@ -42,9 +42,12 @@ impl Control {
     }
 
     async fn bring_what_is_due(self: Arc<Self>, world: Arc<World>, link: Arc<Link>) {
-        for digest in link.lacking(&wanted(&world, &link)) {
+        for digest in link.lacking(&self.wanted_on(&world, &link)) {
             let _not_removed_meanwhile = self.unpacked.read().await;
-            match self.bring(&link, digest).await {
+            let (place, brought) = (Some(link.name.clone()), self.bring(&link, digest).await);
+            let why_not = brought.as_ref().err().map(|error| error.reason().to_owned());
+            self.hosts.ahead.note(place, digest, why_not);
+            match brought {
                 Ok(()) => link.note_artifact(digest),
                 Err(error) => {
                     tracing::warn!(host = %link.name, %digest, why = error.reason(), "an artifact is not on the host");
@@ -73,11 +76,20 @@ impl Control {
         }
     }
 
+    fn wanted_on(&self, world: &World, link: &Link) -> BTreeSet<Digest> {
+        let host = world.hosts.get(&link.name).filter(|host| host.stance != Stance::Draining);
+        let wanted = |host: &Arc<Host>| {
+            let ahead = self.hosts.ahead.artifacts(&host.settings.environments);
+            ahead.into_iter().chain(artifacts(world, host)).collect()
+        };
+        host.map(wanted).unwrap_or_default()
+    }
+
     async fn why_kept_on(&self, link: &Link, digest: &Digest, mode: Mode) -> Option<String> {
         let _no_start_meanwhile = self.unpacked.write().await;
         let world = self.ledger.world();
-        if wanted(&world, link).contains(digest) {
-            return Some("a baseline that can be gone back to".to_owned());
+        if self.wanted_on(&world, link).contains(digest) {
+            return Some("a baseline that can be gone back to, or it was asked for ahead".to_owned());
         }
         if mode == Mode::DryRun {
             return None;
@@ -91,9 +103,4 @@ impl Control {
             Err(error) => Some(error.to_string()),
         }
     }
-}
-
-fn wanted(world: &World, link: &Link) -> BTreeSet<Digest> {
-    let host = world.hosts.get(&link.name).filter(|host| host.stance != Stance::Draining);
-    host.map(|host| artifacts(world, host)).unwrap_or_default()
 }

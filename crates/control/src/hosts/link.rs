@@ -50,6 +50,7 @@ impl Link {
             Arc::new(ssh),
             claim,
             HostOptions::default(),
+            Arc::clone(&hosts.recipes),
             hosts.from_host.clone(),
         );
         let file = KeptFile::at(hosts.folder.join(format!("{name}.json")), host.record);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::fault::Fault;
-use lockstep_domain::host::is_on_hosts;
+use lockstep_domain::host::{is_on_hosts, similar};
 use lockstep_domain::placement::{NoPlace, Placing, Unfit, place};
 use lockstep_domain::{Arm, Digest, Environment, HostName, Instance, InstanceId};
 use lockstep_runtime::fault::of_place;
@@ -87,10 +87,10 @@ impl Control {
         }
         let _one_at_a_time = self.hosts.bringing.take(&(link.name.clone(), digest)).await;
         let _few_at_a_time = self.hosts.sending.acquire().await;
-        let path = self.copy_of_artifact(&digest)?;
+        let (path, like) = (self.copy_of_artifact(&digest)?, similar(&self.ledger.world(), &digest));
         let is_broken =
             |error: &BringError| matches!(error, BringError::Elsewhere(it) if it.fault == Fault::Host);
-        let brought = again(link, is_broken, || driver.unpack(digest, &path)).await;
+        let brought = again(link, is_broken, || driver.unpack(digest, &path, &like)).await;
         // What is left over is cleaned at the next start; the artifact itself is in the blob store.
         let _ = std::fs::remove_file(&path);
         brought.map_err(NotStarted::from)

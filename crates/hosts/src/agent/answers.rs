@@ -58,6 +58,10 @@ impl Answers {
                 let said = self.artifact(request).await.map_or_else(Said::Refused, |()| Said::Done);
                 reply(&mut respond, StatusCode::OK, &said)
             }
+            "/rest" => {
+                let said = self.rest(request).await.map_or_else(Said::Refused, |()| Said::Done);
+                reply(&mut respond, StatusCode::OK, &said)
+            }
             other => {
                 let said = Said::Refused(Refusal::because(format!("`{other}` is nothing that is answered")));
                 reply(&mut respond, StatusCode::NOT_FOUND, &said)
@@ -80,6 +84,10 @@ impl Answers {
             }
             Call::RemoveRelease(release) => self.driver.remove_release(&release).await?,
             Call::Arrived(artifact) => return Ok(Said::Arrived(self.incoming.arrived(&artifact))),
+            Call::Lacking { artifact, recipe, like } => {
+                let lacking = self.incoming.lacking(&self.driver, artifact, *recipe, &like);
+                return lacking.await.map(Said::Lacking);
+            }
         }
         Ok(Said::Done)
     }
@@ -87,6 +95,11 @@ impl Answers {
     async fn artifact(&self, request: Request<RecvStream>) -> Result<(), Refusal> {
         let artifact = announced(request.headers())?;
         self.incoming.take(&self.driver, &artifact, request.into_body()).await
+    }
+
+    async fn rest(&self, request: Request<RecvStream>) -> Result<(), Refusal> {
+        let rest = announced(request.headers())?;
+        self.incoming.take_rest(&self.driver, &rest, request.into_body()).await
     }
 
     /// Sends what is seen of all instances, and whatever changes.

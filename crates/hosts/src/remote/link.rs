@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{interval, timeout};
 
 use super::log::RemoteLog;
+use super::transfer::Progress;
 use super::{ConnectError, ConnectFault, Connection, Holds};
 use crate::protocol::{ARTIFACT_FIELD, Artifact, LogRequest, Said};
 use crate::refusal::Refusal;
@@ -131,12 +132,18 @@ impl Link {
         }
     }
 
-    /// Sends an artifact from its offset on.
-    pub(super) async fn send_artifact(&self, artifact: &Artifact, path: &Path) -> io::Result<Said> {
+    /// Sends a file that belongs to an artifact, from its offset on.
+    pub(super) async fn send_file(
+        &self,
+        to: &str,
+        artifact: &Artifact,
+        path: &Path,
+        progress: &Progress,
+    ) -> io::Result<Said> {
         let announced = serde_json::to_string(artifact)?;
-        let request = Request::post(uri("/artifact")).header(ARTIFACT_FIELD, announced);
+        let request = Request::post(uri(to)).header(ARTIFACT_FIELD, announced);
         let (response, mut body) = self.begin(request.body(()).map_err(io::Error::other)?).await?;
-        let sending = send_file(path, artifact.offset, &mut body);
+        let sending = send_file(path, artifact.offset, &mut body, progress);
         tokio::pin!(response);
         // An agent that cannot take it says so before all of it was sent, and its words say more than that it was not taken.
         let answered = tokio::select! {
@@ -187,7 +194,12 @@ async fn ping(pings: Option<PingPong>, driving: AbortHandle) {
     }
 }
 
-async fn send_file(path: &Path, offset: u64, body: &mut SendStream<Bytes>) -> io::Result<()> {
+async fn send_file(
+    path: &Path,
+    offset: u64,
+    body: &mut SendStream<Bytes>,
+    progress: &Progress,
+) -> io::Result<()> {
     let mut file = tokio::fs::File::open(path).await?;
     file.seek(SeekFrom::Start(offset)).await?;
     loop {
@@ -195,6 +207,8 @@ async fn send_file(path: &Path, offset: u64, body: &mut SendStream<Bytes>) -> io
         if file.read_buf(&mut piece).await? == 0 {
             return wire::end(body);
         }
+        let sent = piece.len() as u64;
         wire::send(body, piece.freeze()).await?;
+        progress.add(sent);
     }
 }

@@ -115,7 +115,7 @@ async fn an_artifact_that_two_send_at_once_is_sent_once_and_readers_who_read_not
     let fixture = Fixture::new().await;
     let (path, release) = (fixture.artifact(), fixture.release());
     fixture.port().remove_release(&release).await.unwrap();
-    let unpack = || fixture.port().unpack(release, &path);
+    let unpack = || fixture.port().unpack(release, &path, &[]);
     let (one, two, three) = tokio::join!(unpack(), unpack(), unpack());
     for sent in [one, two, three] {
         sent.unwrap();
@@ -145,7 +145,7 @@ async fn an_artifact_goes_on_where_it_broke_off_and_is_never_what_it_is_not() {
     fixture.port().remove_release(&fixture.release()).await.unwrap();
 
     fs::write(&part, vec![7; whole.len() / 2]).unwrap();
-    let error = fixture.port().unpack(fixture.release(), &artifact).await.unwrap_err().to_string();
+    let error = fixture.port().unpack(fixture.release(), &artifact, &[]).await.unwrap_err().to_string();
     assert!(error.contains("what came has the digest"), "{error}");
     fixture.unpack().await;
 }
@@ -201,7 +201,7 @@ async fn a_folder_that_cannot_be_made_is_told() {
     ssh.folder = Some("/proc/none".to_owned());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
     let mut fixture = fixture;
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, None));
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Folder, "{error}");
     assert!(error.text.contains("/proc/none"), "{error}");
@@ -216,7 +216,7 @@ async fn a_program_that_does_not_run_there_is_told_in_its_words() {
     let mut ssh = fixture.ssh();
     ssh.program = Arc::new(Program::of(&path).unwrap());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, None));
+    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Program, "{error}");
     assert!(error.text.contains("GLIBC_9.9"), "{error}");

@@ -104,7 +104,7 @@ impl Fixture {
     /// Makes a driver with a claim in a file.
     pub(crate) fn driver_of(&self, claim: &str, run: &str) -> RemoteDriver {
         let claim = ClaimFile::at(self.server.file(claim), "testing", run);
-        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS, self.from_host.clone())
+        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS, Arc::default(), self.from_host.clone())
     }
 
     /// How it is connected to.
@@ -148,7 +148,7 @@ impl Fixture {
     /// Brings the test service, unless it is there.
     pub(crate) async fn unpack(&self) {
         let path = self.artifact();
-        self.port().unpack(self.release(), &path).await.unwrap();
+        self.port().unpack(self.release(), &path, &[]).await.unwrap();
     }
 
     /// The artifact as a file of this machine.

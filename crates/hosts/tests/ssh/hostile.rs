@@ -98,7 +98,7 @@ async fn a_host_that_opens_all_it_can_is_bounded_and_works_no_less_than_before()
     let answers = Arc::new(Answers::default());
     let claim = ClaimFile::at(folder.path().join("claim.json"), "testing", "run");
     let from_host = Some(Arc::clone(&answers) as Arc<dyn FromHost>);
-    let driver = RemoteDriver::open("web1", Arc::new(Hostile), claim, OPTIONS, from_host);
+    let driver = RemoteDriver::open("web1", Arc::new(Hostile), claim, OPTIONS, Arc::default(), from_host);
     let mut state = driver.state();
     let is_here = |state: &HostState| matches!(state, HostState::Here(_));
     timeout(PATIENCE, state.wait_for(is_here)).await.unwrap().unwrap();

@@ -25,7 +25,7 @@ fn artifact() -> Cursor<Vec<u8>> {
 fn unpacked() -> (tempfile::TempDir, Releases, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let releases = Releases::at(folder.path().to_owned(), Readers::Server);
-    let release = releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap();
+    let release = releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
     (folder, releases, release)
 }
 
@@ -49,7 +49,7 @@ fn overwrite(path: &Path, text: &str) {
 fn what_was_unpacked_is_good_again_and_again() {
     let (_folder, releases, release) = unpacked();
     assert_eq!(releases.look(&DIGEST), Unpacked::Good(release.clone()));
-    assert_eq!(releases.unpack(Cursor::new(""), &DIGEST, &UnpackLimits::default()).unwrap(), release);
+    assert_eq!(releases.unpack(Cursor::new(""), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(), release);
     assert_eq!(releases.list().unwrap().len(), 1);
 }
 
@@ -99,7 +99,7 @@ fn a_tree_that_was_written_anew_with_the_same_content_is_good() {
 fn a_changed_release_is_unpacked_beside_and_goes_when_nobody_runs_it() {
     let (_folder, releases, release) = unpacked();
     overwrite(&release.join("app.py"), "CHANGED");
-    let anew = releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap();
+    let anew = releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
     assert_ne!(anew, release);
     assert_eq!(fs::read_to_string(release.join("app.py")).unwrap(), "CHANGED");
     assert_eq!(fs::read_to_string(anew.join("app.py")).unwrap(), "clean");
@@ -117,7 +117,7 @@ fn a_release_of_an_older_lockstep_has_no_record_and_is_unpacked_anew() {
     let (_folder, releases, release) = unpacked();
     fs::remove_file(record::path_of(&release)).unwrap();
     assert!(matches!(releases.look(&DIGEST), Unpacked::Changed(_)));
-    assert_ne!(releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap(), release);
+    assert_ne!(releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(), release);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_release_is_never_seen_without_its_record() {
             seen
         });
         for _ in 0..50 {
-            releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap();
+            releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
             unpack::remove(&releases.current(&DIGEST)).unwrap();
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -153,7 +153,7 @@ fn many_who_unpack_at_once_get_one_folder() {
         let together = std::sync::Barrier::new(4);
         let unpack_together = || {
             together.wait();
-            releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap()
+            releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap()
         };
         let folders: BTreeSet<PathBuf> = std::thread::scope(|scope| {
             let all: Vec<_> = (0..4).map(|_| scope.spawn(unpack_together)).collect();
