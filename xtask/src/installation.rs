@@ -76,10 +76,14 @@ pub(crate) fn program(profile: Profile) -> Result<PathBuf> {
         Profile::Development => "debug",
         Profile::Release => "release",
     };
+    Ok(target_folder()?.join(folder).join("lockstep"))
+}
+
+/// Returns where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let output = cargo(&["metadata", "--format-version", "1", "--no-deps"]).output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-    Ok(Path::new(target).join(folder).join("lockstep"))
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
 }
 
 /// Whether an installation says what it starts and ends.

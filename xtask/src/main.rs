@@ -5,6 +5,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod dist;
 mod fuzz;
 mod hosts;
 mod http;
@@ -46,6 +47,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Take four services through their lives while a client calls
     Demo(demo::Args),
+    /// Build one static program, for hosts with libraries older than this machine's
+    Dist(dist::Args),
     /// Try random documents against verdicts on contracts
     Fuzz(fuzz::Args),
     /// Boot real Linux hosts on this machine, each with a systemd and an sshd of its own
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Hosts(args) => hosts::run(&args),
         Command::Layers(args) => layers::run(&args),

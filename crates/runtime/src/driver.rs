@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lockstep_confine::Confinement;
 use lockstep_domain::database::TOLD_FILE;
 use lockstep_domain::instance_ports::{InstancePorts, PortRange};
 use lockstep_domain::listeners::CallAddresses;
@@ -28,7 +29,7 @@ use lockstep_domain::run::Port;
 use lockstep_domain::work::Told;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
-use rustix::process::Pid;
+use rustix::process::{Pid, geteuid};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -42,7 +43,7 @@ use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
 use crate::own::{Ours, is_gateway};
 use crate::process::ProcessIdentity;
-use crate::releases::{Releases, Unpacked};
+use crate::releases::{Releases, Unpacked, Writers};
 use crate::rooms::{Rooms, made};
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
@@ -468,7 +469,9 @@ impl Shared {
     }
 
     fn releases(&self) -> Releases {
-        Releases::at(self.root.join("releases"), self.users.readers())
+        let is_open = lockstep_confine::available() == Confinement::Nothing && !geteuid().is_root();
+        let writers = if is_open { Writers::ByMode } else { Writers::KeptElsewhere };
+        Releases::at(self.root.join("releases"), self.users.readers(), writers)
     }
 
     fn data_folders(&self) -> DataFolders {

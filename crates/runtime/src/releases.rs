@@ -39,6 +39,7 @@ const READ: u32 = 0o005;
 pub(crate) struct Releases {
     folder: PathBuf,
     readers: Readers,
+    writers: Writers,
 }
 
 /// Who has to be able to read a release.
@@ -50,9 +51,18 @@ pub(crate) enum Readers {
     All,
 }
 
+/// Who is kept from adding files to a release, as Python does that keeps what it compiled beside a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// Nobody by us: services are confined, or of other users than the one who owns it.
+    KeptElsewhere,
+    /// Whoever does not change modes first: folders are read-only.
+    ByMode,
+}
+
 impl Releases {
-    pub(crate) const fn at(folder: PathBuf, readers: Readers) -> Self {
-        Self { folder, readers }
+    pub(crate) const fn at(folder: PathBuf, readers: Readers, writers: Writers) -> Self {
+        Self { folder, readers, writers }
     }
 
     /// Tells whether everybody can read a folder who has to.
@@ -103,6 +113,8 @@ impl Releases {
                 close(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
             } else if self.readers == Readers::All {
                 open_to_all(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
+            } else if self.writers == Writers::ByMode {
+                close_folders(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
             }
             record::write(&folder, tree)
                 .map_err(|source| UnpackError::Write { path: record::path_of(&folder), source })
@@ -193,6 +205,16 @@ fn open_to_all(path: &Path) -> io::Result<()> {
     }
     let of_owner = found.mode() & 0o500;
     fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7777 | of_owner >> 3 | of_owner >> 6))
+}
+
+/// Lets nobody add anything to the folders of a tree who does not change their modes first.
+fn close_folders(path: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() {
+        return Ok(());
+    }
+    fs::read_dir(path)?.try_for_each(|entry| close_folders(&entry?.path()))?;
+    fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7555))
 }
 
 /// Reads the name of a release: `DIGEST` or `DIGEST.NUMBER`.

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use lockstep_archive::{Begins, Compression, Tree, UnpackError, UnpackLimits};
+use lockstep_files::tree;
 
 /// The file that every artifact begins with.
 pub const PACKAGE_FILE: &str = "lockstep-package.json";
@@ -40,7 +41,10 @@ pub(crate) fn unpack_to(
     let tree = lockstep_archive::unpack(archive, compression, begins, new.path(), limits)?;
     make_durable(&tree, new.path()).map_err(writing(new.path()))?;
     before(new.path())?;
-    publish(new.path(), target, releases).map_err(writing(target))
+    let published = publish(new.path(), target, releases).map_err(writing(target));
+    // It is still there where somebody else was faster, and its folders may be read-only.
+    let removed = tree::remove(new.path()).map_err(writing(new.path()));
+    published.and(removed)
 }
 
 /// Removes what an interrupted [`unpack`] has left.
@@ -52,8 +56,7 @@ pub(crate) fn remove_rests(releases: &Path) -> io::Result<()> {
     for entry in fs::read_dir(releases)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(NEW_PREFIX) {
-            let is_folder = entry.file_type()?.is_dir();
-            if is_folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }?;
+            tree::remove(&entry.path())?;
         }
     }
     Ok(())
@@ -68,7 +71,7 @@ pub(crate) fn remove(release: &Path) -> io::Result<()> {
     let name = release.file_name().unwrap_or_default().to_string_lossy();
     let rest = release.with_file_name(format!("{NEW_PREFIX}{name}"));
     match fs::rename(release, &rest) {
-        Ok(()) => fs::remove_dir_all(rest),
+        Ok(()) => tree::remove(&rest),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl Known {
                     Ok(found) if found.is_file() && found.len() <= left => {
                         left -= found.len();
                         // A file that cannot be read has nothing for us.
-                        let _ = known.look_at(entry.path(), &wanted);
+                        let _ = known.look_at(entry.path(), found.len(), &wanted);
                     }
                     _ => {}
                 }
@@ -51,10 +51,11 @@ impl Known {
         known
     }
 
-    fn look_at(&mut self, path: PathBuf, wanted: &HashSet<Key>) -> io::Result<()> {
+    /// Looks at so much of a file: it may grow meanwhile.
+    fn look_at(&mut self, path: PathBuf, bytes: u64, wanted: &HashSet<Key>) -> io::Result<()> {
         let (file, content) = (self.files.len(), foreign::open_no_link(&path)?);
         self.files.push(path);
-        for piece in cut(content) {
+        for piece in cut(content.take(bytes)) {
             let piece = piece?;
             let found = key(&piece.data);
             if wanted.contains(&found) {

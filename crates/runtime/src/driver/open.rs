@@ -21,7 +21,7 @@ use crate::control_group::ControlGroups;
 use crate::data::DataFolders;
 use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
-use crate::releases::{Readers, Releases};
+use crate::releases::{Readers, Releases, Writers};
 use crate::status::Status;
 use crate::users::{Begun, Users};
 
@@ -132,7 +132,9 @@ fn prepare(root: &Path, limits: EndedLimits) -> Result<Prepared, OpenError> {
         make_folder(folder).map_err(explain(folder))?;
     }
     let (found, used) = find_instances(&instances).map_err(explain(&instances))?;
-    Releases::at(releases.clone(), Readers::Server).clean(&used).map_err(explain(&releases))?;
+    Releases::at(releases.clone(), Readers::Server, Writers::KeptElsewhere)
+        .clean(&used)
+        .map_err(explain(&releases))?;
     let folder = root.join("ended");
     let ended = Ended::open(folder.clone(), limits).map_err(explain(&folder))?;
     let kept = ended.newest(SHOWN_AGAIN);

@@ -24,7 +24,7 @@ fn artifact() -> Cursor<Vec<u8>> {
 
 fn unpacked() -> (tempfile::TempDir, Releases, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server, Writers::KeptElsewhere);
     let release = releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
     (folder, releases, release)
 }
@@ -49,7 +49,10 @@ fn overwrite(path: &Path, text: &str) {
 fn what_was_unpacked_is_good_again_and_again() {
     let (_folder, releases, release) = unpacked();
     assert_eq!(releases.look(&DIGEST), Unpacked::Good(release.clone()));
-    assert_eq!(releases.unpack(Cursor::new(""), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(), release);
+    assert_eq!(
+        releases.unpack(Cursor::new(""), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(),
+        release
+    );
     assert_eq!(releases.list().unwrap().len(), 1);
 }
 
@@ -117,13 +120,16 @@ fn a_release_of_an_older_lockstep_has_no_record_and_is_unpacked_anew() {
     let (_folder, releases, release) = unpacked();
     fs::remove_file(record::path_of(&release)).unwrap();
     assert!(matches!(releases.look(&DIGEST), Unpacked::Changed(_)));
-    assert_ne!(releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(), release);
+    assert_ne!(
+        releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap(),
+        release
+    );
 }
 
 #[test]
 fn a_release_is_never_seen_without_its_record() {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server, Writers::KeptElsewhere);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looker = scope.spawn(|| {
@@ -148,7 +154,7 @@ fn a_release_is_never_seen_without_its_record() {
 #[test]
 fn many_who_unpack_at_once_get_one_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server, Writers::KeptElsewhere);
     for _ in 0..20 {
         let together = std::sync::Barrier::new(4);
         let unpack_together = || {
@@ -172,4 +178,20 @@ fn a_record_that_was_made_for_nothing_goes() {
     assert_eq!(releases.look(&DIGEST), Unpacked::Missing);
     releases.clean(&BTreeSet::new()).unwrap();
     assert!(!record::path_of(&release).exists());
+}
+
+#[test]
+fn folders_of_a_release_are_read_only_where_nothing_else_keeps_a_service_from_writing_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server, Writers::ByMode);
+    let unpack =
+        || releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
+    let release = unpack();
+    let mode = |path: &str| fs::metadata(release.join(path)).unwrap().mode() & 0o777;
+    assert_eq!((mode(""), mode("lib"), mode("lib/a.py")), (0o555, 0o555, 0o644));
+    assert_eq!(releases.look(&DIGEST), Unpacked::Good(release.clone()));
+    assert_eq!(unpack(), release);
+    releases.clean(&BTreeSet::new()).unwrap();
+    releases.remove(&DIGEST).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -18,7 +18,8 @@ fn artifact(files: &[(&str, &[u8])]) -> Vec<u8> {
 fn unpack(bytes: &[u8], limits: &UnpackLimits) -> (usize, Result<(), UnpackError>) {
     let releases = tempfile::tempdir().unwrap();
     let target = releases.path().join("target");
-    let result = unpack_to((Cursor::new(bytes), Compression::Zstd), &target, releases.path(), limits, |_| Ok(()));
+    let result =
+        unpack_to((Cursor::new(bytes), Compression::Zstd), &target, releases.path(), limits, |_| Ok(()));
     (fs::read_dir(releases.path()).unwrap().count(), result)
 }
 
@@ -44,6 +45,13 @@ fn what_must_come_first_and_fails_leaves_nothing() {
     let target = releases.path().join("target");
     let failing =
         |path: &Path| Err(UnpackError::Write { path: path.to_owned(), source: io::Error::other("full") });
-    unpack_to((Cursor::new(whole), Compression::Zstd), &target, releases.path(), &UnpackLimits::default(), failing).unwrap_err();
+    unpack_to(
+        (Cursor::new(whole), Compression::Zstd),
+        &target,
+        releases.path(),
+        &UnpackLimits::default(),
+        failing,
+    )
+    .unwrap_err();
     assert_eq!(fs::read_dir(releases.path()).unwrap().count(), 0);
 }

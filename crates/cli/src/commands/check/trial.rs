@@ -407,7 +407,7 @@ async fn clear_one(folder: &Path) {
 /// Removes a folder. Who still writes a last line there has some time for it.
 async fn remove(folder: &Path) {
     let deadline = Instant::now() + GRACE;
-    while fs::remove_dir_all(folder).is_err() && folder.exists() && Instant::now() < deadline {
+    while lockstep_files::tree::remove(folder).is_err() && folder.exists() && Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
     }
 }
