@@ -49,6 +49,7 @@ pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod propagation;
 pub(crate) mod readiness;
+pub(crate) mod rebalance;
 pub(crate) mod reference;
 pub(crate) mod release;
 pub(crate) mod remove;

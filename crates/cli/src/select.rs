@@ -104,6 +104,7 @@ mod tests {
             entry: Box::default(),
             answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
             proven_after: Default::default(),
+            lost_hosts: Default::default(),
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {
             name: name.parse().unwrap(),

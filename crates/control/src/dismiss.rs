@@ -12,13 +12,16 @@ use crate::environments::find;
 use crate::{Control, not_found};
 
 impl Control {
-    /// Names the instances that a restart means; every other intent is as it was.
+    /// Names the instances that a restart or a rebalancing means; every other intent is as it was.
     pub(crate) fn with_instances(
         &self,
         world: &World,
         environment: &EnvironmentName,
         intent: &Intent,
     ) -> Result<Intent, Problem> {
+        if matches!(intent, Intent::Rebalance { .. }) {
+            return Ok(Intent::Rebalance { moves: self.relocations(world, find(world, environment)?) });
+        }
         let Intent::Restart { service, instances: asked } = intent else { return Ok(intent.clone()) };
         let environment = find(world, environment)?;
         let Some(entry) = environment.entries().get(service) else { return Ok(intent.clone()) };
@@ -67,7 +70,7 @@ impl Control {
         self.environment(name)
     }
 
-    fn seen(&self, world: &World, name: &EnvironmentName) -> Observed {
+    pub(crate) fn seen(&self, world: &World, name: &EnvironmentName) -> Observed {
         Observed { instances: self.instances_of(world, name), ..Observed::default() }
     }
 }

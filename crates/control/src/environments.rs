@@ -12,11 +12,11 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
-use lockstep_domain::host::evacuated;
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, DatabaseWish, FailureBound, Step};
 use lockstep_domain::lane::LanesAccept;
+use lockstep_domain::lost_host::LostHosts;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
@@ -321,7 +321,9 @@ impl Control {
     /// Returns what was observed and judged of an environment when its reconciler looked last.
     pub(crate) fn judged(&self, world: &World, name: &EnvironmentName, now: Timestamp) -> Observed {
         let mut observed = self.registry.seen(name, self.everything_of(world, name), now);
-        observed.evacuated = evacuated(world, &observed.instances);
+        if let Some(environment) = world.environment(name) {
+            self.note_hosts(world, environment, &mut observed);
+        }
         self.judging.show(name, &mut observed);
         self.working.show(name, &mut observed);
         observed
@@ -579,6 +581,7 @@ fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: 
         entry: Box::default(),
         answer_checks: AnswerChecks::usual(),
         proven_after: ProvenAfter::default(),
+        lost_hosts: LostHosts::default(),
     }
 }
 
@@ -599,6 +602,10 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         proven_after: ProvenAfter {
             ms: change.proven_ms.unwrap_or(settings.proven_after.ms),
             requests: change.proven_requests.unwrap_or(settings.proven_after.requests),
+        },
+        lost_hosts: LostHosts {
+            before_switch: change.host_lost.unwrap_or(settings.lost_hosts.before_switch),
+            evacuate_after: change.evacuate_after.unwrap_or(settings.lost_hosts.evacuate_after),
         },
     }
 }
@@ -644,6 +651,11 @@ fn check_settings(
     }
     if settings.proven_after.ms > MAX_PROVEN_MS {
         return refuse(format!("a baseline cannot be asked to serve for more than {}", span(MAX_PROVEN_MS)));
+    }
+    if !settings.lost_hosts.evacuate_after.is_usable() {
+        return refuse(
+            "a host can be evacuated by itself after 10s at least, and after a week at most".into(),
+        );
     }
     if let Some(refusal) = kept_here(world, name, settings) {
         let problem = Problem::new(ErrorCode::Refused, refusal.to_string());

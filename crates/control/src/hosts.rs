@@ -4,6 +4,7 @@
 //! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
 mod ahead;
+mod evacuating;
 mod gateways;
 mod keeping;
 mod kept;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use lockstep_domain::host::Stance;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
 use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, Recipes, RemoteDriver};
@@ -37,6 +39,8 @@ use crate::{Control, lock};
 
 /// How long a server that has just begun decides nothing about environments with hosts that were not tried yet.
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
+/// How long a host that is not reached is waited for by what is to start there.
+const WAITED_FOR: Duration = Duration::from_secs(30);
 /// How many artifacts are sent at the same time: each is copied on this disk first, and the line is shared.
 const SENT_AT_ONCE: usize = 4;
 
@@ -214,6 +218,18 @@ impl Hosts {
             Some(HostState::Away { .. }) | None => true,
         };
         world.hosts.keys().filter(is_unreached).cloned().collect()
+    }
+
+    /// Returns the hosts that nobody waits for: they have been away for longer than a host is waited for, or a person moves from them what was there.
+    pub(crate) fn gone(&self, world: &World) -> BTreeSet<HostName> {
+        let is_over =
+            |since: tokio::time::Instant, stance| stance == Stance::Draining || since.elapsed() >= WAITED_FOR;
+        let is_gone = |(name, stance): &(&HostName, Stance)| match self.link(name).map(|link| link.state()) {
+            Some(HostState::Away { since, .. }) => is_over(since, *stance),
+            _ => false,
+        };
+        let all = world.hosts.iter().map(|(name, host)| (name, host.stance));
+        all.filter(is_gone).map(|(name, _)| name.clone()).collect()
     }
 
     /// Returns the host that has the same folder on the same machine, if one is reached.

@@ -11,6 +11,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::external::External;
 use lockstep_domain::fault::Fault;
 use lockstep_domain::host::is_on_hosts;
+use lockstep_domain::host_wish::HostWish;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lost_runs::lost;
@@ -128,12 +129,12 @@ impl Control {
     ) -> Result<(), NotStarted> {
         // Databases are reached from the machine of the server, and what a step says is read there.
         let is_step = planned.as_ref().is_some_and(|planned| planned.database.is_some());
-        let host = if is_step { None } else { self.settle_on_host(environment, arm, &id).await? };
-        let link = host.map(|host| self.link_to(&host)).transpose()?;
         let world = self.ledger.world();
         let version = world
             .version(&arm.version_ref())
             .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
+        let host = if is_step { None } else { self.settle_on_host(environment, arm, &id).await? };
+        let link = host.map(|host| self.link_to(&host)).transpose()?;
         let _not_removed_meanwhile = self.unpacked.read().await;
         match &link {
             None => self.unpack(version.artifact.digest).await?,
@@ -144,11 +145,33 @@ impl Control {
             self.starts.begin(&id);
         }
         let program = self.program_at(link.as_deref())?;
-        let run = run(version, arm, planned.as_ref(), &program)?;
-        let spec = self.spec(&world, environment, (version, arm), (id, run));
+        let whose = (environment, &**version, arm);
+        let spec = self.checked_spec(&world, whose, (id.clone(), planned), (&program, link.is_some())).await;
+        // What is wrong here is wrong wherever it starts.
+        let spec = spec.inspect_err(|_| self.blame_no_host(&id))?;
+        match &link {
+            None => self.driver.start(spec).await.map_err(NotStarted::from),
+            Some(link) => {
+                self.gateway_serves(environment, link).await;
+                self.start_on(link, spec).await
+            }
+        }
+    }
+
+    /// Describes an instance that is to start, unless it was told to end meanwhile.
+    async fn checked_spec(
+        &self,
+        world: &World,
+        (environment, version, arm): (&Environment, &Version, &Arm),
+        (id, planned): (InstanceId, Option<PlannedJob>),
+        (program, is_on_host): (&str, bool),
+    ) -> Result<InstanceSpec, NotStarted> {
+        // Where it runs is decided, and means nothing to who runs it.
+        let run = RunSpec { hosts: HostWish::default(), ..run(version, arm, planned.as_ref(), program)? };
+        let spec = self.spec(world, environment, (version, arm), (id, run));
         let mut spec = spec.map_err(NotStarted::of_host)?;
         spec.job = planned.map(|planned| planned.job);
-        if link.is_none() {
+        if !is_on_host {
             spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
         }
         if self.registry.is_told(&environment.name, &spec.id) {
@@ -159,12 +182,13 @@ impl Control {
             reason: format!("what is done cannot be noted in the data folder: {error}"),
             fault: of_place(&error),
         })?;
-        match &link {
-            None => self.driver.start(spec).await.map_err(NotStarted::from),
-            Some(link) => {
-                self.gateway_serves(environment, link).await;
-                self.start_on(link, spec).await
-            }
+        Ok(spec)
+    }
+
+    /// Notes that it is not the doing of a host when an instance does not start.
+    fn blame_no_host(&self, id: &InstanceId) {
+        if let Some(launch) = lock(&self.launches).get_mut(id) {
+            launch.host = None;
         }
     }
 

@@ -416,6 +416,7 @@ impl Control {
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_hosts());
+        control.spawn(Arc::clone(&control).look_after_lost_hosts());
         control.spawn(Arc::clone(&control).look_after_artifacts());
         control.spawn(Arc::clone(&control).look_after_host_gateways());
         control.spawn(Arc::clone(&control).look_after_starts());

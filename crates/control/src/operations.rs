@@ -164,7 +164,7 @@ impl Control {
                 plan.see(|arm| is_ready(found, &instances, arm));
                 plan.note_starts(&world, found, now, |arm| self.unprepared(&world, arm));
                 self.note_work(&world, plan, &instances);
-                self.note_places(&world, found, plan)?;
+                self.note_places(&world, found, (&request.intent, plan))?;
                 self.note_traffic(&world, environment, plan);
                 self.note_mixing(&world, found, plan);
             }

@@ -11,7 +11,7 @@ use lockstep_domain::compat::Relation;
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::counting::periods;
 use lockstep_domain::degrade;
-use lockstep_domain::host::{doubt_unreached, evacuated};
+use lockstep_domain::host::doubt_unreached;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::Observed;
@@ -162,7 +162,7 @@ impl Control {
         self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         observed.databases = self.told_by_steps(environment, &observed);
-        observed.evacuated = evacuated(&world, &observed.instances);
+        self.note_hosts(&world, environment, &mut observed);
         doubt_unreached(environment, &mut observed, &self.hosts.unreached(&world));
         self.judge(environment, &world, &mut observed, now);
         let mut table =

@@ -19,6 +19,7 @@ use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
 use crate::lane::LanesAccept;
+use crate::lost_host::LostHosts;
 use crate::maintenance::{self, MaintenanceTurn};
 use crate::name::{
     Actor, CertificateName, DatabaseName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName,
@@ -80,6 +81,9 @@ pub struct EnvironmentSettings {
     /// What makes a baseline proven.
     #[serde(default, skip_serializing_if = "ProvenAfter::is_usual")]
     pub proven_after: ProvenAfter,
+    /// What becomes of what was on hosts that are lost.
+    #[serde(default, skip_serializing_if = "LostHosts::is_usual")]
+    pub lost_hosts: LostHosts,
 }
 
 /// How long a version must stay where nobody said otherwise: longer than what crashes at once or at its first requests.
@@ -321,6 +325,14 @@ impl Environment {
     pub fn is_to_be_replaced(&self, instance: &InstanceId) -> bool {
         let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
         self.under_way().filter(preparing).any(|operation| operation.plan.restarts.contains(instance))
+    }
+
+    /// Tells whether an operation under way moves an instance to another host.
+    #[must_use]
+    pub fn is_relocated(&self, instance: &InstanceId) -> bool {
+        let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
+        let mut moved = self.under_way().filter(preparing).flat_map(|operation| &operation.plan.relocations);
+        moved.any(|relocation| relocation.instance == *instance)
     }
 
     /// Returns the run of a job by its schedule that goes on.

@@ -340,6 +340,15 @@ pub enum Event {
         /// Which, and how they are, for people.
         missing: String,
     },
+    /// An operation waits for hosts that are not reached.
+    HostAwaited {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Which, and what is missing, for people.
+        missing: String,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -678,6 +687,7 @@ impl Event {
             | Self::ScheduledRunSkipped { environment, .. }
             | Self::ScheduledRunEnded { environment, .. }
             | Self::ResourceAwaited { environment, .. }
+            | Self::HostAwaited { environment, .. }
             | Self::ResourceSet { environment, .. }
             | Self::ResourceRemoved { environment, .. }
             | Self::OperationReverting { environment, .. }
@@ -764,6 +774,7 @@ impl Event {
             | Self::ScheduledRunSkipped { .. }
             | Self::ScheduledRunEnded { .. }
             | Self::ResourceAwaited { .. }
+            | Self::HostAwaited { .. }
             | Self::ResourceSet { .. }
             | Self::ResourceRemoved { .. }
             | Self::ResourceDataRemoved { .. }
@@ -813,6 +824,7 @@ impl Event {
             | Self::JobBegun { operation, .. }
             | Self::JobEnded { operation, .. }
             | Self::ResourceAwaited { operation, .. }
+            | Self::HostAwaited { operation, .. }
             | Self::OperationReverting { operation, .. }
             | Self::OperationDone { operation, .. }
             | Self::OperationReverted { operation, .. } => Some(*operation),

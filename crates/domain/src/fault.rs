@@ -26,6 +26,8 @@ pub enum Fault {
     Host,
     /// Somebody else runs it, and it did not answer there.
     Elsewhere,
+    /// No host of its environment can take it.
+    NoHost,
 }
 
 impl Fault {

@@ -21,12 +21,12 @@ impl<'a> Fleet<'a> {
     ///
     /// Healthy ones stand first, and of them those that nobody takes the place of; then those that were healthy, then
     /// those that are on their way. Of equals the older one stands, so that scaling down takes the newest. What was
-    /// dismissed never stands.
+    /// dismissed never stands, and neither does what nobody waits for because its host is lost.
     #[must_use]
     pub fn of(environment: &Environment, observed: &'a Observed, arm: &Arm, wanted: u32) -> Self {
         let alive = observed.instances.iter().filter(|instance| instance.arm == *arm && is_alive(instance));
         let (dismissed, mut alive): (Vec<_>, Vec<_>) =
-            alive.partition(|instance| environment.is_dismissed(&instance.id));
+            alive.partition(|it| environment.is_dismissed(&it.id) || observed.lost.contains(&it.id));
         let leaves = |instance: &Instance| is_to_be_replaced(environment, observed, &instance.id);
         alive.sort_by_cached_key(|instance| (rank(instance), leaves(instance), instance.since, &instance.id));
         let rest = alive.split_off(alive.len().min(usize::try_from(wanted).unwrap_or(usize::MAX)));

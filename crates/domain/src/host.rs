@@ -276,14 +276,16 @@ pub fn similar(world: &World, artifact: &Digest) -> Vec<Digest> {
     found
 }
 
-/// Returns the instances whose host is being drained: another takes the place of each.
+/// Returns the instances that leave their host: it is being drained, or they are moved to another. Another one takes the place of each.
 #[must_use]
 pub fn evacuated<'a>(
     world: &World,
     instances: impl IntoIterator<Item = &'a Instance>,
 ) -> BTreeSet<InstanceId> {
     let is_draining = |name: &HostName| world.hosts.get(name).is_some_and(|it| it.stance == Stance::Draining);
-    let leaves = |instance: &&Instance| instance.host.as_ref().is_some_and(is_draining);
+    let is_moved =
+        |it: &Instance| world.environment(&it.environment).is_some_and(|of| of.is_relocated(&it.id));
+    let leaves = |it: &&Instance| it.host.as_ref().is_some_and(is_draining) || is_moved(it);
     instances.into_iter().filter(leaves).map(|instance| instance.id.clone()).collect()
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::name::{DatabaseName, EnvironmentName, JobName, ProcessName, ServiceName};
+use crate::rebalance::Relocation;
 use crate::reference::has_references;
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -108,6 +109,12 @@ pub enum Intent {
         /// Only these instances; empty for all that the baseline wants.
         #[serde(default)]
         instances: Vec<InstanceId>,
+    },
+    /// Move instances to other hosts, so that all stand where they should; who asks need not say which.
+    Rebalance {
+        /// Which, and why.
+        #[serde(default)]
+        moves: Vec<Relocation>,
     },
     /// Run a job of what runs of a service.
     RunJob {
@@ -247,6 +254,7 @@ impl fmt::Display for Intent {
             }
             Self::Restart { service, instances } if instances.is_empty() => write!(f, "restart {service}"),
             Self::Restart { instances, .. } => write!(f, "restart {}", join(instances)),
+            Self::Rebalance { .. } => f.write_str("rebalance"),
             Self::RunJob { service, job } => write!(f, "run job {job} of {service}"),
             Self::Remove { services } => write!(f, "remove {}", join(services)),
         }

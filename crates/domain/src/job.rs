@@ -131,6 +131,7 @@ impl Job {
             values: of.values,
             limits: self.limits.or(of.limits),
             user: of.user.clone(),
+            hosts: of.hosts.clone(),
         };
         run.with_values_noted()
     }

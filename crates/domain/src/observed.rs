@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::baseline::OperationId;
 use crate::database::Told;
 use crate::instance::{Arm, Instance, InstanceId};
-use crate::name::ServiceName;
+use crate::name::{HostName, ServiceName};
 use crate::time::Timestamp;
 use crate::verdict::Trial;
 use crate::watch::ByWeight;
@@ -43,6 +43,10 @@ pub struct Observed {
     pub evacuated: BTreeSet<InstanceId>,
     /// Instances that are not healthy here only because their host is not reached; the registry does not fill it.
     pub unreached: BTreeSet<InstanceId>,
+    /// Instances that nobody waits for, because their host is given up on and they serve nobody yet; the registry does not fill it.
+    pub lost: BTreeSet<InstanceId>,
+    /// The hosts that are not reached; the registry does not fill it.
+    pub away: BTreeSet<HostName>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
     /// What steps at databases have said that are over.

@@ -17,6 +17,7 @@ use crate::job::{JobRun, PlannedJob};
 use crate::name::{Actor, EnvironmentName, ProcessName, ServiceName};
 use crate::placement::PlannedPlaces;
 use crate::process::ProcessMove;
+use crate::rebalance::Relocation;
 use crate::run::{Kind, Takeover};
 use crate::start::{self, StartOutlook};
 use crate::step_place::StepPlace;
@@ -24,6 +25,7 @@ use crate::time::Timestamp;
 use crate::variables::{KeptSecret, VariableChange};
 use crate::version::VersionRange;
 use crate::watch::UsualTraffic;
+use crate::without_host::WithoutHost;
 use crate::work::WorkBase;
 use crate::world::World;
 
@@ -167,6 +169,9 @@ pub struct Plan {
     /// Instances that another takes the place of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restarts: Vec<InstanceId>,
+    /// To which hosts instances go, and why; another takes the place of each of them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relocations: Vec<Relocation>,
     /// Programs that run once, in their order; those that run after everything else are the last ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<PlannedJob>,
@@ -197,6 +202,9 @@ pub struct Plan {
     /// On which hosts instances would start as things stood when it was planned; where they start is decided when they do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlannedPlaces>,
+    /// What no other host could take if one were lost before the switch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_hosts: Vec<WithoutHost>,
 }
 
 impl Plan {
@@ -209,7 +217,8 @@ impl Plan {
     fn touches(&self) -> impl Iterator<Item = &ServiceName> {
         let moved = self.moves().map(|part| &part.service);
         let configured = self.new_configurations().map(|new| &new.service);
-        moved.chain(configured).chain(self.replicas.iter().map(|new| &new.service))
+        let relocated = self.relocations.iter().map(|relocation| &relocation.arm.service);
+        moved.chain(configured).chain(self.replicas.iter().map(|new| &new.service)).chain(relocated)
     }
 
     /// Goes through all configurations that are recorded with it.

@@ -1,7 +1,9 @@
 //! Placement: on which host an instance starts. A function of what is known and seen, so that two who look at the same say the same.
 //!
-//! Instances of an arm are spread: first over hosts, then over zones; of equals the host with the fewest instances takes the next one, and
-//! then the first by name. What runs is never moved to make it even: only what starts is placed.
+//! A host without a label that a version requires takes none of it, and one with a label that it avoids only where no other can. Instances of an arm
+//! are spread: first over hosts, then over zones; of equals the host with the fewest instances takes the next one, and
+//! then the first by name. A host that failed an instance of the arm comes last, until something
+//! else has become healthy there. What runs is never moved to make it even: only what starts is placed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 use crate::host::{Host, Stance, ZONE_LABEL};
-use crate::instance::{Arm, Instance};
+use crate::host_wish::HostWish;
+use crate::instance::{Arm, Instance, InstanceId};
+use crate::lost_host::failed_by_host;
 use crate::mend::run_of;
 use crate::name::{HostName, LabelValue};
 use crate::observed::is_alive;
@@ -44,6 +48,11 @@ pub enum Unfit {
     },
     /// It is not reached.
     Away,
+    /// It lacks a label that a version requires.
+    Label {
+        /// Which; alternatives with `or` between them.
+        label: String,
+    },
     /// Another instance there has the port that this one always listens on.
     Port {
         /// The port.
@@ -56,6 +65,7 @@ impl fmt::Display for Unfit {
         match self {
             Self::Stance { stance } => write!(f, "is {stance}"),
             Self::Away => f.write_str("is not reached"),
+            Self::Label { label } => write!(f, "lacks the label {label}"),
             Self::Port { port } => write!(f, "has port {port} in use"),
         }
     }
@@ -176,7 +186,7 @@ pub fn of_plan(placing: Placing<'_>, plan: &Plan) -> Vec<PlannedPlaces> {
 }
 
 /// How many instances of each arm a plan needs that it moves to or scales.
-fn wanted(placing: Placing<'_>, plan: &Plan) -> BTreeMap<Arm, u32> {
+pub(crate) fn wanted(placing: Placing<'_>, plan: &Plan) -> BTreeMap<Arm, u32> {
     let Placing { world, environment, .. } = placing;
     let mut wanted = BTreeMap::new();
     for arm in plan.moves().flat_map(Move::to_arms) {
@@ -200,9 +210,47 @@ fn why_unfit(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) 
     if !placing.reached.contains(name) {
         return Some(Unfit::Away);
     }
+    if let Some(label) = wish_of(placing.world, arm).and_then(|wish| wish.lacking(&host.settings.labels)) {
+        return Some(Unfit::Label { label });
+    }
     let port = fixed_port(placing.world, arm)?;
     let has_it = |other: &Instance| fixed_port(placing.world, &other.arm) == Some(port);
     on_host(placing, name).any(has_it).then_some(Unfit::Port { port })
+}
+
+/// Which hosts an arm wants; `None` where nothing is known of how it runs.
+pub(crate) fn wish_of<'a>(world: &'a World, arm: &Arm) -> Option<&'a HostWish> {
+    run_of(world, arm).map(|run| &run.hosts)
+}
+
+/// An instance that runs where its version would not start any more: labels were changed, or another version of Lockstep did not look at them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Misplaced {
+    /// Which.
+    pub instance: InstanceId,
+    /// Where it runs.
+    pub host: HostName,
+    /// The label that the host lacks.
+    pub label: String,
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, host, label } = self;
+        write!(f, "{instance} is on {host}, which lacks the label {label}")
+    }
+}
+
+/// Returns what runs on hosts that lack a label which its version requires.
+#[must_use]
+pub fn misplaced(world: &World, instances: &[Instance]) -> Vec<Misplaced> {
+    let misplaced = |instance: &Instance| {
+        let name = instance.host.as_ref()?;
+        let host = world.hosts.get(name)?;
+        let label = wish_of(world, &instance.arm)?.lacking(&host.settings.labels)?;
+        Some(Misplaced { instance: instance.id.clone(), host: name.clone(), label })
+    };
+    instances.iter().filter(|instance| is_alive(instance)).filter_map(misplaced).collect()
 }
 
 fn fixed_port(world: &World, arm: &Arm) -> Option<u16> {
@@ -217,12 +265,22 @@ fn on_host<'a>(placing: Placing<'a>, name: &'a HostName) -> impl Iterator<Item =
     placing.running.iter().filter(is_there).filter(|instance| !instance.state.is_over())
 }
 
-/// How much of the arm is there, how much of it in its zone, and how much of anything is there.
-fn load(placing: Placing<'_>, (name, host): (&HostName, &Host), arm: &Arm) -> (usize, usize, usize) {
-    let is_same =
-        |instance: &&Instance| instance.arm == *arm && instance.environment == placing.environment.name;
+/// How many labels it has that the arm avoids, whether the host failed the arm, how much of the arm is there, how much of it in its zone, and how much of anything is there.
+fn load(
+    placing: Placing<'_>,
+    (name, host): (&HostName, &Host),
+    arm: &Arm,
+) -> (usize, bool, usize, usize, usize) {
+    let is_ours = |it: &&Instance| it.arm == *arm && it.environment == placing.environment.name;
+    // What another takes the place of will be gone: counting it would leave hosts uneven.
+    let is_same = |it: &&Instance| is_ours(it) && !placing.environment.is_to_be_replaced(&it.id);
+    let works_since = |at| on_host(placing, name).any(|it| it.state.is_healthy() && it.since > at);
+    let mut all = placing.running.iter().filter(|it| it.host.as_ref() == Some(name)).filter(is_ours);
+    let failed = all.any(|it| failed_by_host(it) && !works_since(it.since));
     let of_arm = on_host(placing, name).filter(is_same).count();
-    (of_arm, in_zone(placing, host.settings.labels.get(ZONE_LABEL), is_same), on_host(placing, name).count())
+    let near = in_zone(placing, host.settings.labels.get(ZONE_LABEL), is_same);
+    let avoided = wish_of(placing.world, arm).map_or(0, |wish| wish.avoided(&host.settings.labels).count());
+    (avoided, failed, of_arm, near, on_host(placing, name).count())
 }
 
 fn in_zone(placing: Placing<'_>, zone: Option<&LabelValue>, is_same: impl Fn(&&Instance) -> bool) -> usize {

@@ -271,6 +271,7 @@ fn assemble(
         configuration: resolved.configuration,
         replicas: resolved.replicas,
         restarts: resolved.restarts,
+        relocations: resolved.relocations,
         jobs,
         contraction: resolved.contraction,
         reversal: resolved.reversal,
@@ -279,6 +280,7 @@ fn assemble(
         work_before: Vec::new(),
         traffic_before: Vec::new(),
         places: Vec::new(),
+        without_hosts: Vec::new(),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::job_actions;
 use crate::job_runs::{self, Due};
 use crate::lane;
 use crate::leaving;
+use crate::lost_host::{self, Outlook, leaves_room};
 use crate::maintenance;
 use crate::mend;
 use crate::name::ServiceName;
@@ -174,8 +175,10 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
     let is_mended = is_baseline || (environment.is_ruled(arm) && !is_on_trial);
     let hold_back = match is_mended {
         true => mend::not_before(observed, arm).is_some_and(|at| now < at),
-        // A failure on trial takes the operation back; it is not tried again.
-        false => observed.of(arm).any(|instance| failed_since_begun(environment, instance)),
+        // A failure on trial takes the operation back; it is not tried again, unless it was the host's.
+        false => environment
+            .mover_of(&arm.service)
+            .is_some_and(|operation| lost_host::holds_back(environment, observed, operation, arm)),
     };
     let hold_back = hold_back || needs::keep_back(world, environment, observed, arm);
     if hold_back || is_blocked(world, observed, arm) {
@@ -190,14 +193,9 @@ fn occupied(look: Look<'_>, arm: &Arm, fleet: &Fleet<'_>) -> u32 {
     if mend::run_of(look.world, arm).is_none_or(RunSpec::is_replaced_beside) {
         return fleet.size();
     }
-    let left = look.observed.of(arm).filter(|instance| !instance.state.is_over()).count();
+    let is_left = |it: &&Instance| !it.state.is_over() && !leaves_room(look.world, look.observed, it);
+    let left = look.observed.of(arm).filter(is_left).count();
     u32::try_from(left).unwrap_or(u32::MAX)
-}
-
-fn failed_since_begun(environment: &Environment, instance: &Instance) -> bool {
-    let failed = matches!(instance.state, InstanceState::Failed { .. });
-    let mover = environment.mover_of(&instance.arm.service);
-    failed && mover.is_some_and(|operation| instance.since >= operation.begun)
 }
 
 fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -263,18 +261,23 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     }
     let since = job_runs::ready_since(operation, since);
     let kept = kept_arms(look.world, environment, operation);
-    let stay = kept.iter().map(|arm| (arm.clone(), replicas(look.world, environment, arm)));
-    let targets: Vec<_> = coming(look.world, environment, operation).into_iter().chain(stay).collect();
+    let targets = targets(look.world, environment, operation);
     let failure = |arm: &Arm| {
-        failure(operation, observed, arm).or_else(|| elsewhere::failure(look.world, operation, observed, arm))
+        failure(look, operation, arm).or_else(|| elsewhere::failure(look.world, operation, observed, arm))
     };
     if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(arm))) {
         return vec![revert(operation, cause)];
     }
-    if let Some(cause) = lacking(environment, observed, &targets) {
-        let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
-        return if given_up { vec![revert(operation, cause)] } else { vec![] };
-    }
+    let is_late = now >= since.plus_ms(patience_ms(look.world, environment, operation));
+    let without = match shortage(look, operation, &targets, is_late) {
+        Shortage::None { without } => without,
+        Shortage::OfHosts(missing) => return host_awaited(look, operation, since, missing),
+        Shortage::Some(_) if is_late && waited_for_host(operation, since) => {
+            return vec![needs::begin_anew(operation, wave)];
+        }
+        Shortage::Some(cause) if is_late => return vec![revert(operation, cause)],
+        Shortage::Some(_) => return vec![],
+    };
     if !kept.iter().all(|arm| is_settled(look, arm)) {
         return vec![];
     }
@@ -286,9 +289,61 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
         return vec![];
     }
     let names: Vec<_> = moves.iter().filter_map(Move::to_arm).map(|arm| arm.to_string()).collect();
-    let reason =
-        if names.is_empty() { "nothing to prepare".into() } else { format!("{} healthy", names.join(", ")) };
+    let reason = match () {
+        () if !without.is_empty() => format!("goes on without what no host takes: {without}"),
+        () if names.is_empty() => "nothing to prepare".into(),
+        () => format!("{} healthy", names.join(", ")),
+    };
     vec![shift(operation, wave, 0, reason)]
+}
+
+/// What should run by now because of an operation: what comes, and what stays and of which the instances change.
+fn targets(world: &World, environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
+    let stay = kept_arms(world, environment, operation).into_iter().map(|arm| {
+        let count = replicas(world, environment, &arm);
+        (arm, count)
+    });
+    coming(world, environment, operation).into_iter().chain(stay).collect()
+}
+
+/// How what should run compares with what does.
+enum Shortage {
+    /// All of it runs, apart from what an operation goes on without.
+    None { without: String },
+    /// What is missing is waited for because hosts are not reached.
+    OfHosts(String),
+    /// Something is missing, and time will tell.
+    Some(Cause),
+}
+
+fn shortage(look: Look<'_>, operation: &Operation, targets: &[(Arm, u32)], is_late: bool) -> Shortage {
+    let Look { world, environment, observed, .. } = look;
+    let few = |(arm, wanted): &&(Arm, u32)| Fleet::serving(environment, observed, arm).healthy() < *wanted;
+    let few: Vec<_> = targets.iter().filter(few).cloned().collect();
+    if let Some(short) = lost_host::goes_on_without(environment, observed, operation, &few, is_late) {
+        let without: Vec<_> = short.iter().map(ToString::to_string).collect();
+        return Shortage::None { without: without.join(", ") };
+    }
+    match lacking(environment, observed, &few) {
+        None => Shortage::None { without: String::new() },
+        Some(cause) => lost_host::awaited(world, environment, observed, operation, &few)
+            .map_or(Shortage::Some(cause), Shortage::OfHosts),
+    }
+}
+
+/// Says that an operation waits for hosts, unless that was said.
+fn host_awaited(look: Look<'_>, operation: &Operation, since: Timestamp, missing: String) -> Vec<Event> {
+    let said = operation.waits.as_ref().filter(|said| said.at >= since);
+    let is_known =
+        said.is_some_and(|said| said.missing == missing || look.now.since_ms(said.at) < SAY_AGAIN_MS);
+    let (id, environment) = (operation.id, operation.environment.clone());
+    let waits = || Event::HostAwaited { operation: id, environment, missing };
+    if is_known { Vec::new() } else { vec![waits()] }
+}
+
+/// Tells whether an operation waited for a host: what is started on it then has its time from then on.
+fn waited_for_host(operation: &Operation, since: Timestamp) -> bool {
+    operation.waits.as_ref().is_some_and(|said| said.at >= since)
 }
 
 /// The arms that should run by now because of an operation, and how many instances of each.
@@ -319,7 +374,9 @@ fn kept_arms(world: &World, environment: &Environment, operation: &Operation) ->
         Intent::Restart { service, .. } => main(service),
         _ => None,
     };
-    scaled.chain(restarted.iter().flat_map(|arm| process::arms(world, arm))).collect()
+    let relocated: BTreeSet<_> = operation.plan.relocations.iter().map(|it| it.arm.clone()).collect();
+    let restarted = restarted.iter().flat_map(|arm| process::arms(world, arm));
+    scaled.chain(restarted).chain(relocated).collect()
 }
 
 /// Tells whether exactly the wanted instances of an arm are left: none is too many, none is to be replaced, and what was told to
@@ -328,7 +385,8 @@ fn is_settled(look: Look<'_>, arm: &Arm) -> bool {
     let Look { world, environment, observed, now, .. } = look;
     let fleet = Fleet::serving(environment, observed, arm);
     let leaves = |instance: &&Instance| environment.is_to_be_replaced(&instance.id);
-    let ends = |instance: &Instance| given_up_at(world, instance).is_some_and(|at| now < at);
+    let is_awaited = |it: &Instance| !observed.lost.contains(&it.id);
+    let ends = |it: &Instance| is_awaited(it) && given_up_at(world, it).is_some_and(|at| now < at);
     let others_left = !fleet.surplus.is_empty() || !fleet.coming.is_empty();
     !others_left && !fleet.standing.iter().any(leaves) && !observed.of(arm).any(ends)
 }
@@ -377,16 +435,36 @@ fn lack(environment: &Environment, observed: &Observed, arm: &Arm, wanted: u32) 
 }
 
 /// An instance of a new arm that failed since the operation began takes the operation back.
-fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Cause> {
+fn failure(look: Look<'_>, operation: &Operation, arm: &Arm) -> Option<Cause> {
+    let Look { environment, observed, .. } = look;
+    let outlook = lost_host::outlook(environment, observed, operation, arm);
+    if outlook == Outlook::GoesOn {
+        return None;
+    }
     let restarted = |instance: &&Instance| operation.plan.restarts.contains(&instance.id);
     let fresh = observed.of(arm).filter(|instance| instance.since >= operation.begun && !restarted(instance));
     let failed = fresh.filter_map(|instance| match &instance.state {
-        failed @ InstanceState::Failed { fault, .. } => Some((failed.what_happened()?, *fault)),
+        failed @ InstanceState::Failed { fault, .. } => {
+            let happened = failed.what_happened()?;
+            let host = instance.host.as_ref().map(|host| format!("on `{host}`: ")).unwrap_or_default();
+            Some((format!("{host}{happened}"), *fault))
+        }
         _ => None,
     });
+    let failed: Vec<_> = failed.collect();
     // What one of them did itself is not excused by what happened to another.
-    let (reason, fault) = failed.max_by_key(|(_, fault)| fault.is_own())?;
-    Some(Cause::of(arm, fault, format!("{arm} did not become healthy: {reason}")))
+    let (reason, fault) = failed.iter().max_by_key(|(_, fault)| fault.is_own())?;
+    let reason = match outlook {
+        Outlook::NoneLeft => all_of(failed.iter().map(|(reason, _)| reason)),
+        _ => reason.clone(),
+    };
+    Some(Cause::of(arm, *fault, format!("{arm} did not become healthy: {reason}")))
+}
+
+/// Says each thing once.
+fn all_of<'a>(reasons: impl Iterator<Item = &'a String>) -> String {
+    let reasons: BTreeSet<_> = reasons.map(String::as_str).collect();
+    reasons.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
@@ -405,9 +483,11 @@ fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
         return vec![];
     }
     // With a larger share of the work, more instances have to start.
-    if let Some(cause) = lacking(environment, observed, &at_work(look.world, environment, operation)) {
-        let given_up = standing.over_ms >= patience_ms(look.world, environment, operation);
-        return if given_up { vec![revert(operation, cause)] } else { vec![] };
+    let is_late = standing.over_ms >= patience_ms(look.world, environment, operation);
+    match shortage(look, operation, &at_work(look.world, environment, operation), is_late) {
+        Shortage::None { .. } => {}
+        Shortage::Some(cause) if is_late => return vec![revert(operation, cause)],
+        Shortage::Some(_) | Shortage::OfHosts(_) => return vec![],
     }
     let Some(unproven) = let_through(operation, &standing) else {
         let enough = standing.waited_enough(operation);
@@ -487,7 +567,18 @@ pub fn waits_for(look: Look<'_>) -> Vec<String> {
     let of_versions = look.environment.moving().flat_map(|operation| misses(look, operation));
     let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
     let under_way = look.environment.under_way().filter(preparing);
-    of_versions.chain(under_way.flat_map(|operation| needs::awaited(look, operation))).collect()
+    let on_others = under_way.flat_map(|operation| {
+        needs::awaited(look, operation).into_iter().chain(host_missing(look, operation))
+    });
+    of_versions.chain(on_others).collect()
+}
+
+fn host_missing(look: Look<'_>, operation: &Operation) -> Option<String> {
+    let Look { world, environment, .. } = look;
+    match shortage(look, operation, &targets(world, environment, operation), false) {
+        Shortage::OfHosts(missing) if !job_runs::come_first(operation) => Some(missing),
+        _ => None,
+    }
 }
 
 fn misses(look: Look<'_>, operation: &Operation) -> Vec<String> {

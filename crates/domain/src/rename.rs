@@ -195,7 +195,10 @@ impl World {
             Intent::Database { version, .. } => {
                 version.iter_mut().for_each(|version| self.resolve(&mut version.service));
             }
-            Intent::RollBackEnvironment { .. } | Intent::RollBackToLastGood { .. } | Intent::Undo => {}
+            Intent::RollBackEnvironment { .. }
+            | Intent::RollBackToLastGood { .. }
+            | Intent::Rebalance { .. }
+            | Intent::Undo => {}
         }
         intent
     }
@@ -269,6 +272,7 @@ impl Renaming<'_> {
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
         plan.work_before.iter_mut().for_each(|base| base.arm = self.arm(base.arm.clone()));
         plan.traffic_before.iter_mut().for_each(|usual| usual.arm = self.arm(usual.arm.clone()));
+        plan.relocations.iter_mut().for_each(|it| it.arm = self.arm(it.arm.clone()));
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approach::Approach;
 use crate::external::External;
+use crate::host_wish::HostWish;
 use crate::image_run::ImageRun;
 use crate::intent::Configuration;
 use crate::limits::Limits;
@@ -76,6 +77,9 @@ pub struct RunSpec {
     /// Whom it runs as where the server is root.
     #[serde(default, skip_serializing_if = "RunUser::is_own")]
     pub user: RunUser,
+    /// On which hosts it runs, by their labels.
+    #[serde(default, skip_serializing_if = "HostWish::is_none")]
+    pub hosts: HostWish,
     /// By what it shows how its work goes.
     #[serde(default, skip_serializing_if = "WorkSigns::is_none")]
     pub work: WorkSigns,
@@ -274,6 +278,7 @@ impl RunSpec {
             limits: Limits::default(),
             image: None,
             user: RunUser::default(),
+            hosts: HostWish::default(),
             work: WorkSigns::default(),
             protocol: Protocol::default(),
             gateway: None,

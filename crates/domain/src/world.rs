@@ -333,7 +333,8 @@ impl World {
                 Ok(())
             }
             Event::StepWaits { operation, missing, .. }
-            | Event::ResourceAwaited { operation, missing, .. } => {
+            | Event::ResourceAwaited { operation, missing, .. }
+            | Event::HostAwaited { operation, missing, .. } => {
                 environment.wait(*operation, missing, at);
                 Ok(())
             }

@@ -182,6 +182,7 @@ pub(crate) fn manifest(
         limits: draft.limits,
         image: draft.image.clone(),
         user: lockstep_domain::run::RunUser::Own,
+        hosts: Default::default(),
     };
     let (run, processes) = processes(run.with_values_noted(), draft);
     Manifest {
@@ -226,6 +227,7 @@ fn processes(run: RunSpec, draft: &Draft) -> (RunSpec, Processes) {
         limits: run.limits,
         image: run.image,
         user: run.user,
+        hosts: run.hosts,
         ..RunSpec::of_jobs()
     };
     (shared.with_values_noted(), Processes { main: None, others })

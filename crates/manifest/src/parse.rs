@@ -10,6 +10,7 @@ mod database;
 mod external;
 mod field;
 pub(crate) mod gateway;
+mod hosts;
 mod image;
 mod job;
 mod jobs_only;

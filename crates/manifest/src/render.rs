@@ -13,6 +13,7 @@ use lockstep_domain::approach::{Believes, InstanceTls};
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::database::{Applied, Database, USUAL_LOCK_MS, USUAL_TIMEOUT_MS, USUAL_VARIABLE};
 use lockstep_domain::external::{Clients, External};
+use lockstep_domain::host_wish::{HostWish, Label};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::limits::{Limits, processors};
 use lockstep_domain::name::ResourceName;
@@ -85,6 +86,7 @@ struct Usual {
     /// Whether it is said already that versions are images.
     image: bool,
     user: RunUser,
+    hosts: HostWish,
 }
 
 impl Usual {
@@ -96,13 +98,15 @@ impl Usual {
             files: Vec::new(),
             image: false,
             user: RunUser::Own,
+            hosts: HostWish::default(),
         }
     }
 
     /// What all processes have that do not say otherwise.
     fn shared(run: &RunSpec) -> Self {
         let (stop, restart, files) = (run.stop.clone(), run.restart.clone(), run.files.clone());
-        Self { kind: Kind::Worker, stop, restart, files, image: false, user: run.user.clone() }
+        let (user, hosts) = (run.user.clone(), run.hosts.clone());
+        Self { kind: Kind::Worker, stop, restart, files, image: false, user, hosts }
     }
 }
 
@@ -306,7 +310,8 @@ impl Writer<'_> {
         let of_jobs = !run.kind.has_instances() && (!run.variables.is_empty() || !run.files.is_empty());
         let default = (Stop::default(), Restart::default());
         let ends = !run.kind.has_instances() && (run.stop.clone(), run.restart.clone()) != default;
-        let is_limited = !run.kind.has_instances() && (!run.limits.is_none() || !run.user.is_own());
+        let is_limited = !run.kind.has_instances()
+            && (!run.limits.is_none() || !run.user.is_own() || !run.hosts.is_none());
         if run.data.is_empty() && !of_jobs && !ends && !is_limited && run.image.is_none() {
             return;
         }
@@ -387,6 +392,19 @@ impl Writer<'_> {
         {
             self.field("user", quoted(name));
         }
+        if run.hosts != usual.hosts {
+            self.hosts(&run.hosts);
+        }
+    }
+
+    fn hosts(&mut self, wish: &HostWish) {
+        let list = |labels: &[Label]| {
+            let labels: Vec<_> = labels.iter().map(|label| quoted(&label.to_string())).collect();
+            format!("[{}]", labels.join(", "))
+        };
+        let require = (!wish.require.is_empty()).then(|| ("require", list(&wish.require)));
+        let avoid = (!wish.avoid.is_empty()).then(|| ("avoid", list(&wish.avoid)));
+        self.field("hosts", inline([require, avoid].into_iter().flatten()));
     }
 
     fn work(&mut self, work: &WorkSigns) {

@@ -142,6 +142,8 @@ impl Live {
         Observed {
             evacuated: BTreeSet::new(),
             unreached: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            away: BTreeSet::new(),
             instances,
             jobs,
             resources,

@@ -10,6 +10,7 @@ use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
 use lockstep_domain::lane::{Lane, LanesAccept};
 use lockstep_domain::limits::Held;
+use lockstep_domain::lost_host::{EvacuateAfter, HostLost};
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::request_path::{EscapedSlashes, PathForm, PathParameters};
 use lockstep_domain::routes::ArmTraffic;
@@ -108,6 +109,12 @@ pub struct SettingsChange {
     /// How many requests it has to answer in that time; 0 lets time alone decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven_requests: Option<u64>,
+    /// What an operation does when a host fails before its switch and no other can take its instances: `go-back`, `wait` or `go-on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_lost: Option<HostLost>,
+    /// After how long what runs on a host that is not reached is moved by itself: `never`, or milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evacuate_after: Option<EvacuateAfter>,
     /// How clients come in.
     #[serde(default, skip_serializing_if = "EntryChange::is_nothing")]
     pub entry: EntryChange,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use lockstep_domain::host::{HostSettings, Labels, Stance, Turned};
+use lockstep_domain::placement::Misplaced;
 use lockstep_domain::ssh_target::SshTarget;
 use lockstep_domain::{Actor, EnvironmentName, HostName, Instance, Timestamp};
 use schemars::JsonSchema;
@@ -150,6 +151,12 @@ pub struct HostView {
     /// Whether nobody knows what runs there, before it is reached for the first time.
     #[serde(default)]
     pub unknown: bool,
+    /// After how long that it is not reached it is evacuated by itself, in milliseconds; missing where a person does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evacuates_after_ms: Option<u64>,
+    /// What runs there although the host lacks a label that it requires; `rebalance` moves it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misplaced: Vec<Misplaced>,
     /// What is worth knowing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -11,6 +11,7 @@ use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError, ViaFi
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::lane::LanesAccept;
+use lockstep_domain::lost_host::{EvacuateAfter, HostLost};
 use lockstep_domain::proven::ProvenAfter;
 use lockstep_domain::request_path::{EscapedSlashes, PathForm, PathParameters};
 use lockstep_domain::watch::AnswerChecks;
@@ -204,10 +205,25 @@ struct SettingsOptions {
     /// How many requests it has to answer in that time before it is proven; 0 lets time alone decide.
     #[arg(long, value_name = "COUNT")]
     proven_requests: Option<u64>,
+    /// What an operation does when a host fails before the switch and no other can take what was to start there: `go-back`, `wait` for it, or `go-on`
+    /// without it where at least half of the instances remain.
+    #[arg(long, value_name = "WHAT")]
+    host_lost: Option<HostLost>,
+    /// Move what runs on a host to others once it was not reached for this time, or `never`, and a person does (`lockstep host evacuate`).
+    #[arg(long, value_name = "DURATION", value_parser = evacuate_after)]
+    evacuate_after: Option<EvacuateAfter>,
     #[command(flatten)]
     entry: EntryOptions,
     #[command(flatten)]
     strategy: StrategyOptions,
+}
+
+/// Reads a duration, or `never`.
+fn evacuate_after(text: &str) -> Result<EvacuateAfter, String> {
+    match text {
+        "never" => Ok(EvacuateAfter::Never),
+        _ => duration::milliseconds(text).map(EvacuateAfter::Ms),
+    }
 }
 
 /// Reads `sampled` or `off`.
@@ -257,6 +273,8 @@ impl SettingsOptions {
             answer_checks: self.check_answers,
             proven_ms: self.proven_after,
             proven_requests: self.proven_requests,
+            host_lost: self.host_lost,
+            evacuate_after: self.evacuate_after,
             entry: self.entry.change()?,
         })
     }
@@ -359,6 +377,12 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["proven after".into(), format!("{}, {}", exact(ms), counted_requests(requests))]);
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);
+    if !settings.lost_hosts.is_usual() {
+        table.row(["host lost".into(), settings.lost_hosts.before_switch.to_string()]);
+    }
+    if let EvacuateAfter::Ms(ms) = settings.lost_hosts.evacuate_after {
+        table.row(["evacuated after".into(), exact(ms)]);
+    }
     entry::rows(&settings.entry).into_iter().for_each(|row| table.row(row));
     let warning = settings.entry.warning().map(|why| format!("  {} {why}\n", style.warn("warning:")));
     let warning = warning.unwrap_or_default();

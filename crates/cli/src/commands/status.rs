@@ -10,7 +10,7 @@ use lockstep_api::types::{
 use lockstep_domain::breaker::Phase;
 use lockstep_domain::host::Stance;
 use lockstep_domain::routes::LeftAlone;
-use lockstep_domain::{Instance, InstanceState, Timestamp};
+use lockstep_domain::{Instance, InstanceId, InstanceState, Timestamp};
 
 use super::route::takes;
 use crate::context::Context;
@@ -21,7 +21,7 @@ use crate::output::instances::of_environment;
 use crate::output::runs::outcome;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
-use crate::output::times::{self, until};
+use crate::output::times::{self, exact, until};
 use crate::output::work;
 use crate::parse::share::percent;
 use crate::select::EnvironmentArgument;
@@ -89,10 +89,20 @@ fn hosts_in_the_way(view: &EnvironmentView, all: &[HostView], style: &Style) -> 
         let is_good = (&host.connection, host.stance) == (&HostConnection::Here, Stance::Open);
         let (mark, name) = (style.warn("host:"), &host.name);
         let state = printable(&hosts::short_state(&host.connection)).into_owned();
-        (!is_good)
-            .then(|| format!("  {mark} {name} is {state}, {} (lockstep host show {name})\n", host.stance))
+        let goes = host.evacuates_after_ms.filter(|_| host.connection != HostConnection::Here);
+        let goes = goes.filter(|_| host.stance != Stance::Draining);
+        let goes = goes.map(|ms| format!(", evacuated by itself after {}", exact(ms))).unwrap_or_default();
+        (!is_good).then(|| {
+            format!("  {mark} {name} is {state}, {}{goes} (lockstep host show {name})\n", host.stance)
+        })
     };
-    all.iter().filter(serves).filter_map(line).collect()
+    let here = |host: &HostView, id: &InstanceId| {
+        host.instances.iter().any(|it| it.id == *id && it.environment == view.name)
+    };
+    let misplaced = all.iter().flat_map(|host| host.misplaced.iter().map(move |it| (host, it)));
+    let misplaced = misplaced.filter(|(host, it)| here(host, &it.instance));
+    let misplaced = misplaced.map(|(host, it)| hosts::misplaced_line(host, it, style));
+    all.iter().filter(serves).filter_map(line).chain(misplaced).collect()
 }
 
 fn render((view, hosts): (&EnvironmentView, &[HostView]), style: &Style) -> String {
@@ -453,6 +463,7 @@ mod tests {
                 entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
                 proven_after: Default::default(),
+                lost_hosts: Default::default(),
             },
             gateway: "http://127.0.0.1:8500".into(),
             entry: Default::default(),

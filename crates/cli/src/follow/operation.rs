@@ -75,7 +75,9 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
         Event::StepWaits { missing, .. } => Some(format!("  {missing}")),
-        Event::ResourceAwaited { missing, .. } => Some(format!("  waiting for {missing}")),
+        Event::ResourceAwaited { missing, .. } | Event::HostAwaited { missing, .. } => {
+            Some(format!("  waiting for {missing}"))
+        }
         Event::StepAccepted { step, known, reason, .. } => {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             Some(format!("  step {step} goes on without evidence{why}: {known}"))
@@ -121,7 +123,9 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
         }
         Event::JobBegun { instance, .. } => Some(format!("waiting for {}", plan_job(plan, instance))),
         Event::StepWaits { .. } => Some("waiting for evidence".to_owned()),
-        Event::ResourceAwaited { missing, .. } => Some(format!("waiting for {missing}")),
+        Event::ResourceAwaited { missing, .. } | Event::HostAwaited { missing, .. } => {
+            Some(format!("waiting for {missing}"))
+        }
         Event::OperationReverting { .. } => Some("going back".to_owned()),
         _ => None,
     }
@@ -213,6 +217,7 @@ mod tests {
             variables: Vec::new(),
             replicas: None,
             restarts: Vec::new(),
+            relocations: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
             reversal: None,
@@ -221,6 +226,7 @@ mod tests {
             holds: Vec::new(),
             work_before: Vec::new(),
             places: Vec::new(),
+            without_hosts: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: Vec::new(),

@@ -27,7 +27,10 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
         let plural = if scaled.replicas == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} has {} instance{plural}", whose(scaled), scaled.replicas);
     }
-    if !plan.restarts.is_empty() {
+    for moved in &plan.relocations {
+        let _ = writeln!(text, "  moved: {}", printable(&moved.to_string()));
+    }
+    if !plan.restarts.is_empty() && plan.relocations.is_empty() {
         let plural = if plan.restarts.len() == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} instance{plural} replaced", plan.restarts.len());
     }

@@ -47,7 +47,7 @@ pub(crate) fn render(
         let _ = writeln!(text, "wave {} of {}", index + 1, plan.waves.len());
         wave.iter().for_each(|step| text.push_str(&move_text(step)));
     }
-    if plan.waves.is_empty() {
+    if plan.waves.is_empty() && plan.relocations.is_empty() {
         text.push_str("nothing moves\n");
     }
     write_records(&mut text, plan);
@@ -69,13 +69,17 @@ fn write_records(text: &mut String, plan: &Plan) {
     if let Some(new) = &plan.replicas {
         let _ = writeln!(text, "instances of {}: {}", whose(new), new.replicas);
     }
-    if !plan.restarts.is_empty() {
+    for relocation in &plan.relocations {
+        let _ = writeln!(text, "moved: {}", printable(&relocation.to_string()));
+    }
+    if !plan.restarts.is_empty() && plan.relocations.is_empty() {
         let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "replaced, one after the other: {restarts}");
     }
     for places in plan.places.iter().filter(|places| !places.hosts.is_empty()) {
         let _ = writeln!(text, "starts on hosts: {}", places_line(places));
     }
+    text.push_str(&without_hosts_text(plan));
     for planned in &plan.jobs {
         let _ =
             writeln!(text, "{}: {planned}, for at most {}", when(planned.when), exact(planned.timeout_ms));
@@ -95,6 +99,17 @@ fn write_records(text: &mut String, plan: &Plan) {
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
     }
+}
+
+/// Says what comes of a host that is lost before the switch.
+fn without_hosts_text(plan: &Plan) -> String {
+    if plan.places.iter().all(|places| places.hosts.is_empty()) && plan.without_hosts.is_empty() {
+        return String::new();
+    }
+    if plan.without_hosts.is_empty() {
+        return "if a host is lost before the switch, the others take what is to start there\n".to_owned();
+    }
+    plan.without_hosts.iter().map(|without| format!("{}\n", printable(&without.to_string()))).collect()
 }
 
 /// Says on which hosts instances of an arm would start, as `orders@1.1.0 on web1, web2 (2)`.
@@ -385,6 +400,7 @@ mod tests {
             }],
             replicas: None,
             restarts: Vec::new(),
+            relocations: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
             reversal: None,
@@ -393,6 +409,7 @@ mod tests {
             holds: vec!["orders".parse().unwrap()],
             work_before: Vec::new(),
             places: Vec::new(),
+            without_hosts: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: vec!["nobody looks".into()],

@@ -2,12 +2,13 @@
 
 use lockstep_api::types::{HostConnection, HostSize, HostView};
 use lockstep_domain::host::HostSettings;
+use lockstep_domain::placement::Misplaced;
 
 use super::instances;
 use super::sizes::size;
 use super::style::{Style, one_line, printable};
 use super::table::Table;
-use super::times::took;
+use super::times::{exact, took};
 
 /// Longest cell of a table.
 const LONGEST_CELL: usize = 40;
@@ -85,12 +86,23 @@ pub(crate) fn shown(view: &HostView, style: &Style) -> String {
         let why = if turned.reason.is_empty() { String::new() } else { format!(": {}", turned.reason) };
         facts.row([view.stance.to_string(), format!("{} by {}{why}", style.ago(turned.since), turned.by)]);
     }
+    if let Some(ms) = view.evacuates_after_ms {
+        facts.row(["evacuated".into(), format!("by itself, when it was not reached for {}", exact(ms))]);
+    }
     if let Some(size) = &view.size {
         facts.row(["machine".into(), machine(size)]);
     }
     text.push_str(&facts.render(style));
     text.push_str(&runs(view, style));
+    view.misplaced.iter().for_each(|misplaced| text.push_str(&misplaced_line(view, misplaced, style)));
     text + &notes(&view.notes, style)
+}
+
+/// Says of an instance that it runs where it should not, and what moves it.
+pub(crate) fn misplaced_line(view: &HostView, misplaced: &Misplaced, style: &Style) -> String {
+    let of = view.instances.iter().find(|instance| instance.id == misplaced.instance);
+    let next = of.map(|it| format!(" (lockstep rebalance {})", it.environment)).unwrap_or_default();
+    format!("  {} {}{next}\n", style.warn("host:"), printable(&misplaced.to_string()))
 }
 
 /// What to do about a host that is away.

@@ -9,13 +9,13 @@ use super::support::eventually;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, manifest, service};
 
-struct Bench {
-    place: Place,
-    sshd: BTreeMap<&'static str, SshServer>,
+pub(crate) struct Bench {
+    pub(crate) place: Place,
+    pub(crate) sshd: BTreeMap<&'static str, SshServer>,
 }
 
 impl Bench {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let sshd = ["web1", "web2"].map(|name| (name, SshServer::begin("")));
         Self { place: Place::begin(), sshd: sshd.into() }
     }
@@ -32,7 +32,7 @@ impl Bench {
         self.place.run(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn added(&self, name: &str) -> String {
+    pub(crate) fn added(&self, name: &str) -> String {
         let text = self.run(&self.add(name));
         assert!(text.starts_with(&format!("done: {name} is a host, ")), "{text}");
         text
@@ -44,7 +44,7 @@ impl Bench {
     }
 
     /// How many instances each host has that are healthy, as the status of the environment says.
-    fn healthy(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn healthy(&self) -> BTreeMap<String, usize> {
         let status = self.place.status();
         let services = status["services"].as_array().unwrap().iter();
         let mut counts = BTreeMap::new();
@@ -56,12 +56,12 @@ impl Bench {
         counts
     }
 
-    fn host(&self, name: &str) -> Value {
+    pub(crate) fn host(&self, name: &str) -> Value {
         self.place.json(&["host", "show", name])
     }
 }
 
-fn on(hosts: &[(&str, usize)]) -> BTreeMap<String, usize> {
+pub(crate) fn on(hosts: &[(&str, usize)]) -> BTreeMap<String, usize> {
     hosts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 

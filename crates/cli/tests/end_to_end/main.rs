@@ -51,6 +51,7 @@ mod kept_manifests;
 mod lanes;
 mod limits;
 mod lost_databases;
+mod lost_hosts;
 mod maintenance;
 mod meeting;
 mod mirrors;

@@ -8,27 +8,29 @@ use std::time::Duration;
 
 use lockstep_domain::fault::Fault;
 use lockstep_domain::host::{is_on_hosts, similar};
+use lockstep_domain::lost_host::waits_for_hosts;
 use lockstep_domain::placement::{NoPlace, Placing, Unfit, place};
 use lockstep_domain::{Arm, Digest, Environment, HostName, Instance, InstanceId};
 use lockstep_runtime::fault::of_place;
 use lockstep_runtime::{BringError, Driver as _, InstanceSpec, StartError, Unpacked};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::WAITED_FOR;
 use super::link::Link;
 use crate::callers::ADDRESS_VARIABLE;
 use crate::instances::NotStarted;
 use crate::{Control, lock};
 
-/// How long a host that is not reached is waited for, where nothing can start without it.
-const WAITED_FOR: Duration = Duration::from_secs(30);
 /// How often something is tried on a host whose connection breaks off each time.
 const MOST_ATTEMPTS: usize = 5;
+/// How often who waits for a host looks whether it is still wanted.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long it may take until a broken connection is known to be one.
 const MOMENT: Duration = Duration::from_millis(100);
 
 impl Control {
     /// Chooses where an instance that is on its way starts, and notes that; `None` for the machine of the server. A host that is away is
-    /// waited for where no other can take it.
+    /// waited for where no other can take it: for a while, or as long as it takes where the environment says so.
     pub(crate) async fn settle_on_host(
         &self,
         environment: &Environment,
@@ -43,9 +45,16 @@ impl Control {
                 Err(nowhere) => nowhere,
             };
             let may_come = nowhere.hosts.iter().any(|(_, unfit)| *unfit == Unfit::Away);
-            if !may_come || timeout_at(deadline, changes.changed()).await.is_err() {
-                return Err(NotStarted::of_host(nowhere.to_string()));
+            let waits = Instant::now() < deadline
+                || waits_for_hosts(&self.ledger.world(), &environment.name, &arm.service);
+            if !may_come || !waits || self.stop.is_cancelled() {
+                return Err(NotStarted { reason: nowhere.to_string(), fault: Fault::NoHost });
             }
+            if self.registry.is_told(&environment.name, id) {
+                return Err(NotStarted::of_host("it was told to end before a host could take it"));
+            }
+            // Nothing says so when what is decided changes.
+            let _ = timeout_at(Instant::now() + LOOK, changes.changed()).await;
         }
     }
 

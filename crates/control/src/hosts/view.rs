@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use lockstep_api::types::{HostConnection, HostFindings, HostSize, HostView};
 use lockstep_domain::HostName;
+use lockstep_domain::evacuation::evacuates_after;
 use lockstep_domain::host::{Host, HostSettings};
+use lockstep_domain::placement::misplaced;
 use lockstep_hosts::{Findings, HostFacts, HostLook, HostState, Looker, Way, fingerprint, hint};
 
 use super::link::Link;
@@ -18,9 +20,12 @@ impl Control {
         let unknown = link.as_ref().is_none_or(|link| link.is_unknown());
         let all = |link: &Arc<Link>| [link.instances(true), link.instances(false)].concat();
         let instances = link.as_ref().map(all).unwrap_or_default();
-        let instances = self.as_known_now(self.ledger.world().as_named_now(instances));
+        let world = self.ledger.world();
+        let instances = self.as_known_now(world.as_named_now(instances));
         HostView {
             name: name.clone(),
+            misplaced: misplaced(&world, &instances),
+            evacuates_after_ms: evacuates_after(&world, host).map(|(ms, _)| ms),
             settings: host.settings.clone(),
             fingerprint: fingerprint(&host.settings.host_key),
             stance: host.stance,

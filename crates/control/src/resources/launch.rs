@@ -233,6 +233,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
         user: lockstep_domain::run::RunUser::Own,
+        hosts: Default::default(),
         values: Values::Verbatim,
         replace: Replace::OldFirst,
         replace_after: ReplaceAfter::Never,

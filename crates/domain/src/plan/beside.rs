@@ -53,7 +53,14 @@ fn touched(intent: &Intent, resolved: &Resolved, changes: &[EntryChange]) -> BTr
     let changed = changes.iter().map(|change| &change.service);
     let at_databases = resolved.jobs.iter().filter(|planned| planned.database.is_some());
     let at_databases = at_databases.map(|planned| &planned.arm.service);
-    changed.chain(resolved.reasons.keys()).chain(asked).chain(at_databases).cloned().collect()
+    let relocated = resolved.relocations.iter().map(|it| &it.arm.service);
+    changed
+        .chain(resolved.reasons.keys())
+        .chain(asked)
+        .chain(at_databases)
+        .chain(relocated)
+        .cloned()
+        .collect()
 }
 
 fn same_service(operation: &Operation, touched: &BTreeSet<ServiceName>) -> Option<Conflict> {

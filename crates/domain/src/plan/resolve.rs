@@ -14,6 +14,7 @@ use crate::plan::databases;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::proven::last_good;
+use crate::rebalance::Relocation;
 use crate::reference::{self, Reader};
 use crate::replicas::has_instances;
 use crate::variables::{KeptSecret, revision_of, with_newer_secrets, without_revoked};
@@ -30,6 +31,7 @@ pub(crate) struct Resolved {
     pub(crate) configuration: Option<NewConfiguration>,
     pub(crate) replicas: Option<NewReplicas>,
     pub(crate) restarts: Vec<InstanceId>,
+    pub(crate) relocations: Vec<Relocation>,
     /// Jobs that were asked for by themselves.
     pub(crate) jobs: Vec<PlannedJob>,
     /// What it takes of a database, where it contracts one.
@@ -73,6 +75,7 @@ impl Resolved {
             configuration: None,
             replicas: None,
             restarts: Vec::new(),
+            relocations: Vec::new(),
             jobs: Vec::new(),
             contraction: None,
             reversal: None,
@@ -192,6 +195,7 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
             instances_of(world, environment, service)?;
             restart(environment, service, instances)
         }
+        Intent::Rebalance { moves } => Ok(rebalance(environment, moves)),
         Intent::RunJob { service, job } => run_job(world, environment, service, job),
         Intent::Database { database, wish, version } => {
             databases::resolve(world, environment, (database, wish, version.as_ref()))
@@ -597,6 +601,14 @@ fn restart(
     let mut resolved = Resolved::new(environment, Direction::Forward);
     resolved.restarts = instances.to_vec();
     Ok(resolved)
+}
+
+/// Which instances there are, and where others could start, is not known here: who asks says it all.
+fn rebalance(environment: &Environment, moves: &[Relocation]) -> Resolved {
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    resolved.restarts = moves.iter().map(|relocation| relocation.instance.clone()).collect();
+    resolved.relocations = moves.to_vec();
+    resolved
 }
 
 fn run_job(

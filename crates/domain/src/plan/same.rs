@@ -41,7 +41,7 @@ fn same_effect(operation: &Operation, intent: &Intent, resolved: &Resolved, chan
             .as_ref()
             .zip(resolved.configuration.as_ref())
             .is_some_and(|(new, ours)| (&new.service, &new.values) == (&ours.service, &ours.values)),
-        Intent::Restart { .. } => {
+        Intent::Restart { .. } | Intent::Rebalance { .. } => {
             let of = |instances: &[_]| instances.iter().cloned().collect::<BTreeSet<_>>();
             !plan.restarts.is_empty() && of(&plan.restarts) == of(&resolved.restarts)
         }

@@ -146,7 +146,7 @@ fn came(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
 }
 
 /// The time that instances have for becoming healthy begins when they can be started.
-fn begin_anew(operation: &Operation, wave: usize) -> Event {
+pub(crate) fn begin_anew(operation: &Operation, wave: usize) -> Event {
     let (id, environment) = (operation.id, operation.environment.clone());
     Event::WavePrepared { operation: id, environment, wave, proof: String::new() }
 }

@@ -11,11 +11,11 @@ use lockstep_domain::run::Port;
 use lockstep_domain::{Arm, Event, HostName, Instance, InstanceId, Intent};
 use proptest::prelude::*;
 
-fn host(name: &str) -> HostName {
+pub(crate) fn host(name: &str) -> HostName {
     name.parse().unwrap()
 }
 
-fn settings(labels: &str) -> HostSettings {
+pub(crate) fn settings(labels: &str) -> HostSettings {
     HostSettings {
         ssh: "deploy@10.0.0.5".parse().unwrap(),
         key: None,
@@ -27,19 +27,19 @@ fn settings(labels: &str) -> HostSettings {
     }
 }
 
-fn add(stage: &mut Stage, name: &str, labels: &str) {
+pub(crate) fn add(stage: &mut Stage, name: &str, labels: &str) {
     stage.record(Event::HostAdded { host: host(name), settings: Box::new(settings(labels)) });
 }
 
-fn turn(stage: &mut Stage, name: &str, stance: Stance) {
+pub(crate) fn turn(stage: &mut Stage, name: &str, stance: Stance) {
     stage.record(Event::HostTurned { host: host(name), stance, reason: String::new() });
 }
 
-fn scale(replicas: u32) -> Intent {
+pub(crate) fn scale(replicas: u32) -> Intent {
     Intent::Scale { service: service("orders"), process: None, replicas }
 }
 
-fn stage_with(hosts: &[(&str, &str)], port: Port) -> Stage {
+pub(crate) fn stage_with(hosts: &[(&str, &str)], port: Port) -> Stage {
     let mut stage = Stage::new();
     hosts.iter().for_each(|(name, labels)| add(&mut stage, name, labels));
     for version in ["orders@1.0.0", "orders@1.1.0"] {
@@ -49,7 +49,7 @@ fn stage_with(hosts: &[(&str, &str)], port: Port) -> Stage {
 }
 
 /// How many instances that are not over each host has.
-fn by_host(instances: &[Instance]) -> BTreeMap<String, usize> {
+pub(crate) fn by_host(instances: &[Instance]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for instance in instances.iter().filter(|instance| !instance.state.is_over()) {
         *counts.entry(instance.host.as_ref().map(ToString::to_string).unwrap_or_default()).or_default() += 1;
@@ -57,7 +57,7 @@ fn by_host(instances: &[Instance]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn counts(stage: &Stage) -> String {
+pub(crate) fn counts(stage: &Stage) -> String {
     by_host(&stage.instances)
         .into_iter()
         .map(|(name, count)| format!("{name}:{count}"))
@@ -65,7 +65,7 @@ fn counts(stage: &Stage) -> String {
         .join(" ")
 }
 
-fn healthy(stage: &Stage) -> usize {
+pub(crate) fn healthy(stage: &Stage) -> usize {
     stage.instances.iter().filter(|instance| instance.state.is_healthy()).count()
 }
 
@@ -180,7 +180,7 @@ fn a_removed_environment_leaves_its_hosts() {
     assert!(stage.world.hosts[&host("a")].settings.environments.is_empty());
 }
 
-fn routed(stage: &Stage) -> Vec<String> {
+pub(crate) fn routed(stage: &Stage) -> Vec<String> {
     let table = stage.table("staging");
     let splits = &table.services[&service("orders")].splits;
     let endpoints = splits.iter().flat_map(|split| &split.endpoints);

@@ -16,6 +16,7 @@ use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::host::{doubt_unreached, evacuated, is_on_hosts};
 use lockstep_domain::job::{PlannedJob, When};
 use lockstep_domain::lifecycle::Lifecycle;
+use lockstep_domain::lost_host::{lost, waits_for_hosts};
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::{Move, Phase};
@@ -71,6 +72,12 @@ pub(crate) struct Stage {
     pub(crate) holds: bool,
     /// Hosts that are not reached.
     pub(crate) away: BTreeSet<HostName>,
+    /// Those of them that nobody waits for any more.
+    pub(crate) gone: BTreeSet<HostName>,
+    /// Hosts on which nothing starts, and why.
+    pub(crate) failing: BTreeMap<HostName, Fault>,
+    /// Whether what is started is not healthy until [`Stage::finish_starts`].
+    pub(crate) slow_starts: bool,
 }
 
 pub(crate) fn environment(name: &str) -> EnvironmentName {
@@ -108,6 +115,9 @@ impl Stage {
             slow_stops: false,
             holds: false,
             away: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            slow_starts: false,
             contracts: Shapes::default(),
         };
         stage.record(Event::LifecycleDefined {
@@ -131,6 +141,7 @@ impl Stage {
                 entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
                 proven_after: Default::default(),
+                lost_hosts: Default::default(),
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
         }
@@ -256,6 +267,8 @@ impl Stage {
             leaving_since,
             behind: behind.clone(),
             evacuated: evacuated(&self.world, &self.instances),
+            lost: lost(self.env(name), &self.instances, &self.gone),
+            away: self.away.clone(),
             ..Observed::default()
         };
         doubt_unreached(self.env(name), &mut seen, &self.away);
@@ -272,6 +285,8 @@ impl Stage {
         let mut observed = Observed {
             evacuated: evacuated(&self.world, &self.instances),
             unreached: BTreeSet::new(),
+            lost: lost(self.env(name), &self.instances, &self.gone),
+            away: self.away.clone(),
             unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
             instances,
             in_flight: self.in_flight.clone(),
@@ -352,6 +367,7 @@ impl Stage {
     /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
     pub(crate) fn step(&mut self, name: &str) {
         self.now = self.now.plus_ms(10);
+        self.place_waiting(name);
         self.note_leaving(name);
         let (observed, now) = (self.observed(name), self.now);
         let wall = self.wall();
@@ -366,7 +382,9 @@ impl Stage {
                     let now = self.now;
                     let mut all = self.instances.iter_mut().chain(&mut self.jobs).chain(&mut self.resources);
                     let found = all.find(|candidate| candidate.id == instance).unwrap();
-                    let state = if slow_stops { InstanceState::Stopping } else { InstanceState::Stopped };
+                    let is_away = found.host.as_ref().is_some_and(|host| self.away.contains(host));
+                    let is_slow = slow_stops || is_away;
+                    let state = if is_slow { InstanceState::Stopping } else { InstanceState::Stopped };
                     (found.state, found.since) = (state, now);
                 }
                 Action::RunJob { job, instance } => self.run_job(name, &job, instance),
@@ -469,16 +487,23 @@ impl Stage {
         let reason = "never answered its health check".to_owned();
         let fault = self.faults.get(&arm.version_ref().to_string()).copied().unwrap_or_default();
         let place = is_on_hosts(&self.world, &environment(name)).then(|| self.place(name, arm));
+        let waits = waits_for_hosts(&self.world, &environment(name), &arm.service) && !self.away.is_empty();
         let (broken, reason, fault) = match &place {
-            Some(Err(nowhere)) => (true, nowhere.to_string(), Fault::Host),
+            Some(Err(_)) if waits => (false, reason, fault),
+            Some(Err(nowhere)) => (true, nowhere.to_string(), Fault::NoHost),
+            Some(Ok(host)) if let Some(fault) = self.failing.get(host) => {
+                (true, "no space left".to_owned(), *fault)
+            }
             _ => (broken, reason, fault),
         };
+        let is_slow = self.slow_starts || matches!(place, Some(Err(_)));
+        let healthy = if is_slow { InstanceState::Starting } else { InstanceState::Healthy };
         let id: InstanceId = format!("{}-{}-{}", arm.service, arm.version, self.started).parse().unwrap();
         self.instances.push(Instance {
             id,
             environment: environment(name),
             arm: arm.clone(),
-            state: if broken { InstanceState::failed(reason, fault) } else { InstanceState::Healthy },
+            state: if broken { InstanceState::failed(reason, fault) } else { healthy },
             address: Some(format!("127.0.0.1:{}", 20_000 + self.started).parse().unwrap()),
             since: self.now,
             restarts: 0,
@@ -486,6 +511,31 @@ impl Stage {
             resource: None,
             host: place.and_then(Result::ok),
         });
+    }
+
+    /// Finds hosts for what waits for one.
+    fn place_waiting(&mut self, name: &str) {
+        let waits = |it: &Instance| it.state == InstanceState::Starting && it.host.is_none();
+        if !is_on_hosts(&self.world, &environment(name)) {
+            return;
+        }
+        for index in 0..self.instances.len() {
+            if waits(&self.instances[index]) {
+                let arm = self.instances[index].arm.clone();
+                self.instances[index].host = self.place(name, &arm).ok();
+            }
+        }
+    }
+
+    /// Makes healthy what starts on hosts that are reached.
+    pub(crate) fn finish_starts(&mut self) {
+        let (away, now) = (&self.away, self.now);
+        let is_there = |it: &Instance| it.host.as_ref().is_some_and(|host| !away.contains(host));
+        for instance in &mut self.instances {
+            if instance.state == InstanceState::Starting && is_there(instance) {
+                (instance.state, instance.since) = (InstanceState::Healthy, now);
+            }
+        }
     }
 
     fn place(&self, name: &str, arm: &Arm) -> Result<HostName, NoPlace> {
@@ -536,6 +586,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
             user: lockstep_domain::run::RunUser::Own,
+            hosts: Default::default(),
         },
         processes: Default::default(),
         jobs: Vec::new(),

@@ -34,7 +34,7 @@ const OWN: [(&str, &str); 6] = [
     ("version", VERSION),
 ];
 /// What is said of a program of ours.
-const OF_PROGRAMS: [&str; 17] = [
+const OF_PROGRAMS: [&str; 18] = [
     "command",
     "image",
     "arguments",
@@ -43,6 +43,7 @@ const OF_PROGRAMS: [&str; 17] = [
     "files",
     "limits",
     "user",
+    "hosts",
     "replace",
     "replace_after",
     "restart",

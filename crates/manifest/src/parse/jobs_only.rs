@@ -9,9 +9,9 @@ use lockstep_domain::work::WorkSigns;
 
 use super::field::{duration, environment};
 use super::job::{WHEN, refuse_port_of_job, when};
-use super::limits;
 use super::reference::{filled_command, filled_variables};
 use super::run::{DATA_EXAMPLE, FILES_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, paths, stop};
+use super::{hosts, limits};
 use super::{image, schedule};
 use crate::reader::{Field, Table};
 
@@ -36,6 +36,7 @@ pub(super) fn run(
         .unwrap_or_default();
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let (limits, user) = (limits::of(&table), limits::user(&table, image.is_some()));
+    let hosts = hosts::of(&table);
     let job = job(&table, name, scope);
     refuse_port_of_job(None, variables.as_ref(), scope);
     table.finish();
@@ -47,6 +48,7 @@ pub(super) fn run(
         limits,
         image,
         user: user.unwrap_or_default(),
+        hosts: hosts.unwrap_or_default(),
         work: WorkSigns::default(),
         ..RunSpec::of_jobs()
     };

@@ -12,7 +12,7 @@ use super::field::environment;
 use super::job::refuse_port_of_job;
 use super::reference::filled_variables;
 use super::run::{self, DATA_EXAMPLE, FILES_EXAMPLE, RESTART_EXAMPLE, STOP_EXAMPLE, Shared, paths};
-use super::{external, image, limits};
+use super::{external, hosts, image, limits};
 use crate::reader::{Field, Table};
 
 /// How the table is written.
@@ -125,6 +125,7 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
         limits: limits::of(&table),
         image,
         user: limits::user(&table, image),
+        hosts: hosts::of(&table),
     };
     table.finish();
     shared
@@ -141,6 +142,7 @@ fn nothing_but(shared: Shared) -> RunSpec {
         limits: shared.limits,
         image: shared.image.then(ImageRun::default),
         user: shared.user.unwrap_or_default(),
+        hosts: shared.hosts.unwrap_or_default(),
         ..RunSpec::of_jobs()
     };
     run.with_values_noted()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::host_wish::HostWish;
 use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{
@@ -14,7 +15,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{approach, external, gateway, image, protocol, static_files, work};
+use super::{approach, external, gateway, hosts, image, protocol, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub(super) image: bool,
     /// Whom each runs as that does not say.
     pub(super) user: Option<RunUser>,
+    /// On which hosts each runs that does not say.
+    pub(super) hosts: Option<HostWish>,
 }
 
 impl Shared {
@@ -137,6 +140,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let limits = limits::of(&table).or(shared.limits);
     let user = limits::user(&table, image.is_some()).or_else(|| shared.user.clone());
+    let hosts = hosts::of(&table);
     if let (Some(_), Some(..MIN_FILES_OF_IMAGE), Some(field)) =
         (&image, limits.open_files, table.get("limits", ""))
     {
@@ -171,6 +175,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         limits,
         image,
         user: user.unwrap_or_default(),
+        hosts: hosts.or_else(|| shared.hosts.clone()).unwrap_or_default(),
         work,
         protocol,
         gateway,

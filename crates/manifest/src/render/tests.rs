@@ -11,6 +11,7 @@ use lockstep_domain::criticality::Criticality;
 use lockstep_domain::database::{Applied, Database};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::external::{Clients, External, VersionQuestion};
+use lockstep_domain::host_wish::HostWish;
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
@@ -248,7 +249,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
             user(),
             work(),
             prop::sample::select(&Protocol::ALL[..]),
-            (option::of(gateway()).boxed(), approach().boxed()),
+            (option::of(gateway()).boxed(), approach().boxed(), hosts().boxed()),
         ),
     )
         .prop_map(
@@ -262,7 +263,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user, work, protocol, (gateway, approach)),
+                (limits, user, work, protocol, (gateway, approach, hosts)),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -290,6 +291,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     external: None,
                     limits,
                     user,
+                    hosts,
                     image: None,
                     work: if kind == Kind::Worker { work } else { WorkSigns::default() },
                     protocol: Protocol::default(),
@@ -357,6 +359,15 @@ fn approach() -> impl Strategy<Value = Approach> {
     let proxy = prop::sample::select(vec![ProxyVersion::V1, ProxyVersion::V2]);
     (option::of(prop_oneof![checked, Just(any)].prop_map(Box::new)), option::of(proxy))
         .prop_map(|(tls, proxy_protocol)| Approach { proxy_protocol, tls })
+}
+
+fn hosts() -> impl Strategy<Value = HostWish> {
+    let labels = || prop::collection::btree_set(("[a-d]", "[a-z0-9.-]{0,3}[a-z0-9]"), 0..3);
+    (labels(), labels()).prop_map(|(require, avoid)| {
+        let read = |(name, value): &(String, String)| format!("{name}={value}").parse().unwrap();
+        let avoid = avoid.difference(&require).map(read).collect();
+        HostWish { require: require.iter().map(read).collect(), avoid }
+    })
 }
 
 fn user() -> impl Strategy<Value = RunUser> {
@@ -891,6 +902,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         own.files = run.files.clone();
         own.limits = own.limits.or(run.limits);
         own.user = if own.user.is_own() { run.user.clone() } else { own.user };
+        own.hosts = if own.hosts.is_none() { run.hosts.clone() } else { own.hosts };
     }
     if own.listens_on().is_none() {
         own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));

@@ -163,6 +163,7 @@ fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
         entry: Box::default(),
         answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
         proven_after: Default::default(),
+        lost_hosts: Default::default(),
     };
     let mut events = vec![
         Event::LifecycleDefined {
@@ -233,6 +234,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
             user: lockstep_domain::run::RunUser::Own,
+            hosts: Default::default(),
         },
         criticality: Default::default(),
         requires: [].into(),

@@ -36,6 +36,7 @@ fn run_spec() -> RunSpec {
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
         user: lockstep_domain::run::RunUser::Own,
+        hosts: Default::default(),
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn spec(number: u32, release: Digest, modes: &[&str]) -> InstanceSpec
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
             user: lockstep_domain::run::RunUser::Own,
+            hosts: Default::default(),
         },
         variables: BTreeMap::new(),
         filled: BTreeMap::new(),
