@@ -126,6 +126,7 @@ impl Control {
         })?;
         for environment in self.ledger.world().environments.keys() {
             self.registry.forget_gateway(environment, name);
+            self.between.forget_gateway(environment, name);
         }
         Ok(())
     }
@@ -169,6 +170,10 @@ impl Control {
             let detail = format!("the receipt of gateway `{gateway}` is not believed: {fault}");
             Problem::new(ErrorCode::Refused, detail).with_hint(format!("lockstep status {environment}"))
         })?;
+        if let Some(said) = &receipt.between {
+            let run = (receipt.gateway.as_str(), receipt.last);
+            tokio::task::block_in_place(|| self.between.hear(environment, gateway.as_str(), run, said, now));
+        }
         let own = self.gateway.receipt(environment).gateway;
         let seen = self.registry.gateways(environment, now).into_iter().map(|seen| seen.gateway);
         let others = seen.filter(|gateway| *gateway != own).collect();
@@ -219,7 +224,11 @@ fn is_of_host(world: &World, gateway: &GatewayName, environment: &EnvironmentNam
     host_of(gateway).is_some_and(|host| world.hosts.get(&host).is_some_and(|host| host.serves(environment)))
 }
 
-fn check_key(world: &World, gateway: &GatewayName, environment: &EnvironmentName) -> Result<(), Problem> {
+pub(crate) fn check_key(
+    world: &World,
+    gateway: &GatewayName,
+    environment: &EnvironmentName,
+) -> Result<(), Problem> {
     if is_of_host(world, gateway, environment) {
         return Ok(());
     }

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use lockstep_domain::edition::Edition;
 use lockstep_domain::host::Stance;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
@@ -32,6 +33,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use self::ahead::Ahead;
+pub(crate) use self::gateways::is_local;
 pub(crate) use self::link::Link;
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
@@ -75,6 +77,8 @@ pub(crate) struct Hosts {
     begun: Instant,
     /// Counts changes of what is seen.
     changed: watch::Sender<u64>,
+    /// Hosts that came back, by environment, and the table that their gateways have to have: nothing is known of those that are away.
+    behind: Mutex<BTreeMap<(HostName, EnvironmentName), Option<Edition>>>,
 }
 
 /// A connection, and the task that takes in what is seen over it.
@@ -117,6 +121,7 @@ impl Hosts {
             sending: Semaphore::new(SENT_AT_ONCE),
             begun: Instant::now(),
             changed: watch::Sender::default(),
+            behind: Mutex::default(),
         })
     }
 
@@ -175,7 +180,7 @@ impl Hosts {
         lock(&self.links).values().map(|following| Arc::clone(&following.link)).collect()
     }
 
-    fn link(&self, name: &HostName) -> Option<Arc<Link>> {
+    pub(crate) fn link(&self, name: &HostName) -> Option<Arc<Link>> {
         lock(&self.links).get(name).map(|following| Arc::clone(&following.link))
     }
 
@@ -230,6 +235,35 @@ impl Hosts {
         };
         let all = world.hosts.iter().map(|(name, host)| (name, host.stance));
         all.filter(is_gone).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the hosts of an environment that came back and whose gateways have not got its table yet: what calls others there would call what
+    /// is gone. `published` is the table that is in force, and `has` tells whether the gateway of a host has one, or a later one.
+    pub(crate) fn behind(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        published: &Edition,
+        has: impl Fn(&HostName, &Edition) -> bool,
+    ) -> BTreeSet<HostName> {
+        let mut behind = lock(&self.behind);
+        behind.retain(|(host, of), _| world.hosts.contains_key(host) && world.environment(of).is_some());
+        for (host, _) in world.hosts.iter().filter(|(_, host)| host.serves(environment)) {
+            let key = (host.clone(), environment.clone());
+            if self.is_away(host) {
+                behind.insert(key, None);
+            } else if let Some(wanted) = behind.get_mut(&key).filter(|_| self.is_reached(host)) {
+                let wanted = wanted.get_or_insert_with(|| published.clone());
+                // What a server numbers anew is confirmed by nobody before it is published.
+                if wanted.history != published.history {
+                    *wanted = published.clone();
+                }
+                if has(host, wanted) {
+                    behind.remove(&key);
+                }
+            }
+        }
+        behind.keys().filter(|(_, of)| of == environment).map(|(host, _)| host.clone()).collect()
     }
 
     /// Returns the host that has the same folder on the same machine, if one is reached.

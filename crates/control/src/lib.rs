@@ -5,6 +5,7 @@
 
 mod acme;
 mod answers;
+mod between;
 mod builds;
 mod call_addresses;
 mod call_book;
@@ -92,6 +93,7 @@ pub use place::{Adopt, Suspicion};
 pub use resources::Resources;
 pub use uploads::Receiving;
 
+use between::KnownKeys;
 use builds::Builds;
 use call_addresses::Given;
 use call_book::CallBook;
@@ -284,6 +286,8 @@ pub struct Control {
     hosts: Hosts,
     gateway: Gateway,
     known_gateways: KnownGateways,
+    /// What gateways know each other by.
+    between: KnownKeys,
     /// Instances that are being started or could not be, which the driver does not know.
     launches: Mutex<BTreeMap<InstanceId, Instance>>,
     routed: routed::Routed,
@@ -362,6 +366,8 @@ impl Control {
         let admin = admin_listener(config.gateway_admin).await?;
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
+        let keys_folder = folder.join("between");
+        let between = KnownKeys::open(&keys_folder).map_err(failed(&keys_folder))?;
         let editions = Editions::open(&folder).map_err(failed(&folder))?;
         let registry = Registry::default();
         for (environment, gateway) in known_gateways.expected() {
@@ -396,6 +402,7 @@ impl Control {
             hosts,
             gateway,
             known_gateways,
+            between,
             launches: Mutex::default(),
             routed: routed::Routed::default(),
             own_token_file: OnceLock::new(),

@@ -134,6 +134,7 @@ impl Control {
         tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
         lock(&self.deaf).remove(name);
         self.entrances.forget(name);
+        tokio::task::block_in_place(|| self.between.forget(name));
         let left = self.everything_of(&self.ledger.world(), name);
         // A database of it may still be at work, and is ended elsewhere.
         for instance in left.iter().filter(|instance| instance.resource.is_none()) {
@@ -160,16 +161,23 @@ impl Control {
         self.registry.count_for(name, periods(environment), now);
         self.gateway.keep_listeners(name);
         self.registry.receive(&self.gateway.report(name), now);
-        let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
+        let everything = self.everything_of(&world, name);
+        let carried = self.carried(&world, &everything);
+        self.stand_among_gateways(&world, environment, &carried, now);
+        let everything = self.until_carried(everything, &carried);
+        let mut observed = self.registry.observe(name, everything, now);
         observed.databases = self.told_by_steps(environment, &observed);
         self.note_hosts(&world, environment, &mut observed);
-        doubt_unreached(environment, &mut observed, &self.hosts.unreached(&world));
+        let mut unreached = self.hosts.unreached(&world);
+        unreached.extend(self.hosts_behind(&world, name, now));
+        doubt_unreached(environment, &mut observed, &unreached);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);
         table = table.with_listeners(self.listeners(observed.everything()));
         table = self.with_fallbacks(table, &world, environment, &observed, now);
         table = self.with_visit_keys(table);
+        table = self.with_between(table, &world, &carried, now);
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));
@@ -183,6 +191,9 @@ impl Control {
                 tracing::error!(environment = %name, %error, "a route table was not applied");
                 return Next::Wait(LONGEST_PAUSE);
             }
+        }
+        if self.note_carried(name, &carried, now) {
+            return Next::Again;
         }
         self.tell_routed(name, &observed.instances);
         self.note_starts(&world, environment, &observed);

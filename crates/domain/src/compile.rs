@@ -72,6 +72,7 @@ pub fn compile_routes(
         visits: None,
         lanes: environment.version_rules.lanes.lanes.iter().map(TableLane::of).collect(),
         switches: None,
+        between: None,
     };
     let table = with_growth(with_switches(table, world, environment, observed, now), environment);
     let table = with_drain(with_words_of_versions(table, world), world, environment).in_its_format();

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -108,6 +108,61 @@ impl fmt::Display for Labels {
 
 as_text!(Labels);
 
+/// Whether the network between a host and the others is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nobody else can listen or speak there: instances listen at the address of the host, and what goes there is plain.
+    Trusted,
+    /// Instances listen on loopback of the host, and its gateway takes in those of the environment, within TLS.
+    #[default]
+    Untrusted,
+}
+
+impl Network {
+    /// What hosts are that were added before this could be said.
+    #[must_use]
+    pub const fn before() -> Self {
+        Self::Trusted
+    }
+
+    /// Returns the address at which instances of a host listen that start from now on.
+    #[must_use]
+    pub fn listen(self, host: IpAddr) -> IpAddr {
+        match self {
+            Self::Trusted => host,
+            // What never leaves its machine needs no gateway.
+            Self::Untrusted
+                if [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&host) =>
+            {
+                host
+            }
+            Self::Untrusted => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Trusted => "trusted",
+            Self::Untrusted => "untrusted",
+        })
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "trusted" => Ok(Self::Trusted),
+            "untrusted" => Ok(Self::Untrusted),
+            _ => Err("a network is trusted or untrusted".to_owned()),
+        }
+    }
+}
+
 /// What a person decides about a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostSettings {
@@ -119,8 +174,11 @@ pub struct HostSettings {
     /// The folder there; one in the home of the user when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The address there at which instances listen and are reached by gateways.
+    /// The address there at which others reach it: its gateways, or instances themselves where the network is trusted.
     pub address: IpAddr,
+    /// Whether the network that leads there is trusted.
+    #[serde(default = "Network::before")]
+    pub network: Network,
     /// What it is like.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
@@ -329,5 +387,19 @@ mod tests {
         assert!(wrong("zone=a b").contains("label value"));
         let many: Vec<_> = (0..=MAX_LABELS).map(|n| format!("l{n}=x")).collect();
         assert_eq!(many.join(",").parse::<Labels>(), Err(LabelsError::Many));
+    }
+
+    #[test]
+    fn a_host_of_before_is_as_it_was_and_another_one_listens_on_loopback_unless_its_network_is_trusted() {
+        let before = r#"{"ssh":"deploy@10.0.0.5","address":"10.0.0.5","environments":[],"host_key":"k"}"#;
+        let settings: HostSettings = serde_json::from_str(before).unwrap();
+        assert_eq!(settings.network, Network::Trusted);
+        let address = settings.address;
+        assert_eq!(Network::Trusted.listen(address), address);
+        assert_eq!(Network::default().listen(address), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let own: IpAddr = "127.0.0.1".parse().unwrap();
+        assert_eq!(Network::Untrusted.listen(own), own);
+        assert_eq!("trusted".parse(), Ok(Network::Trusted));
+        assert!("plain".parse::<Network>().is_err());
     }
 }

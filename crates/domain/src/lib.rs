@@ -9,6 +9,7 @@ pub mod adaptive;
 pub mod approach;
 mod as_text;
 pub mod baseline;
+pub mod between;
 pub mod branch;
 pub mod breaker;
 pub mod build_variables;

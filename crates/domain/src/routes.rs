@@ -29,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::approach::Approach;
+use crate::between::Between;
 use crate::digest::Digest;
 use crate::edition::{Edition, TableHistory};
 use crate::entry::Entry;
@@ -37,7 +38,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::lane::TableLane;
 use crate::listeners::Listeners;
 use crate::mirror::SplitMirror;
-use crate::name::{DnsName, EnvironmentName, ServiceName, ZoneName};
+use crate::name::{DnsName, EnvironmentName, HostName, ServiceName, ZoneName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;
@@ -50,6 +51,7 @@ use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::approach::FORMAT_WITH_APPROACH;
+pub use crate::between::FORMAT_WITH_BETWEEN;
 pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::lane::FORMAT_WITH_LANES;
 pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
@@ -138,7 +140,10 @@ pub use upgrades::FORMAT_WITH_UPGRADES;
 ///
 /// 26: how paths are sent on, and what becomes of their encoded slashes and parameters, and how many instances of a version are asked in any case: a
 /// gateway of an earlier format would do as ever. A table that says nothing of it is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PATH_FORMS;
+///
+/// 27: instances that are reached through the gateway of their host, which a gateway of an earlier format would ask where nobody listens. A table
+/// without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BETWEEN;
 /// The first format whose gateways know who calls by the name behind its token.
 pub const FORMAT_WITH_NAMED_CALLERS: u32 = 24;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
@@ -230,6 +235,10 @@ pub struct RouteTable {
     /// What is being switched, or was a moment ago; left out where nobody reads what requests were admitted under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switches: Option<Switches>,
+    /// What gateways know of each other, where they carry connections between hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BETWEEN))]
+    pub between: Option<Between>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -406,13 +415,17 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_NAMES))]
     pub host: Option<DnsName>,
+    /// The host whose gateway carries connections to it; left out where it is asked itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BETWEEN))]
+    pub through: Option<HostName>,
 }
 
 impl Endpoint {
     /// Makes one of which nothing but the address is known.
     #[must_use]
     pub const fn at(instance: InstanceId, address: SocketAddr) -> Self {
-        Self { instance, address, zone: None, host: None }
+        Self { instance, address, zone: None, host: None, through: None }
     }
 }
 
@@ -446,8 +459,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if !rules.path_reading().is_usual() || policies.clone().any(|policy| policy.has_floor())
-        {
+        let format = if self.between.is_some() {
+            FORMAT_WITH_BETWEEN
+        } else if !rules.path_reading().is_usual() || policies.clone().any(|policy| policy.has_floor()) {
             FORMAT_WITH_PATH_FORMS.max(FORMAT_WITH_FLOORS)
         } else if self.routes.iter().any(|route| route.rule.upgrades()) {
             FORMAT_WITH_UPGRADES

@@ -62,6 +62,7 @@ impl NamedEndpoint {
             address: SocketAddr::new(ip, self.port),
             zone: self.zone.clone(),
             host: Some(self.host.clone()),
+            through: None,
         }
     }
 
@@ -70,7 +71,7 @@ impl NamedEndpoint {
     pub fn unknown(&self) -> Endpoint {
         let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), self.port);
         let (zone, host) = (self.zone.clone(), Some(self.host.clone()));
-        Endpoint { instance: self.instance.clone(), address, zone, host }
+        Endpoint { instance: self.instance.clone(), address, zone, host, through: None }
     }
 }
 

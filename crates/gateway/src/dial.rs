@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_reach::{Trust, believing_everybody, words_of_handshake};
@@ -13,11 +14,13 @@ use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::between::{AGE, Neighbours, Route};
 use crate::proxy_out::{Told, header};
+use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::wire::Wire;
 
@@ -37,8 +40,10 @@ pub(crate) enum Speaks {
 pub(crate) struct Dialling {
     /// What it was made of.
     pub(crate) approach: Approach,
+    pub(crate) route: Route,
     proxy: Option<ProxyVersion>,
     tls: Option<Result<Client, String>>,
+    neighbours: Arc<Neighbours>,
 }
 
 /// This side of TLS.
@@ -52,12 +57,66 @@ struct Client {
 
 impl Dialling {
     /// Prepares it; nothing where connections begin with nothing.
-    pub(crate) fn of(approach: &Approach, address: SocketAddr, store: &Arc<Tls>) -> Option<Arc<Self>> {
-        if approach.is_plain() {
+    pub(crate) fn of(
+        (approach, route): (&Approach, &Route),
+        address: SocketAddr,
+        store: &Arc<Tls>,
+        neighbours: &Arc<Neighbours>,
+    ) -> Option<Arc<Self>> {
+        if approach.is_plain() && *route == Route::Straight {
             return None;
         }
         let tls = approach.tls.as_ref().map(|tls| Client::of(tls, address, store));
-        Some(Arc::new(Self { approach: approach.clone(), proxy: approach.proxy_protocol, tls }))
+        Some(Arc::new(Self {
+            approach: approach.clone(),
+            route: route.clone(),
+            proxy: approach.proxy_protocol,
+            tls,
+            neighbours: Arc::clone(neighbours),
+        }))
+    }
+
+    /// Tells whether it was made of this.
+    pub(crate) fn is_of(&self, approach: &Approach, route: &Route) -> bool {
+        (&self.approach, &self.route) == (approach, route)
+    }
+
+    async fn dial(&self, address: SocketAddr, told: &Told<'_>, speaks: Speaks) -> io::Result<Wire> {
+        let socket = match &self.route {
+            Route::Straight => TcpStream::connect(address).await?,
+            Route::Near(at) => TcpStream::connect(at).await?,
+            Route::Through(host, name) => {
+                let carried = self.neighbours.reach(host, name).await?;
+                let mut wire = self.begin(carried, told, speaks).await?;
+                wire.until = Some(Instant::now() + AGE);
+                return Ok(wire);
+            }
+        };
+        // Before the handshake, which is small messages.
+        let _ = socket.set_nodelay(true);
+        self.begin(socket, told, speaks).await
+    }
+
+    /// Sends what comes before all else, and shakes hands where the instance speaks TLS.
+    async fn begin<S>(&self, mut stream: S, told: &Told<'_>, speaks: Speaks) -> io::Result<Wire>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        Stream: From<S> + From<tokio_rustls::client::TlsStream<S>>,
+    {
+        if let Some(version) = self.proxy {
+            stream.write_all(&header(version, told)).await?;
+            stream.flush().await?;
+        }
+        match &self.tls {
+            None => Ok(Wire::new(stream)),
+            Some(client) => {
+                client
+                    .as_ref()
+                    .map_err(|why| io::Error::other(why.clone()))?
+                    .shake_hands(stream, speaks)
+                    .await
+            }
+        }
     }
 }
 
@@ -68,19 +127,9 @@ pub(crate) async fn dial(
     told: &Told<'_>,
     speaks: Speaks,
 ) -> io::Result<Wire> {
-    let mut socket = TcpStream::connect(address).await?;
-    let Some(dialling) = dialling else { return Ok(Wire::new(socket)) };
-    // Before the handshake, which is small messages.
-    let _ = socket.set_nodelay(true);
-    if let Some(version) = dialling.proxy {
-        socket.write_all(&header(version, told)).await?;
-    }
-    match &dialling.tls {
-        None => Ok(Wire::new(socket)),
-        Some(client) => {
-            client.as_ref().map_err(|why| io::Error::other(why.clone()))?.shake_hands(socket, speaks).await
-        }
-    }
+    let Some(dialling) = dialling else { return TcpStream::connect(address).await.map(Wire::new) };
+    // What few connections need takes no room in all requests.
+    Box::pin(dialling.dial(address, told, speaks)).await
 }
 
 impl Client {
@@ -114,14 +163,18 @@ impl Client {
         Ok(Self { configs, name, shows })
     }
 
-    async fn shake_hands(&self, socket: TcpStream, speaks: Speaks) -> io::Result<Wire> {
+    async fn shake_hands<S>(&self, stream: S, speaks: Speaks) -> io::Result<Wire>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        Stream: From<tokio_rustls::client::TlsStream<S>>,
+    {
         if let Some(shows) = self.shows.as_ref().filter(|shows| shows.find().is_none()) {
             let detail =
                 format!("it is to be shown the certificate `{}`, which the environment has not", shows.name);
             return Err(io::Error::other(detail));
         }
         let connector = TlsConnector::from(Arc::clone(&self.configs[speaks as usize]));
-        let session = connector.connect(self.name.clone(), socket).await;
+        let session = connector.connect(self.name.clone(), stream).await;
         session.map(Wire::new).map_err(|error| io::Error::other(words_of_handshake(&error)))
     }
 }

@@ -81,6 +81,9 @@ impl Endpoint {
             return;
         }
         let mut wire = whole.into_idle();
+        if wire.is_aged() {
+            return;
+        }
         wire.empty();
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.instance.is_retired() {

@@ -30,6 +30,7 @@ use crate::admission::{Admits, Stragglers};
 use crate::affinity::Mark;
 use crate::asking::Operations;
 use crate::balance::ArmHealth;
+use crate::between::Neighbours;
 use crate::breaker::{BreakerSeen, BreakerStates};
 use crate::calls::{Call, Calls, Classes};
 use crate::counts::{Counts, Sums};
@@ -85,6 +86,8 @@ pub(crate) struct Environment {
     failures: FailureLog,
     /// What clients who come by TLS are shown.
     tls: Arc<Tls>,
+    /// The gateways of other hosts.
+    neighbours: Arc<Neighbours>,
     /// What visits are signed with, as it was given.
     visit_keys: ArcSwap<Vec<VisitKey>>,
     /// What they are signed with where nothing was given, made when it is needed.
@@ -138,6 +141,8 @@ pub(crate) struct Observation {
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
+    /// How gateways of other hosts came in; how many connections are carried for them, and for how many the instance took none.
+    pub(crate) between: (Vec<(&'static str, u64)>, u64, u64),
     /// Requests that met a fault, by what that was.
     pub(crate) faults: [(&'static str, u64); 2],
     /// What became of requests of lanes.
@@ -220,6 +225,7 @@ impl Environment {
         let calls = (0..workers).map(|_| Calls::default()).collect();
         let operations = (0..workers).map(|_| Operations::default()).collect();
         let failures = FailureLog::new(name.clone());
+        let neighbours = Arc::new(Neighbours::new(name.clone()));
         Self {
             name,
             tables,
@@ -228,6 +234,7 @@ impl Environment {
             stragglers: Stragglers::default(),
             failures,
             tls: Arc::default(),
+            neighbours,
             visit_keys: ArcSwap::default(),
             own_visit_key: OnceLock::new(),
             own,
@@ -312,6 +319,11 @@ impl Environment {
     /// Returns what clients who come by TLS are shown.
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    /// Returns what is known of the gateways of other hosts.
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
     }
 
     /// Takes the keys that visits are signed with, instead of those from before.
@@ -414,6 +426,7 @@ impl Environment {
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
+            between: self.neighbours.read(),
             faults: self.faults.read(),
             lanes: state.lanes.seen(),
             mirrored: state.mirrors.by_version(),
@@ -514,7 +527,8 @@ impl Environment {
         let table = Arc::new(table.prepared());
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));
-        state.meet(&table, self.tables.len(), &self.tls);
+        self.neighbours.hear(&table);
+        state.meet(&table, self.tables.len(), (&self.tls, &self.neighbours));
         state.states.follow(&table);
         state.breakers.follow(&table);
         state.limiters.follow(&table);
@@ -570,6 +584,7 @@ impl Environment {
             last: false,
             taken_from: None,
             handed_to: None,
+            between: self.neighbours.said(),
         }
     }
 
@@ -679,7 +694,7 @@ impl State {
     }
 
     /// Makes views and tallies for what the table names, and takes former instances in again.
-    fn meet(&mut self, table: &RouteTable, workers: usize, tls: &Arc<Tls>) {
+    fn meet(&mut self, table: &RouteTable, workers: usize, (tls, neighbours): (&Arc<Tls>, &Arc<Neighbours>)) {
         self.routes_met.meet(table, workers);
         self.lanes.follow(table);
         let mut before = std::mem::take(&mut self.ledgers);
@@ -704,7 +719,8 @@ impl State {
                     .instances
                     .entry(key)
                     .or_insert_with(|| Known::new(&endpoint.instance, endpoint.address, mark(), workers));
-                if known.instance.begin_by(&approach_to(split, endpoint), tls) {
+                let route = neighbours.route_to(endpoint);
+                if known.instance.begin_by(&approach_to(split, endpoint), &route, (tls, neighbours)) {
                     known.views.iter().for_each(|view| view.clear());
                 }
                 known.instance.revive();

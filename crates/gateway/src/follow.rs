@@ -101,14 +101,21 @@ pub(crate) async fn catch_up(
     let asked = async {
         // Whoever follows says why a report is not taken.
         let _ = server.send_receipt(&gateway.receipt(environment)).await;
-        let serving = gateway.receipt(environment).edition();
-        server.table(environment, &serving, Duration::ZERO).await
-    };
-    match tokio::time::timeout(FIRST_TABLE, asked).await {
-        Ok(Ok(Some(table))) => {
+        let mut wait = Duration::ZERO;
+        loop {
+            let serving = gateway.receipt(environment).edition();
+            let Some(table) = server.table(environment, &serving, wait).await? else { return Ok(()) };
             adopt(gateway, store, &table);
+            if gateway.environment(environment).neighbours().is_named_in(&table) {
+                return Ok(());
+            }
+            // The next one names the key that was just said: without that no gateway of another host lets this one in.
+            wait = FIRST_TABLE / 2;
         }
-        Ok(Ok(None)) => {}
+    };
+    let asked: Result<Result<(), ServerError>, _> = tokio::time::timeout(FIRST_TABLE, asked).await;
+    match asked {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             let error = &error as &dyn std::error::Error;
             tracing::info!(%environment, error, "the server has no newer table for us at the start");
@@ -123,7 +130,7 @@ pub async fn follow(
     gateway: Arc<Gateway>,
     environment: EnvironmentName,
     (server, store): (Server, TableStore),
-    certificates: CertificatesFrom,
+    (certificates, key_life): (CertificatesFrom, Duration),
     stop: CancellationToken,
 ) {
     let changed = tokio::sync::Notify::new();
@@ -142,7 +149,17 @@ pub async fn follow(
         server: Some(&server),
         store: &store,
     };
+    let exchanging = async {
+        loop {
+            tokio::time::sleep(RECEIPT_EVERY).await;
+            // Whoever leaves changes no keys: the process that has taken over has the same.
+            if !gateway.is_leaving() && gateway.keep_identity(&environment, &store, key_life) {
+                changed.notify_one();
+            }
+        }
+    };
     tokio::select! {
+        () = exchanging => {}
         () = keys.run() => {}
         () = certificates => {}
         () = tables => {}

@@ -334,6 +334,11 @@ impl Gateway {
         self.admin().drain();
     }
 
+    /// Tells whether clients are to go elsewhere.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Tells all tunnels to end, each at a moment of its own within this time.
     pub(crate) fn end_tunnels(&self, over: Duration) {
         for worker in &self.workers {
@@ -350,6 +355,14 @@ impl Gateway {
 
     /// Does that within what is left of a grace time.
     pub(crate) async fn end_within(&self, left: Duration, grace: Duration) {
+        let ends = tokio::time::Instant::now() + left;
+        self.let_go(left, grace).await;
+        let _ = tokio::time::timeout_at(ends, self.carried_all()).await;
+        self.end_all().await;
+    }
+
+    /// Lets clients leave within what is left of a grace time.
+    pub(crate) async fn let_go(&self, left: Duration, grace: Duration) {
         self.begin_to_leave();
         self.end_tunnels(left / 2);
         self.stop.cancel();
@@ -359,6 +372,10 @@ impl Gateway {
         if tokio::time::timeout_at(ends, self.finished()).await.is_err() {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
+    }
+
+    /// Ends the workers, and with them whatever is left.
+    pub(crate) async fn end_all(&self) {
         self.cut().await;
         if let Some(spans) = &self.spans {
             spans.finish(SPANS_FLUSH).await;
@@ -379,6 +396,14 @@ impl Gateway {
         for worker in &self.workers {
             worker.tasks.close();
             worker.tasks.wait().await;
+        }
+    }
+
+    /// Returns when nothing is carried for gateways of other hosts.
+    pub(crate) async fn carried_all(&self) {
+        for worker in &self.workers {
+            worker.carried.close();
+            worker.carried.wait().await;
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::affinity::Mark;
+use crate::between::{Neighbours, Route};
 use crate::departure::last_words;
 use crate::dial::{Dialling, Speaks, dial};
 use crate::ejection::Ejection;
@@ -202,11 +203,17 @@ impl Instance {
     }
 
     /// Begins connections in another way from now on, where it is another; returns whether it is.
-    pub(crate) fn begin_by(&self, approach: &Approach, store: &Arc<Tls>) -> bool {
+    pub(crate) fn begin_by(
+        &self,
+        approach: &Approach,
+        route: &Route,
+        (store, neighbours): (&Arc<Tls>, &Arc<Neighbours>),
+    ) -> bool {
         let known = self.dialling.load();
-        let is_same = known.as_ref().map_or(approach.is_plain(), |known| known.approach == *approach);
+        let is_usual = approach.is_plain() && *route == Route::Straight;
+        let is_same = known.as_ref().map_or(is_usual, |known| known.is_of(approach, route));
         if !is_same {
-            self.dialling.store(Dialling::of(approach, self.address, store));
+            self.dialling.store(Dialling::of((approach, route), self.address, store, neighbours));
             self.is_for_one.store(approach.proxy_protocol.is_some(), Ordering::Relaxed);
         }
         !is_same

@@ -16,6 +16,7 @@ mod answer;
 mod arrival;
 mod asking;
 mod balance;
+mod between;
 mod breaker;
 mod buffers;
 mod by_hand;
@@ -116,6 +117,7 @@ mod zone;
 
 pub use access::{AccessFields, AccessLogConfig, AccessLogTarget, UnknownFields};
 pub use admin::Admin;
+pub use between::KEY_LIFE;
 pub use config::{GatewayConfig, Lookups, RECENT, Timeouts};
 pub use environment::Applied;
 pub use error::{ApplyError, ListenError, StartError};

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::arrival::Arrival;
+use crate::between::Visitor;
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::error::ListenError;
@@ -133,6 +134,11 @@ async fn serve(
     stop: &CancellationToken,
     entrance: &Entrance,
 ) {
+    if matches!(entrance, Entrance::Between) {
+        let (environment, worker_of, stop) = (Arc::clone(environment), Arc::clone(worker), stop.clone());
+        worker.carry(Visitor { socket: stream, peer, environment, worker: worker_of, stop }.serve());
+        return;
+    }
     // The semaphore is never closed; without a permit nothing is served.
     let Ok(permit) = Arc::clone(&worker.connections).acquire_owned().await else { return };
     // A connection that has gone already has no address, and nobody who would hear of it.
@@ -141,7 +147,7 @@ async fn serve(
     let to = local.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
     let call = match entrance {
         Entrance::Of(point) => Some(point),
-        Entrance::Main | Entrance::Secure | Entrance::Port => None,
+        Entrance::Main | Entrance::Secure | Entrance::Port | Entrance::Between => None,
     };
     let secure = matches!(entrance, Entrance::Secure);
     let hands_on = !matches!(entrance, Entrance::Of(_)) && environment.hands_on(worker.index, peer.ip());

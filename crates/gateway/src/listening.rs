@@ -36,6 +36,8 @@ pub(crate) enum Entrance {
     Secure,
     /// Everybody, to a service that speaks TCP: the table says to which.
     Port,
+    /// Gateways of other hosts, which have connections to instances carried.
+    Between,
     /// One instance, which calls one service.
     Of(Arc<CallPoint>),
 }
@@ -71,7 +73,7 @@ impl Listening {
             Entrance::Main => Some(Clients::Plain),
             Entrance::Secure => Some(Clients::Secure),
             Entrance::Port => Some(Clients::Tcp),
-            Entrance::Of(_) => None,
+            Entrance::Of(_) | Entrance::Between => None,
         }
     }
 }
@@ -148,7 +150,7 @@ impl Gateway {
             open.user.store(point.user.load(Ordering::Relaxed), Ordering::Relaxed);
             return Ok(());
         }
-        let open = state.listeners.values().filter(|listening| listening.clients().is_none()).count();
+        let open = state.listeners.values().filter(|it| matches!(it.entrance, Entrance::Of(_))).count();
         if open >= room() {
             return Err(ListenError::TooMany { address, most: room() });
         }

@@ -190,6 +190,38 @@ impl Everything {
         }
     }
 
+    fn between(&self, text: &mut Text) {
+        let name = "lockstep_gateway_between_handshakes_total";
+        let help =
+            "Connections that came in where gateways of other hosts do, by how that ended; full is carried.";
+        text.family(name, "counter", help);
+        for (environment, seen) in &self.environments {
+            for (result, count) in seen.between.0.iter().filter(|(_, count)| *count > 0) {
+                text.line(format_args!(
+                    "{name}{{environment=\"{environment}\",result=\"{result}\"}} {count}"
+                ));
+            }
+        }
+        let name = "lockstep_gateway_between_connections";
+        text.family(
+            name,
+            "gauge",
+            "Connections that are carried to instances of this host for gateways of others.",
+        );
+        for (environment, seen) in &self.environments {
+            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.between.1));
+        }
+        let name = "lockstep_gateway_between_refused_total";
+        text.family(
+            name,
+            "counter",
+            "Connections of gateways of other hosts that the instance here did not take.",
+        );
+        for (environment, seen) in &self.environments {
+            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.between.2));
+        }
+    }
+
     fn tls(&self, text: &mut Text) {
         let name = "lockstep_gateway_handshakes_total";
         text.family(
@@ -204,6 +236,7 @@ impl Everything {
                 ));
             }
         }
+        self.between(text);
         let name = "lockstep_gateway_certificate_not_after_seconds";
         text.family(name, "gauge", "When a certificate that is shown ends, in seconds since 1970.");
         for (environment, seen) in &self.environments {

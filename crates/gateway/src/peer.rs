@@ -201,6 +201,7 @@ mod tests {
             visits: None,
             lanes: Vec::new(),
             switches: None,
+            between: None,
         }
     }
 

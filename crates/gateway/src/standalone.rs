@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_domain::EnvironmentName;
+use lockstep_domain::{EnvironmentName, HostName};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -53,6 +53,10 @@ pub struct StandaloneConfig {
     pub takes_over: bool,
     /// Where it says how it is, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// The host that it stands on, and where gateways of others come in, where it is the gateway of a host.
+    pub between: Option<BetweenConfig>,
+    /// How long its keys for other gateways live.
+    pub key_life: Duration,
     /// Where it listens for clients who come within TLS, if anywhere.
     pub listen_tls: Option<SocketAddr>,
     /// Certificates in files, where its table names none that it could have from a server.
@@ -60,6 +64,15 @@ pub struct StandaloneConfig {
     /// What visits of its table are signed with, where that is no secret of a server: the first signs, and all are accepted. Where there is
     /// none it makes one, which nobody else has and which ends with it.
     pub visit_keys: Vec<VisitKey>,
+}
+
+/// What a gateway of a host is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BetweenConfig {
+    /// The host.
+    pub host: HostName,
+    /// Where gateways of other hosts come in, if they do; where that port is taken, at one of the next.
+    pub at: Option<SocketAddr>,
 }
 
 /// Where a gateway of its own listens.
@@ -185,6 +198,8 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         Source::Server { server, store, environments } => {
             for (environment, address) in environments {
                 let environment_served = environment.clone();
+                gateway.keep_identity(&environment, &store, config.key_life);
+                stand(&gateway, &environment, config.between.as_ref(), &store)?;
                 start_from_disk(&gateway, &store, &environment);
                 catch_up(&gateway, &environment, &server, &store).await;
                 if from == CertificatesFrom::Server {
@@ -196,7 +211,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
                     Arc::clone(&gateway),
                     environment,
                     (server.clone(), store.clone()),
-                    from,
+                    (from, config.key_life),
                     stop.clone(),
                 );
                 followers.push(tokio::spawn(follower));
@@ -316,6 +331,22 @@ async fn end_followers(stop: CancellationToken, followers: Vec<JoinHandle<()>>) 
         // A follower that panicked has been reported by the runtime; what matters here is that it has ended.
         let _ = follower.await;
     }
+}
+
+/// Takes its place among the gateways of hosts. Where others cannot come in, that is said, and what is of this host is served.
+fn stand(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    between: Option<&BetweenConfig>,
+    store: &TableStore,
+) -> Result<(), ListenError> {
+    let Some(BetweenConfig { host, at }) = between else { return Ok(()) };
+    gateway.stand_on(environment, [host.clone()]);
+    if let Some(at) = at {
+        let open = gateway.listen_between(environment, *at, store)?;
+        tracing::info!(%environment, %open, "gateways of other hosts come in here");
+    }
+    Ok(())
 }
 
 /// Serves the table from the last run until the server has a newer one.

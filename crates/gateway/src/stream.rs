@@ -15,8 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 use tokio_rustls::{TlsStream, client, server};
 
-/// A session and its socket. Both halves of a connection are used by one task, so nobody ever waits for this lock.
+/// A session and what it is in. Both halves of a connection are used by one task, so nobody ever waits for this lock.
 type Session = Mutex<TlsStream<TcpStream>>;
+/// One within another: an instance that speaks TLS itself, reached through the gateway of its host.
+type Nested = Mutex<client::TlsStream<client::TlsStream<TcpStream>>>;
 
 /// The bytes of one connection.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// Within TLS: with a client, or with an instance.
     Tls(Box<Session>),
+    /// Within TLS of an instance, which is within that of the gateway of its host.
+    Nested(Box<Nested>),
 }
 
 impl From<TcpStream> for Stream {
@@ -45,12 +49,19 @@ impl From<client::TlsStream<TcpStream>> for Stream {
     }
 }
 
+impl From<client::TlsStream<client::TlsStream<TcpStream>>> for Stream {
+    fn from(session: client::TlsStream<client::TlsStream<TcpStream>>) -> Self {
+        Self::Nested(Box::new(Mutex::new(session)))
+    }
+}
+
 impl Stream {
     /// Asks something of the socket.
     pub(crate) fn socket<T>(&self, ask: impl FnOnce(&TcpStream) -> T) -> T {
         match self {
             Self::Plain(socket) => ask(socket),
             Self::Tls(session) => ask(lock(session).get_ref().0),
+            Self::Nested(session) => ask(lock(session).get_ref().0.get_ref().0),
         }
     }
 
@@ -62,11 +73,12 @@ impl Stream {
                 (ReadHalf::Plain(read), WriteHalf::Plain(write))
             }
             Self::Tls(session) => (ReadHalf::Tls(session), WriteHalf::Tls(session)),
+            Self::Nested(session) => (ReadHalf::Nested(session), WriteHalf::Nested(session)),
         }
     }
 }
 
-fn lock(session: &Session) -> MutexGuard<'_, TlsStream<TcpStream>> {
+fn lock<T>(session: &Mutex<T>) -> MutexGuard<'_, T> {
     session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -76,6 +88,7 @@ macro_rules! inside {
         match $self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).$method($($argument),*),
             Self::Tls(session) => Pin::new(&mut *lock(session)).$method($($argument),*),
+            Self::Nested(session) => Pin::new(&mut *lock(session)).$method($($argument),*),
         }
     };
 }
@@ -85,6 +98,7 @@ macro_rules! inside {
 pub(crate) enum ReadHalf<'s> {
     Plain(tcp::ReadHalf<'s>),
     Tls(&'s Session),
+    Nested(&'s Nested),
 }
 
 /// The end of a connection that is written to.
@@ -92,6 +106,7 @@ pub(crate) enum ReadHalf<'s> {
 pub(crate) enum WriteHalf<'s> {
     Plain(tcp::WriteHalf<'s>),
     Tls(&'s Session),
+    Nested(&'s Nested),
 }
 
 impl WriteHalf<'_> {
@@ -99,7 +114,7 @@ impl WriteHalf<'_> {
     pub(crate) fn socket(&self, ask: impl FnOnce(&TcpStream)) {
         match self {
             Self::Plain(half) => ask(half.as_ref()),
-            Self::Tls(_) => {}
+            Self::Tls(_) | Self::Nested(_) => {}
         }
     }
 }

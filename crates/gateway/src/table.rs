@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::between::{Between, unknown_ways};
 use lockstep_domain::injection::Fault;
 use lockstep_domain::maintenance::MaintenancePage;
 use lockstep_domain::outliers::EjectionRule;
@@ -409,7 +410,17 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
         let detail = format!("instances have {names} host names, of which {MAX_NAMES} are looked up at most");
         TableProblem::new("services".to_owned(), detail)
     });
-    rules.chain(services).chain(lanes).chain(routes).chain(entry).chain(listeners).chain(too_many).collect()
+    let between = table.between.iter().flat_map(Between::problems).chain(unknown_ways(table));
+    let between = between.map(|detail| TableProblem::new("between".to_owned(), detail));
+    rules
+        .chain(services)
+        .chain(lanes)
+        .chain(routes)
+        .chain(entry)
+        .chain(listeners)
+        .chain(between)
+        .chain(too_many)
+        .collect()
 }
 
 /// Finds lanes of one number or name.

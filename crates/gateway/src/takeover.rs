@@ -30,6 +30,9 @@ use crate::gateway::{Gateway, lock};
 /// How long clients that are left, and those that are idle, have to leave when
 /// the time of a process that was taken over is up.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long connections that are carried for gateways of other hosts may last on in a process that was taken over: WebSockets, streams, and
+/// whatever else lasts would otherwise end with each new program.
+const CARRIED: Duration = Duration::from_secs(60 * 60);
 
 impl Gateway {
     /// Returns all sockets that are listened at.
@@ -53,6 +56,11 @@ impl Gateway {
     pub(crate) async fn hand_on(&self, grace: Duration) {
         self.begin_to_leave();
         self.workers.iter().for_each(|worker| worker.departure.hand_on());
+        // Gateways of other hosts come to the other one from now on, wherever that listens.
+        lock(&self.state)
+            .environments
+            .values()
+            .for_each(|environment| environment.neighbours().note_door(None));
         let farewell = FAREWELL.min(grace / 2);
         let half = (grace - farewell) / 2;
         let _ = tokio::time::timeout(half, self.finished()).await;
@@ -60,7 +68,10 @@ impl Gateway {
         self.end_tunnels(half);
         let _ = tokio::time::timeout(half, self.finished()).await;
         // Whoever is left then is told to leave.
-        self.end_within(farewell, grace).await;
+        self.let_go(farewell, grace).await;
+        // Nobody here knows where a request of what is carried ends: those who had it carried come no more, and what lasts has its time.
+        let _ = tokio::time::timeout(CARRIED, self.carried_all()).await;
+        self.end_all().await;
     }
 }
 

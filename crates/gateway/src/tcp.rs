@@ -40,7 +40,7 @@ use crate::worker::Worker;
 
 pub(crate) use counts::{TcpCounts, TcpEnd, TcpSums};
 use hello::{MAX_HELLO, Said, server_name};
-use pass::pass;
+pub(crate) use pass::{Witness, pass};
 use reach::reach;
 
 /// What is read of a client's first message at once.

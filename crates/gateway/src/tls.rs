@@ -22,7 +22,7 @@ use crate::certificate::{ServerCertificate, read_authorities};
 
 pub(crate) use challenge::Challenges;
 pub(crate) use counters::{HandshakeEnd, Handshakes};
-pub(crate) use hello::{Entered, enter};
+pub(crate) use hello::{Entered, end_of, enter, read_hello, refuse};
 use names::Names;
 
 /// The protocols that are offered, the preferred one first.

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
@@ -38,6 +38,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(crate) struct Wire {
     stream: Stream,
     pub(crate) input: BytesMut,
+    /// Until when it serves one request after the other; for ever where nothing is said.
+    pub(crate) until: Option<Instant>,
 }
 
 /// Lets the other side see an error, and no end, when a socket is closed.
@@ -54,7 +56,7 @@ impl Wire {
             let _ = socket.set_nodelay(true);
             let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
         });
-        Self { stream, input: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), until: None }
     }
 
     /// Reads what has arrived; 0 when the other side sends no more.
@@ -100,6 +102,11 @@ impl Wire {
         refused() == Some(io::ErrorKind::BrokenPipe)
     }
 
+    /// Tells whether it has served for so long that the next request gets another one.
+    pub(crate) fn is_aged(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     /// Forgets what was read and not used, and gives the buffer back.
     pub(crate) fn empty(&mut self) {
         self.input.clear();
@@ -124,7 +131,7 @@ impl Wire {
 
     /// Closes in an orderly way. Within TLS the other side is told that this is the end, unless it takes nothing any more.
     pub(crate) async fn close(mut self) {
-        if let Stream::Tls(_) = self.stream {
+        if !matches!(self.stream, Stream::Plain(_)) {
             // Whatever happens here, the connection is closed next.
             let _ = timeout(FAREWELL, self.stream.shutdown()).await;
         }
@@ -213,6 +220,12 @@ impl AsyncWrite for Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         self.empty();
+        // As the system says of a socket that this is its end, unless it is to be seen as an error; nobody waits for it.
+        let is_carried = self.until.is_some();
+        let linger = || self.stream.socket(|socket| SockRef::from(socket).linger().ok().flatten());
+        if is_carried && linger() != Some(Duration::ZERO) {
+            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     /// Beginnings of connections that are under way.
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// Connections that are carried for gateways of other hosts.
+    pub(crate) carried: TaskTracker,
     pub(crate) access: Option<Arc<AccessLog>>,
     /// The last requests, where somebody can ask for them.
     pub(crate) recent: Option<Ring>,
@@ -66,6 +68,7 @@ impl Worker {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
+            carried: TaskTracker::new(),
             access,
             recent,
             spans,
@@ -92,6 +95,11 @@ impl Worker {
     /// Runs a task on the worker's thread and counts it until it ends.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Runs a task that carries a connection; it does not count among those of clients.
+    pub(crate) fn carry(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.carried.spawn_on(task, &self.runtime);
     }
 
     /// Ends the thread, and with it every connection that is left.

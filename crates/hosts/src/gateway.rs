@@ -22,6 +22,8 @@ use crate::protocol::HostFacts;
 
 /// What the names of gateways of hosts begin with; the name of the host follows.
 const OF_HOST: &str = "host-";
+/// What stands in the ids of those that let gateways of other hosts in.
+const DOOR: &str = "door-";
 /// The folder of its last tables, which outlives it.
 const TABLES: &str = "tables";
 /// How long clients have to finish when it is told to end, or another one has taken over.
@@ -42,6 +44,10 @@ pub struct HostGateway {
     pub ports: InstancePorts,
     /// The zone of the host.
     pub zone: Option<ZoneName>,
+    /// What the host is called.
+    pub host: HostName,
+    /// Where gateways of other hosts come in, where they do.
+    pub between: Option<SocketAddr>,
 }
 
 impl HostGateway {
@@ -54,7 +60,8 @@ impl HostGateway {
     /// Where `unique` is no part of an id: letters, digits and hyphens, 100 at most.
     #[must_use]
     pub fn spec(&self, host: &HostFacts, program: &Digest, unique: &str) -> InstanceSpec {
-        let id = id(&self.environment, program, unique);
+        let door = if self.between.is_some() { DOOR } else { "" };
+        let id = id(&self.environment, program, &format!("{door}{unique}"));
         let socket = Path::new(&host.folder).join(WAY).join(WAY_SOCKET);
         // A variable, because nothing in it is filled in, whatever stands in the path.
         let server = ("LOCKSTEP_SERVER".to_owned(), format!("unix:{}", socket.display()));
@@ -103,10 +110,13 @@ impl HostGateway {
             ("--admin-address", "${self.host}:${self.port}"),
             ("--grace", &grace),
             ("--exit-when-taken", &taken),
+            ("--host", self.host.as_str()),
         ];
+        let between = self.between.map(|at| at.to_string());
+        let between = between.iter().map(|at| ("--between", at.as_str()));
         let zone = self.zone.iter().map(|zone| ("--zone", zone.as_str()));
         let words = [own::PROGRAM, "gateway", "run", "--takeover"];
-        let options = options.into_iter().chain(zone).flat_map(|(name, value)| [name, value]);
+        let options = options.into_iter().chain(between).chain(zone).flat_map(|(name, value)| [name, value]);
         words.into_iter().chain(options).map(str::to_owned).collect()
     }
 }
@@ -128,6 +138,13 @@ pub fn host_of(gateway: &GatewayName) -> Option<HostName> {
 #[must_use]
 pub fn is_of_program(instance: &Instance, program: &Digest) -> bool {
     instance.id.as_str().starts_with(&id(&instance.environment, program, ""))
+}
+
+/// Tells whether a gateway was started so that gateways of other hosts come in.
+#[must_use]
+pub fn has_door(instance: &Instance) -> bool {
+    let rest = instance.id.as_str().strip_prefix(&format!("gateway-{}-", instance.environment));
+    rest.and_then(|rest| rest.split_once('-')).is_some_and(|(_, unique)| unique.starts_with(DOOR))
 }
 
 fn id(environment: &EnvironmentName, program: &Digest, unique: &str) -> String {
@@ -169,6 +186,8 @@ mod tests {
             listen: "127.0.0.1:8500".parse().unwrap(),
             ports: InstancePorts::Server,
             zone: Some("eu-1".parse().unwrap()),
+            host: "web1".parse().unwrap(),
+            between: None,
         };
         let program = Digest::from_bytes([7; 32]);
         let spec = gateway.spec(&facts("/home/${self.port}/$x"), &program, "1");
@@ -178,6 +197,24 @@ mod tests {
         let line = spec.run.command.join(" ");
         assert!(line.starts_with("/proc/self/exe gateway run --takeover --env production"), "{line}");
         assert!(line.contains("--listen 127.0.0.1:8500") && line.ends_with("--zone eu-1"), "{line}");
+        assert!(line.contains("--host web1") && !line.contains("--between"), "{line}");
+        let with_door = HostGateway { between: "10.0.0.5:18500".parse().ok(), ..gateway };
+        let spec_with_door = with_door.spec(&facts("/home"), &program, "1");
+        assert!(spec_with_door.run.command.join(" ").contains("--between 10.0.0.5:18500"));
+        let started = |spec: &InstanceSpec| Instance {
+            id: spec.id.clone(),
+            environment: spec.environment.clone(),
+            arm: spec.arm.clone(),
+            state: lockstep_domain::InstanceState::Healthy,
+            address: None,
+            since: lockstep_domain::Timestamp(0),
+            restarts: 0,
+            job: None,
+            resource: None,
+            host: None,
+        };
+        assert!(has_door(&started(&spec_with_door)) && !has_door(&started(&spec)));
+        assert!(is_of_program(&started(&spec_with_door), &program));
         assert_eq!(name_of("web1"), "host-web1".parse().ok());
         assert_eq!(name_of("web1").and_then(|name| host_of(&name)), "web1".parse().ok());
         assert_eq!(host_of(&"edge".parse().unwrap()), None);

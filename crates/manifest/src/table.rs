@@ -91,6 +91,7 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
         visits: None,
         lanes: Vec::new(),
         switches: None,
+        between: None,
     };
     Some((table.in_its_format(), places))
 }

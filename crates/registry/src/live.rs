@@ -436,6 +436,7 @@ pub(crate) mod tests {
             visits: None,
             lanes: Vec::new(),
             switches: None,
+            between: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
@@ -525,6 +526,7 @@ pub(crate) mod tests {
             last: false,
             taken_from: None,
             handed_to: None,
+            between: None,
         }
     }
 

@@ -471,6 +471,7 @@ mod tests {
             last: false,
             taken_from: None,
             handed_to: None,
+            between: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use lockstep_domain::host::{HostSettings, Labels, Stance, Turned};
+use lockstep_domain::host::{HostSettings, Labels, Network, Stance, Turned};
 use lockstep_domain::placement::Misplaced;
 use lockstep_domain::ssh_target::SshTarget;
 use lockstep_domain::{Actor, EnvironmentName, HostName, Instance, Timestamp};
@@ -24,9 +24,12 @@ pub struct AddHost {
     /// The folder there; one in the home of the user when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The address at which instances listen; the one at which the connection comes in when left out.
+    /// The address at which others reach it; the one at which the connection comes in when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// Whether the network that leads there is trusted; it is not when left out.
+    #[serde(default)]
+    pub network: Network,
     /// What it is like.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
@@ -51,6 +54,9 @@ pub struct ChangeHost {
     /// What it is like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Labels>,
+    /// Whether the network that leads there is trusted. What runs there stays as it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// Whose instances run there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environments: Option<BTreeSet<EnvironmentName>>,

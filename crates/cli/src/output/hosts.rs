@@ -35,6 +35,18 @@ pub(crate) fn environments(settings: &HostSettings) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+/// How its instances are reached that start from now on.
+pub(crate) fn ways(settings: &HostSettings) -> String {
+    let (address, listen) = (settings.address, settings.network.listen(settings.address));
+    match listen == address {
+        true if address.is_loopback() => format!("its instances listen on {address}"),
+        true => format!("its instances listen on {address}, and what goes there is not encrypted"),
+        false => format!(
+            "its instances listen on {listen}, and gateways of others come in at {address}, within TLS"
+        ),
+    }
+}
+
 /// Lists hosts.
 pub(crate) fn table(hosts: &[HostView], style: &Style) -> String {
     if hosts.is_empty() {
@@ -77,6 +89,7 @@ pub(crate) fn shown(view: &HostView, style: &Style) -> String {
     facts.row(["ssh".into(), connects(settings)]);
     facts.row(["host key".into(), view.fingerprint.clone().unwrap_or_else(|| "not known".into())]);
     facts.row(["address".into(), settings.address.to_string()]);
+    facts.row(["network".into(), format!("{}: {}", settings.network, ways(settings))]);
     facts.row(["environments".into(), environments(settings)]);
     if !settings.labels.is_empty() {
         facts.row(["labels".into(), settings.labels.to_string()]);

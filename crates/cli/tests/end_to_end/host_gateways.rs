@@ -156,6 +156,8 @@ impl Bench {
             environment: ENVIRONMENT.parse().unwrap(),
             listen: ([127, 0, 0, 1], self.port).into(),
             ports: InstancePorts::Server,
+            host: "web1".parse().unwrap(),
+            between: None,
             zone: None,
         };
         gateway.spec(&self.facts(), PROGRAMS[program].digest(), unique)

@@ -12,6 +12,7 @@ mod approvals;
 mod artifacts;
 mod backup;
 mod bad_input;
+mod between;
 mod caches;
 mod calls;
 mod catalogue;

@@ -1,23 +1,27 @@
 //! The gateway of each environment on each of its hosts: started before the first instance there, and replaced when the program of the
 //! server is another one.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lockstep_domain::between::{door_port, is_carried};
 use lockstep_domain::host::ZONE_LABEL;
 use lockstep_domain::instance_ports::InstancePorts;
-use lockstep_domain::{Digest, Environment, Instance, World};
+use lockstep_domain::{Digest, Environment, EnvironmentName, Instance, World};
 use lockstep_hosts::HostFacts;
-use lockstep_hosts::gateway::{HostGateway, is_of_program};
+use lockstep_hosts::gateway::{HostGateway, has_door, is_of_program};
 use tokio::time::{Instant, timeout_at};
 
 use super::link::Link;
-use crate::Control;
 use crate::random::random_hex;
+use crate::{Control, lock};
 
 /// How often it is looked whether gateways run although nothing was recorded or seen.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whether gateways know each other while somebody waits for it.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How long the start of an instance waits for the gateway of its host: without one it can call nobody.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -46,9 +50,13 @@ impl Control {
         let Ok(program) = self.hosts.program() else { return };
         let gateways = link.gateways();
         let environments = host.settings.environments.iter().filter_map(|name| world.environment(name));
-        for environment in environments.filter(|_| !self.is_this_machine(&facts)) {
-            let is_kept =
-                |it: &Instance| it.environment == environment.name && is_of_program(it, program.digest());
+        for environment in environments.filter(|_| !self.is_this_machine(link, &facts)) {
+            let door = has_door_there(link, &environment.name);
+            let is_kept = |it: &Instance| {
+                it.environment == environment.name
+                    && is_of_program(it, program.digest())
+                    && has_door(it) == door
+            };
             if gateways.iter().any(|it| !it.state.is_over() && is_kept(it)) {
                 continue;
             }
@@ -80,6 +88,9 @@ impl Control {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             ports: InstancePorts::Server,
             zone,
+            host: link.name.clone(),
+            between: has_door_there(link, &environment.name)
+                .then(|| SocketAddr::new(link.address(), door_port(port))),
         };
         let Ok(unique) = random_hex(3) else { return };
         let spec = gateway.spec(facts, &program, &unique);
@@ -98,21 +109,49 @@ impl Control {
 
     /// Waits until a gateway of an environment serves on a host; not longer than the start of an instance may.
     pub(crate) async fn gateway_serves(&self, environment: &Environment, link: &Link) {
-        if link.facts().is_none_or(|facts| self.is_this_machine(&facts)) {
+        if link.facts().is_none_or(|facts| self.is_this_machine(link, &facts)) {
             return;
         }
         let (mut changes, deadline) = (self.hosts.changes(), Instant::now() + SERVES_WITHIN);
-        loop {
+        let door = has_door_there(link, &environment.name);
+        let serves = |it: &Instance| {
+            it.environment == environment.name && it.state.is_healthy() && has_door(it) == door
+        };
+        while Instant::now() < deadline {
             changes.borrow_and_update();
-            let serves = |it: &Instance| it.environment == environment.name && it.state.is_healthy();
-            if link.gateways().iter().any(serves) || timeout_at(deadline, changes.changed()).await.is_err() {
+            let is_known = || !door || self.is_known_between(&environment.name, &link.name);
+            if link.gateways().iter().any(serves) && is_known() {
                 return;
             }
+            // Who knows whom is seen with receipts, which nobody waits for by themselves.
+            let _ = timeout_at(deadline.min(Instant::now() + GLANCE), changes.changed()).await;
         }
     }
 
     /// Tells whether a host is the machine of the server: there the gateway in the server is the one of the host.
-    fn is_this_machine(&self, facts: &HostFacts) -> bool {
-        self.hosts.is_here(&facts.name, &facts.boot)
+    fn is_this_machine(&self, link: &Link, facts: &HostFacts) -> bool {
+        self.hosts.is_here(&facts.name, &facts.boot) && is_local(link.address())
     }
+}
+
+/// Tells whether an address is one of this machine, and of the network that this process is in: then its loopback is ours.
+pub(crate) fn is_local(address: IpAddr) -> bool {
+    static KNOWN: Mutex<BTreeMap<IpAddr, (bool, Instant)>> = Mutex::new(BTreeMap::new());
+    let mut known = lock(&KNOWN);
+    if let Some((is_local, _)) = known.get(&address).filter(|(_, since)| since.elapsed() < LOOK) {
+        return *is_local;
+    }
+    known.retain(|_, (_, since)| since.elapsed() < LOOK);
+    let is_local = UdpSocket::bind((address, 0)).is_ok();
+    known.insert(address, (is_local, Instant::now()));
+    is_local
+}
+
+/// Tells whether gateways of other hosts come in at that of a host: instances listen on loopback there, or will.
+fn has_door_there(link: &Link, environment: &EnvironmentName) -> bool {
+    let is_behind = |it: &Instance| {
+        it.environment == *environment && it.address.is_some_and(|at| is_carried(at, link.address()))
+    };
+    let instances = || [link.instances(true), link.instances(false)].concat();
+    link.listens() != link.address() || instances().iter().any(is_behind)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lockstep_domain::{Instance, InstanceId, InstanceState};
@@ -21,6 +22,9 @@ pub(super) struct Kept {
     /// Whether the host may not have heard of it yet.
     #[serde(skip)]
     pub(super) starting: bool,
+    /// Where it listened when the gateway of its host said that it carries connections there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) carried: Option<SocketAddr>,
 }
 
 /// All of a host.
@@ -111,8 +115,9 @@ pub(super) fn take_in(all: &mut All, seen: &[Instance], adopt: bool) -> Taken {
                 taken.changed = true;
             }
             None if adopt => {
-                let kept = Kept { instance: instance.clone(), call_url: String::new(), starting: false };
-                all.insert(instance.id.clone(), kept);
+                let (instance, call_url) = (instance.clone(), String::new());
+                let kept = Kept { instance, call_url, starting: false, carried: None };
+                all.insert(kept.instance.id.clone(), kept);
                 taken.changed = true;
             }
             None if instance.state.is_over() || instance.state == InstanceState::Stopping => {}
@@ -149,7 +154,8 @@ mod tests {
 
     fn begun(id: &str) -> (InstanceId, Kept) {
         let instance = instance(id, InstanceState::Starting);
-        (instance.id.clone(), Kept { instance, call_url: "http://127.0.0.1:8500/x".into(), starting: true })
+        let call_url = "http://127.0.0.1:8500/x".into();
+        (instance.id.clone(), Kept { instance, call_url, starting: true, carried: None })
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use lockstep_domain::host::{Host, HostSettings};
+use lockstep_domain::host::{Host, HostSettings, Network};
 use lockstep_domain::name::LabelValue;
 use lockstep_domain::{Digest, HostName, Instance, InstanceId, InstanceState, Timestamp};
 use lockstep_hosts::gateway::is_gateway;
@@ -85,9 +85,33 @@ impl Link {
         Arc::clone(&self.driver)
     }
 
-    /// Returns the address at which instances listen there.
-    pub(super) fn address(&self) -> IpAddr {
+    /// Returns the address at which others reach it.
+    pub(crate) fn address(&self) -> IpAddr {
         lock(&self.settings).address
+    }
+
+    /// Returns the address at which instances listen there that start from now on.
+    pub(super) fn listens(&self) -> IpAddr {
+        let settings = lock(&self.settings);
+        settings.network.listen(settings.address)
+    }
+
+    /// Tells whether the gateway of the host has said once that it carries connections to an instance where that listens.
+    pub(crate) fn is_carried(&self, id: &InstanceId, listens: SocketAddr) -> bool {
+        lock(&self.all).get(id).is_some_and(|kept| kept.carried == Some(listens))
+    }
+
+    /// Notes that it has, also for the next server: a host that is away then goes on as it was.
+    pub(crate) fn note_carried(&self, instances: &[(InstanceId, SocketAddr)]) {
+        let mut all = lock(&self.all);
+        for (id, listens) in instances {
+            if let Some(kept) = all.get_mut(id) {
+                kept.carried = Some(*listens);
+            }
+        }
+        if let Err(error) = self.file.write(&all) {
+            tracing::warn!(host = %self.name, %error, "what is reached there could not be kept");
+        }
     }
 
     /// Waits until the host is reached, and tells whether it was before a deadline.
@@ -166,7 +190,7 @@ impl Link {
     /// When that cannot be written; it must not be started then.
     pub(super) fn begin(&self, instance: &Instance, call_url: String) -> io::Result<()> {
         let mut all = lock(&self.all);
-        let kept = Kept { instance: instance.clone(), call_url, starting: true };
+        let kept = Kept { instance: instance.clone(), call_url, starting: true, carried: None };
         all.insert(instance.id.clone(), kept);
         self.file.write(&all).inspect_err(|_| drop(all.remove(&instance.id)))
     }
@@ -236,14 +260,18 @@ impl Link {
         }
     }
 
-    /// Looks at an instance as the host shows it: where it listens is the host's word, and must be the address that was given to it.
+    /// Looks at an instance as the host shows it: where it listens is the host's word, and must be an address that is given there.
     fn as_ours(&self, instance: Instance) -> Instance {
         let address = lock(&self.settings).address;
-        let is_elsewhere = !is_gateway(&instance) && instance.address.is_some_and(|it| it.ip() != address);
+        let listens = [address, Network::Untrusted.listen(address)];
+        let is_elsewhere =
+            !is_gateway(&instance) && instance.address.is_some_and(|it| !listens.contains(&it.ip()));
         let state = match instance.state {
             state if !is_elsewhere || state.is_over() => state,
             _ => InstanceState::Unhealthy {
-                reason: format!("it listens on another address than {address}, which is that of its host"),
+                reason: format!(
+                    "it listens on another address than {address}, which is that of its host, and than loopback"
+                ),
             },
         };
         let address = instance.address.filter(|_| !is_elsewhere);

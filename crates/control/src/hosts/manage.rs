@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lockstep_api::types::{AddHost, ChangeHost, HostFindings, HostView, RemoveHost, TurnHost};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::between::FORMAT_WITH_BETWEEN;
 use lockstep_domain::host::{HostSettings, Labels, MAX_HOSTS, MAX_PATH_LENGTH, is_on_hosts};
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::ssh_target::SshTarget;
@@ -69,6 +70,7 @@ impl Control {
             self.hosts.claim_of(name).take_over().map_err(internal)?;
         }
         let settings = Box::new(HostSettings { address, host_key: seen.host_key, ..way });
+        self.check_carried(&settings)?;
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 self.check_addition(world, request)?;
@@ -94,6 +96,7 @@ impl Control {
         let before = known(&world, name)?.settings.clone();
         let mut settings = changed(&before, request)?;
         self.check_moved(name, &before, &settings)?;
+        self.check_carried(&settings)?;
         if way_differs(&before, &settings) || request.fingerprint.is_some() {
             let looker = Looker::Owner { host: name, server: &self.hosts.server };
             let seen = self.look_first(&settings, looker, request.fingerprint.as_deref()).await?;
@@ -194,7 +197,10 @@ impl Control {
         }
         self.hosts.settle(&world);
         if let Some(gateway) = name_of(name.as_str()) {
-            world.environments.keys().for_each(|it| self.registry.forget_gateway(it, &gateway));
+            world.environments.keys().for_each(|it| {
+                self.registry.forget_gateway(it, &gateway);
+                self.between.forget_gateway(it, &gateway);
+            });
         }
         Ok(self.hosts())
     }
@@ -233,6 +239,20 @@ impl Control {
             )
             .with_hint(format!("lockstep host show {other}"))),
         }
+    }
+
+    /// Refuses a network that is not trusted where a gateway would ask instances there although nobody listens for it.
+    fn check_carried(&self, settings: &HostSettings) -> Result<(), Problem> {
+        if settings.network.listen(settings.address) == settings.address {
+            return Ok(());
+        }
+        settings.environments.iter().try_for_each(|environment| {
+            self.check_takes_format(environment, FORMAT_WITH_BETWEEN, |gateway| {
+                format!(
+                    "gateway `{gateway}` of `{environment}` is of a release that speaks to no gateway of a host: it would reach nothing there"
+                )
+            })
+        })
     }
 
     fn check_removal(
@@ -458,6 +478,7 @@ fn settings_of(request: &AddHost) -> Result<HostSettings, Problem> {
         key: checked_key(request.key.as_deref())?,
         folder: checked_path(request.folder.as_deref(), "the folder")?,
         address: request.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        network: request.network,
         labels: request.labels.clone(),
         environments: BTreeSet::new(),
         host_key: String::new(),
@@ -473,7 +494,8 @@ fn changed(before: &HostSettings, request: &ChangeHost) -> Result<HostSettings, 
     };
     let labels: Labels = request.labels.clone().unwrap_or_else(|| before.labels.clone());
     let environments = request.environments.clone().unwrap_or_else(|| before.environments.clone());
-    Ok(HostSettings { ssh: ssh(&request.ssh), key, labels, environments, ..before.clone() })
+    let network = request.network.unwrap_or(before.network);
+    Ok(HostSettings { ssh: ssh(&request.ssh), key, network, labels, environments, ..before.clone() })
 }
 
 fn way_differs(one: &HostSettings, other: &HostSettings) -> bool {

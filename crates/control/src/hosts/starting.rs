@@ -107,7 +107,7 @@ impl Control {
 
     /// Starts an instance on a host.
     pub(crate) async fn start_on(&self, link: &Link, mut spec: InstanceSpec) -> Result<(), NotStarted> {
-        spec.listen = Some(link.address());
+        spec.listen = Some(link.listens());
         let launch = lock(&self.launches).get(&spec.id).cloned();
         let instance = launch.ok_or_else(|| NotStarted::of_host("it was forgotten before it was started"))?;
         self.started_there(link, &instance, spec).await

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT_BEFORE_ALIASES;
+use crate::between::SaidBetween;
 use crate::breaker::Phase;
 use crate::called::{Called, CalledByClients};
 use crate::edition::{Edition, TableHistory};
@@ -83,6 +84,9 @@ pub struct GatewayReceipt {
     /// The run to which this one gave its listening sockets, if it did: it serves only clients that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed_to: Option<String>,
+    /// What it is known by to other gateways, and where it listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<SaidBetween>,
 }
 
 const fn format_before_aliases() -> u32 {

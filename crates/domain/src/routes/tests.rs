@@ -52,6 +52,7 @@ fn table() -> RouteTable {
         visits: None,
         lanes: Vec::new(),
         switches: None,
+        between: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),
@@ -326,4 +327,30 @@ proptest! {
         prop_assert_eq!(choice.split.role == SplitRole::Candidate, is_new);
         prop_assert_eq!(choice.is_drawn, then == now);
     }
+}
+
+#[test]
+fn an_instance_behind_a_gateway_is_told_apart_by_its_host_and_is_never_asked_on_loopback_of_somebody_else() {
+    use crate::between::{Between, Carried};
+    let mut table = table();
+    let split = &mut table.services.get_mut(&name("orders")).unwrap().splits[0];
+    let at = |id: &str, address: &str| Endpoint::at(id.parse().unwrap(), address.parse().unwrap());
+    split.endpoints = vec![
+        at("a", "127.0.0.1:20000"),
+        at("b", "127.0.0.1:20000"),
+        at("c", "10.0.0.7:20000"),
+        at("d", "127.0.0.1:1"),
+    ];
+    let through = |host: &str, address: &str| Some((host.parse().unwrap(), address.parse().unwrap()));
+    let carried = Carried::from([
+        ("a".parse().unwrap(), through("web1", "10.0.0.5")),
+        ("b".parse().unwrap(), through("web2", "10.0.0.6")),
+        ("d".parse().unwrap(), None),
+    ]);
+    let table = table.with_between(Between::default(), &carried);
+    let told = &table.services[&name("orders")].splits[0].endpoints;
+    let told: Vec<_> = told.iter().map(|it| (it.address.to_string(), it.through.is_some())).collect();
+    let expected = [("10.0.0.5:20000", true), ("10.0.0.6:20000", true), ("10.0.0.7:20000", false)];
+    assert_eq!(told, expected.map(|(address, through)| (address.to_owned(), through)));
+    assert_eq!(table.format, 27);
 }

@@ -21,6 +21,7 @@ pub(crate) fn settings(labels: &str) -> HostSettings {
         key: None,
         folder: None,
         address: "10.0.0.5".parse().unwrap(),
+        network: lockstep_domain::host::Network::Trusted,
         labels: labels.parse::<Labels>().unwrap(),
         environments: BTreeSet::from([environment("staging")]),
         host_key: "ssh-ed25519 AAAA".to_owned(),

@@ -131,7 +131,7 @@ impl TableStore {
     }
 
     /// Stores a secret, for the owner alone; after a crash at any moment it is there whole or not at all.
-    pub(super) fn keep_secret(&self, path: &Path, text: &str) -> io::Result<()> {
+    pub(crate) fn keep_secret(&self, path: &Path, text: &str) -> io::Result<()> {
         let beside = path.with_extension("new");
         let _alone = self.alone()?;
         // What an interrupted attempt left may have another mode.

@@ -98,7 +98,7 @@ impl TableStore {
     }
 
     /// Returns the folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -223,6 +223,7 @@ mod tests {
             visits: None,
             lanes: Vec::new(),
             switches: None,
+            between: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

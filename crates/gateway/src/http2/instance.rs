@@ -61,6 +61,8 @@ struct Trunk {
     /// When its last stream ended.
     used: AtomicU64,
     gone: AtomicBool,
+    /// Until when further requests share it.
+    until: Option<Moment>,
 }
 
 /// A place on a connection, until it is dropped.
@@ -73,7 +75,7 @@ struct Seat {
 impl Seat {
     /// Tells whether the instance takes a request on it.
     fn is_open(&mut self) -> bool {
-        !self.trunk.gone.load(Ordering::Relaxed) && takes_requests(&mut self.requests)
+        self.trunk.is_wanted() && takes_requests(&mut self.requests)
     }
 }
 
@@ -90,9 +92,13 @@ fn takes_requests(requests: &mut SendRequest<Bytes>) -> bool {
 }
 
 impl Trunk {
+    fn is_wanted(&self) -> bool {
+        !self.gone.load(Ordering::Relaxed) && self.until.is_none_or(|until| Moment::now() < until)
+    }
+
     /// Tells whether the instance takes requests on it at all.
     fn is_open(&self) -> bool {
-        !self.gone.load(Ordering::Relaxed) && takes_requests(&mut self.requests.clone())
+        self.is_wanted() && takes_requests(&mut self.requests.clone())
     }
 
     fn take(self: &Arc<Self>) -> Option<Seat> {
@@ -216,6 +222,7 @@ impl Place {
 async fn open(lease: &Lease, told: &Told<'_>, worker: &Worker, limit: Duration) -> io::Result<Seat> {
     let endpoint = lease.endpoint();
     let wire = endpoint.instance.dial(told, Speaks::Http2, limit).await?;
+    let until = wire.until.map(Moment::of);
     let mut builder = Builder::new();
     builder
         .initial_max_send_streams(0)
@@ -229,7 +236,7 @@ async fn open(lease: &Lease, told: &Told<'_>, worker: &Worker, limit: Duration) 
     poll_fn(|cx| hear_settings(&mut connection, cx)).await?;
     endpoint.instance.connected();
     let (streams, used) = (AtomicUsize::new(1), AtomicU64::new(Moment::now().0));
-    let trunk = Arc::new(Trunk { requests, streams, used, gone: AtomicBool::new(false) });
+    let trunk = Arc::new(Trunk { requests, streams, used, gone: AtomicBool::new(false), until });
     let ended = Arc::downgrade(&trunk);
     worker.runtime().spawn(async move {
         // Streams hear of how it ends.

@@ -46,7 +46,7 @@ enum Broken {
 }
 
 /// What is to be heard of the bytes that pass.
-pub(super) trait Witness {
+pub(crate) trait Witness {
     /// So many bytes were taken by the instance.
     fn up(&mut self, bytes: usize);
 
@@ -55,7 +55,7 @@ pub(super) trait Witness {
 }
 
 /// Passes bytes until both sides have said that they send no more, or something else ends it; `cut` is that the instance is to be left.
-pub(super) async fn pass(
+pub(crate) async fn pass(
     client: &mut Wire,
     instance: &mut Wire,
     idle: Option<Duration>,

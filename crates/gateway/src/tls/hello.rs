@@ -37,30 +37,9 @@ pub(crate) async fn enter(
     shown: Option<&Shown>,
     challenges: Option<&Challenges>,
 ) -> Result<Entered, HandshakeEnd> {
-    let mut acceptor = Acceptor::default();
-    let mut taken = 0;
-    let accepted = loop {
-        let mut piece = [0; PIECE];
-        let read = socket.read(&mut piece).await.map_err(|_| HandshakeEnd::Left)?;
-        if read == 0 {
-            return Err(HandshakeEnd::Left);
-        }
-        if taken == 0 && piece[0].is_ascii_uppercase() {
-            return Err(answer_plain_http(&mut socket).await);
-        }
-        taken += read;
-        if taken > MAX_HELLO {
-            return Err(refuse(&mut socket, AlertDescription::DecodeError, HandshakeEnd::Failed).await);
-        }
-        match feed(&mut acceptor, &piece[..read]) {
-            Ok(None) => {}
-            Ok(Some(accepted)) => break accepted,
-            Err(alert) => {
-                // Whoever speaks no TLS need not understand it.
-                let _ = socket.write_all(&alert).await;
-                return Err(HandshakeEnd::Failed);
-            }
-        }
+    let accepted = match read_hello(&mut socket).await {
+        Err(HandshakeEnd::PlainHttp) => return Err(answer_plain_http(&mut socket).await),
+        other => other?,
     };
     if let Some(config) = challenges.and_then(|challenges| challenges.find(&accepted.client_hello())) {
         return Err(show_challenge(accepted, socket, Arc::clone(config)).await);
@@ -79,6 +58,35 @@ pub(crate) async fn enter(
     };
     let version = if session.protocol_version() == Some(ProtocolVersion::TLSv1_3) { "1.3" } else { "1.2" };
     Ok(Entered { stream, end, version })
+}
+
+/// Reads the first message of a client, which is bounded. Who speaks no TLS is told so; who speaks plain HTTP is told nothing yet.
+pub(crate) async fn read_hello(socket: &mut TcpStream) -> Result<Accepted, HandshakeEnd> {
+    let mut acceptor = Acceptor::default();
+    let mut taken = 0;
+    loop {
+        let mut piece = [0; PIECE];
+        let read = socket.read(&mut piece).await.map_err(|_| HandshakeEnd::Left)?;
+        if read == 0 {
+            return Err(HandshakeEnd::Left);
+        }
+        if taken == 0 && piece[0].is_ascii_uppercase() {
+            return Err(HandshakeEnd::PlainHttp);
+        }
+        taken += read;
+        if taken > MAX_HELLO {
+            return Err(refuse(socket, AlertDescription::DecodeError, HandshakeEnd::Failed).await);
+        }
+        match feed(&mut acceptor, &piece[..read]) {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err(alert) => {
+                // Whoever speaks no TLS need not understand it.
+                let _ = socket.write_all(&alert).await;
+                return Err(HandshakeEnd::Failed);
+            }
+        }
+    }
 }
 
 /// Shows an authority what it looks for; then there is nothing more to say.
@@ -123,7 +131,8 @@ fn alert(description: AlertDescription) -> Vec<u8> {
     [&FATAL_ALERT[..], &[u8::from(description)]].concat()
 }
 
-async fn refuse(socket: &mut TcpStream, why: AlertDescription, end: HandshakeEnd) -> HandshakeEnd {
+/// Tells a client why it is not served.
+pub(crate) async fn refuse(socket: &mut TcpStream, why: AlertDescription, end: HandshakeEnd) -> HandshakeEnd {
     // It is closed next, whatever becomes of this.
     let _ = socket.write_all(&alert(why)).await;
     let _ = socket.shutdown().await;
@@ -139,7 +148,7 @@ async fn answer_plain_http(socket: &mut TcpStream) -> HandshakeEnd {
 }
 
 /// Tells how a handshake failed.
-fn end_of(error: &io::Error) -> HandshakeEnd {
+pub(crate) fn end_of(error: &io::Error) -> HandshakeEnd {
     let within = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match within {
         Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {

@@ -5,6 +5,7 @@
 mod adaptive;
 mod affinity;
 mod approach;
+mod between;
 mod bodies;
 mod breakers;
 mod callers;

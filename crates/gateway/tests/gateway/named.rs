@@ -27,7 +27,7 @@ fn gateway(names: &NameServer, loopback: bool) -> Running {
         GatewayConfig { workers: NonZeroUsize::new(2).unwrap(), lookups, ..GatewayConfig::new("test") };
     let gateway = Gateway::start(config).unwrap();
     let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
-    Running { gateway, address }
+    Running { gateway: gateway.into(), address }
 }
 
 /// A table of one service with one name.
@@ -270,7 +270,7 @@ fn in_zones(near: &[SocketAddr], far: SocketAddr) -> (Running, RouteTable) {
     let table = table.in_its_format();
     assert_eq!(table.format, FORMAT_WITH_NAMES);
     gateway.apply(table.clone()).unwrap();
-    (Running { gateway, address }, table)
+    (Running { gateway: gateway.into(), address }, table)
 }
 
 #[test]

@@ -14,8 +14,10 @@ use lockstep_domain::routes::{
     Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, Digest, EnvironmentName, VersionNumber};
-use lockstep_gateway::{Applied, Gateway, GatewayConfig, Timeouts};
+use lockstep_gateway::{Applied, GatewayConfig, Timeouts};
 use sha2::{Digest as _, Sha256};
+
+use crate::between::TestGateway;
 
 /// Longer than anything takes that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -365,6 +367,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         visits: None,
         lanes: Vec::new(),
         switches: None,
+        between: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
@@ -380,7 +383,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
 
 /// A running gateway with one environment.
 pub(crate) struct Running {
-    pub(crate) gateway: Gateway,
+    pub(crate) gateway: TestGateway,
     pub(crate) address: SocketAddr,
 }
 
@@ -395,7 +398,7 @@ impl Running {
 
     pub(crate) fn of(config: GatewayConfig, arms: &[ArmSpec<'_>]) -> Self {
         let config = GatewayConfig { workers: NonZeroUsize::new(2).unwrap(), ..config };
-        let gateway = Gateway::start(config).unwrap();
+        let gateway = TestGateway::start(config);
         let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let running = Self { gateway, address };
         running.apply(1, arms);

@@ -174,6 +174,7 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         visits: None,
         lanes: Vec::new(),
         switches: None,
+        between: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment,

@@ -62,6 +62,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         visits: None,
         lanes: Vec::new(),
         switches: None,
+        between: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
@@ -245,7 +246,7 @@ async fn a_follower_serves_new_tables_sends_receipts_and_outlives_its_server() {
         Arc::clone(&gateway),
         environment(),
         (client, store.clone()),
-        CertificatesFrom::Server,
+        (CertificatesFrom::Server, lockstep_gateway::KEY_LIFE),
         stop.clone(),
     ));
     let steps = thread::spawn(move || {
@@ -288,7 +289,7 @@ async fn a_server_whose_numbers_are_lower_is_followed_and_its_predecessor_never_
         Arc::clone(&gateway),
         environment(),
         (client, store.clone()),
-        CertificatesFrom::Server,
+        (CertificatesFrom::Server, lockstep_gateway::KEY_LIFE),
         stop.clone(),
     ));
     let now = move |revision| RouteTable { history: "now".parse().unwrap(), ..table(revision, instance) };

@@ -56,6 +56,8 @@ fn gateway_process() {
         grace: Duration::from_secs(10),
         takes_over,
         admin: Some(admin),
+        between: None,
+        key_life: lockstep_gateway::KEY_LIFE,
         listen_tls: None,
         certificates: None,
         visit_keys: Vec::new(),

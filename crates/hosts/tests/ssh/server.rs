@@ -15,27 +15,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server of SSH, which ends with the value.
 pub(crate) struct SshServer {
     folder: TempDir,
+    address: String,
     port: u16,
+    /// What it is started by, such as `ip netns exec web1`; nothing where it is started as it is.
+    within: Vec<String>,
     running: Option<Child>,
 }
 
 impl SshServer {
     /// Starts one. `extra` are lines of its configuration.
     pub(crate) fn begin(extra: &str) -> Self {
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        Self::begin_at(extra, ("127.0.0.1", port), &[])
+    }
+
+    /// Starts one at an address, by a command that has that.
+    pub(crate) fn begin_at(extra: &str, (address, port): (&str, u16), within: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         for name in ["host", "client"] {
             make_key(&folder.path().join(name));
         }
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let place = folder.path().display();
         let text = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host\nAuthorizedKeysFile {place}/client.pub\n\
+            "ListenAddress {address}\nPort {port}\nHostKey {place}/host\nAuthorizedKeysFile {place}/client.pub\n\
              StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PidFile none\nPermitRootLogin yes\nLogLevel ERROR\n{extra}\n"
         );
         fs::write(folder.path().join("sshd_config"), text).unwrap();
-        let mut server = Self { folder, port, running: None };
+        let within = within.iter().map(|word| (*word).to_owned()).collect();
+        let mut server = Self { folder, address: address.to_owned(), port, within, running: None };
         server.start();
         server
     }
@@ -46,13 +55,14 @@ impl SshServer {
             // Where it gives its rights up, and wants an empty folder that root owns.
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(self.file("sshd_config"));
+        let mut words = self.within.iter().map(String::as_str).chain(["/usr/sbin/sshd"]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["-D", "-e", "-f"]).arg(self.file("sshd_config"));
         let log = fs::File::create(self.file("log")).unwrap();
         let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.running = Some(started.expect("sshd is needed; on Debian: apt-get install openssh-server"));
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.address.as_str(), self.port)).is_err() {
             assert!(Instant::now() < deadline, "sshd: {}", fs::read_to_string(self.file("log")).unwrap());
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -69,7 +79,7 @@ impl SshServer {
 
     /// Where `ssh` connects to.
     pub(crate) fn target(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.address, self.port)
     }
 
     /// The key that it lets in.

@@ -117,6 +117,8 @@ async fn gateway(fixture: &Fixture, unique: &str) -> InstanceSpec {
         environment: "testing".parse().unwrap(),
         listen: "127.0.0.1:1".parse().unwrap(),
         ports: InstancePorts::Server,
+        host: "web1".parse().unwrap(),
+        between: None,
         zone: None,
     };
     let mut spec = gateway.spec(&*fixture.facts().await, PROGRAM.digest(), unique);

@@ -142,6 +142,7 @@ impl Gateway {
             last: false,
             taken_from: None,
             handed_to: None,
+            between: None,
         }
     }
 

@@ -31,8 +31,6 @@ pub(super) struct Report {
     pub(super) rebooted: Option<(String, Duration)>,
     /// Instances that the next server found where they were.
     pub(super) adopted: usize,
-    /// How often we were failed on the host that came back, and for how long, until its own gateway had the table of now.
-    pub(super) behind: (usize, Duration),
     /// How long everything took.
     pub(super) elapsed: Duration,
 }
@@ -60,12 +58,6 @@ impl fmt::Display for Report {
             writeln!(f, "boot without server {host} served again after {}", time(*elapsed))?;
         }
         writeln!(f, "adopted             {adopted} instances, each where it was")?;
-        let (tries, time_behind) = self.behind;
-        writeln!(
-            f,
-            "back again          {lost} calls what runs now, after {}; {tries} tries of ours failed before",
-            time(time_behind)
-        )?;
         if let Some(Rollback { what, readiness, command, last_old_answer }) = &self.rollback {
             let when = if self.in_the_middle { "while" } else { "just before" };
             let last = last_old_answer.map_or_else(|| "none came".to_owned(), time);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::targets::LookupBounds;
-use lockstep_domain::{EnvironmentName, ZoneName};
+use lockstep_domain::{EnvironmentName, HostName, ZoneName};
 use lockstep_gateway::follow::{Server, TableStore};
 use lockstep_gateway::spans::Ratio;
 use lockstep_gateway::standalone::{
-    self, CertificateFiles, Ended, StandaloneConfig, StandaloneError, TableSource,
+    self, BetweenConfig, CertificateFiles, Ended, StandaloneConfig, StandaloneError, TableSource,
 };
 use lockstep_gateway::{AccessFields, Clients, GatewayConfig, Lookups, RECENT, VisitKey};
 
@@ -118,6 +118,15 @@ pub(crate) struct RunArgs {
     /// Take loopback addresses, too, that name servers say: for those that speak of nothing but this machine.
     #[arg(long)]
     lookup_loopback: bool,
+    /// The host that it stands on, where it is the gateway of a host: its instances are asked on loopback.
+    #[arg(long, value_name = "HOST", conflicts_with = "table")]
+    host: Option<HostName>,
+    /// Where gateways of other hosts come in, who have connections to instances of this one carried; where the port is taken, at one of the next.
+    #[arg(long, value_name = "ADDRESS", requires = "host")]
+    between: Option<SocketAddr>,
+    /// How long a key lives by which other gateways know it.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "24h")]
+    key_life: u64,
     /// Take the listening sockets over from the gateway that listens at --listen, which lets its clients finish and ends. Where
     /// there is none, it starts as without.
     #[arg(long)]
@@ -146,6 +155,8 @@ impl RunArgs {
         let spans = self.spans.clone().config()?;
         let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
         let (zone, lookups) = (self.zone.clone(), self.lookups()?);
+        let between = self.host.clone().map(|host| BetweenConfig { host, at: self.between });
+        let key_life = Duration::from_millis(self.key_life);
         let source = self.source(globals, out)?;
         let log = log::start(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
@@ -158,6 +169,8 @@ impl RunArgs {
             grace,
             takes_over,
             admin,
+            between,
+            key_life,
             listen_tls,
             certificates,
             visit_keys,

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use lockstep_api::client::ClientError;
 use lockstep_api::types::{AddHost, HostConnection, HostView};
-use lockstep_domain::host::Labels;
+use lockstep_domain::host::{Labels, Network};
 use lockstep_domain::ssh_target::SshTarget;
 use lockstep_domain::{EnvironmentName, HostName};
 
 use super::options;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::hosts::{environments, next, notes, state};
+use crate::output::hosts::{environments, next, notes, state, ways};
 use crate::output::style::{Style, printable};
 use crate::progress::Progress;
 
@@ -31,7 +31,7 @@ use crate::progress::Progress;
 #[command(after_help = "Examples:
   lockstep host add web1 --ssh deploy@10.0.0.5 --env production
   lockstep host add web2 --ssh deploy@web2.example.org:2222 --key /etc/lockstep/deploy --label zone=b,role=web --env production,staging
-  lockstep host add web3 --ssh web3 --address 10.8.0.3 --fingerprint SHA256:pGvxBWpnZyDGfZIcV1xGrKVSlwTuSxmOdW7VQrSjgDo")]
+  lockstep host add web3 --ssh web3 --address 10.8.0.3 --network trusted --fingerprint SHA256:pGvxBWpnZyDGfZIcV1xGrKVSlwTuSxmOdW7VQrSjgDo")]
 pub(super) struct AddArgs {
     /// What it is called from now on.
     #[arg(value_name = "NAME")]
@@ -46,9 +46,13 @@ pub(super) struct AddArgs {
     /// The folder on the host; one in the home folder of the user when left out.
     #[arg(long, value_name = "FOLDER", value_parser = options::folder)]
     folder: Option<String>,
-    /// The address on the host at which instances listen, and gateways reach them; the one at which the connection comes in when left out.
+    /// The address of the host at which gateways of others reach it; the one at which the connection comes in when left out.
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
+    /// Whether nobody else is on the network that leads there: untrusted, and gateways carry what goes there within TLS; or trusted, and instances
+    /// listen at the address themselves, where everybody reaches them and nothing is encrypted.
+    #[arg(long, value_name = "TRUST", default_value_t = Network::Untrusted)]
+    network: Network,
     /// What it is like, as zone=a,role=web; may be repeated. Instances are spread over zones.
     #[arg(long = "label", value_name = "LABELS")]
     labels: Vec<Labels>,
@@ -62,7 +66,7 @@ pub(super) struct AddArgs {
 
 impl AddArgs {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let Self { name, ssh, key, folder, address, labels, environments, fingerprint } = self;
+        let Self { name, ssh, key, folder, address, network, labels, environments, fingerprint } = self;
         options::say_where_key_is(ctx, key.as_deref());
         let is_compared = fingerprint.is_some();
         let request = AddHost {
@@ -71,6 +75,7 @@ impl AddArgs {
             key: key.filter(|key| !key.is_empty()),
             folder,
             address,
+            network,
             labels: options::labels(&labels)?.unwrap_or_default(),
             environments: (!environments.is_empty()).then(|| environments.into_iter().collect()),
             fingerprint,
@@ -112,12 +117,8 @@ fn not_here(view: &HostView, style: &Style) -> String {
 
 fn said(view: &HostView, is_compared: bool, style: &Style) -> String {
     let HostView { name, settings, fingerprint, .. } = view;
-    let mut text = format!(
-        "{}: {name} is a host, {}; its instances listen on {}\n",
-        style.good("done"),
-        settings.ssh,
-        settings.address
-    );
+    let mut text =
+        format!("{}: {name} is a host, {}; {}\n", style.good("done"), settings.ssh, ways(settings));
     let key = fingerprint.as_deref().unwrap_or("not known");
     let _ = match is_compared {
         true => writeln!(text, "  its key is {}", printable(key)),
