@@ -135,7 +135,8 @@ impl Control {
             .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
         let host = if is_step { None } else { self.settle_on_host(environment, arm, &id).await? };
         let link = host.map(|host| self.link_to(&host)).transpose()?;
-        let _not_removed_meanwhile = self.unpacked.read().await;
+        let place = link.as_ref().map_or(&self.unpacked, |link| link.unpacked());
+        let _not_removed_meanwhile = place.read().await;
         match &link {
             None => self.unpack(version.artifact.digest).await?,
             Some(link) => self.bring(link, version.artifact.digest).await?,

@@ -30,8 +30,8 @@ use crate::world::World;
 pub const MAX_HOSTS: usize = 500;
 /// Of how many baselines the artifacts stay on hosts, the current one included.
 pub const KEPT_BASELINES: usize = 5;
-/// Most artifacts that one is compared with: what is not among the last versions is hardly similar.
-const MOST_SIMILAR: usize = 8;
+/// Most artifacts that one may be similar to: a host has only some of them.
+const MOST_SIMILAR: usize = 64;
 /// Most labels of a host.
 pub const MAX_LABELS: usize = 32;
 /// Longest path that is kept of a host.

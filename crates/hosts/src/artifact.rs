@@ -28,8 +28,10 @@ const PIECE: usize = 256 * 1024;
 /// How long the beginning of an artifact is kept whose rest does not come.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Most artifacts that one is compared with.
+const MOST_COMPARED: usize = 4;
 /// Most artifacts of which it is kept what is here of them.
-const MOST_BEGUN: usize = 8;
+const MOST_BEGUN: usize = 4;
 
 /// Takes artifacts in.
 #[derive(Debug)]
@@ -97,15 +99,19 @@ impl Incoming {
         recipe: Recipe,
         like: &[Digest],
     ) -> Result<Lacking, Refusal> {
-        let folders: Vec<PathBuf> =
-            like.iter().map(|release| driver.release_path(release)).filter(|path| path.is_dir()).collect();
+        let folders: Vec<PathBuf> = like
+            .iter()
+            .map(|release| driver.release_path(release))
+            .filter(|path| path.is_dir())
+            .take(MOST_COMPARED)
+            .collect();
         let looked = spawn_blocking(move || {
             let known = Known::of(&recipe, &folders);
             (Lacking::of(&recipe, &known), recipe, known)
         });
         let (lacking, recipe, known) = looked.await.map_err(|error| Refusal::of(&error))?;
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.len() >= MOST_BEGUN {
+        if begun.len() >= MOST_BEGUN && !begun.contains_key(&artifact) {
             begun.pop_first();
         }
         begun.insert(artifact, (recipe, known));

@@ -244,6 +244,13 @@ impl RemoteDriver {
         self.shared.transfers.get(artifact)
     }
 
+    /// Forgets what was sent of an artifact, unless it is being sent.
+    pub fn forget_transfer(&self, artifact: &Digest) {
+        if self.shared.sending.take_if_free(artifact).is_some() {
+            self.shared.transfers.forget(artifact);
+        }
+    }
+
     /// Takes the host from whoever has it, with the next connection, which is tried at once: a person said so.
     ///
     /// # Errors
@@ -494,8 +501,10 @@ impl Shared {
         let whole = Artifact { digest, bytes, offset: 0 };
         let said = self.call_by(&link, Call::Arrived(whole)).await.map_err(Refusal::elsewhere)?;
         let offset = if let Said::Arrived(offset) = said { offset } else { 0 };
+        let in_vain = self.transfers.get(&digest).is_some_and(|it| it.bytes < it.whole && it.sent < it.bytes);
         let progress = self.transfers.begin(digest, bytes);
-        if offset == 0 && self.send_difference(&link, &whole, path, (like, &progress)).await {
+        // What differs does not go on where it broke off, and the whole does.
+        if offset == 0 && !in_vain && self.send_difference(&link, &whole, path, (like, &progress)).await {
             return Ok(());
         }
         progress.begin(offset, bytes);

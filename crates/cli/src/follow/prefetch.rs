@@ -37,7 +37,7 @@ pub(crate) fn run(ctx: &Context, environment: &EnvironmentName, services: Vec<Ty
             Exit::EndedBadly,
             format!("{missing} of {} artifacts did not get there", rows.len()),
         )
-        .hint("lockstep hosts shows what is in the way; what is lacking is sent as soon as it can be")),
+        .hint("what is in the way stands above, and lockstep hosts says which are away; for a day it is tried again")),
     }
 }
 
@@ -55,7 +55,8 @@ impl Wanted<'_> {
     /// Asks how far they have come. A server that was started anew knows nothing of it, and is asked for it again.
     fn look(&self, ctx: &Context) -> Result<Vec<Prefetched>, ClientError> {
         let rows = self.of(ctx.client.prefetched(self.environment)?);
-        if rows.is_empty() { self.begin(ctx) } else { Ok(rows) }
+        let is_known = |version: &VersionRef| rows.iter().any(|row| row.version == *version);
+        if self.request.versions.iter().all(is_known) { Ok(rows) } else { self.begin(ctx) }
     }
 
     fn of(&self, rows: Vec<Prefetched>) -> Vec<Prefetched> {

@@ -128,7 +128,8 @@ impl Bench {
         let options = HostOptions { starts_at_boot: false, ..HostOptions::default() };
         let _in_runtime = self.runtime.enter();
         let from_host = Some(Arc::clone(&self.from_host));
-        self.driver = Some(RemoteDriver::open("web1", Arc::new(ssh), claim, options, Arc::default(), from_host));
+        self.driver =
+            Some(RemoteDriver::open("web1", Arc::new(ssh), claim, options, Arc::default(), from_host));
         self.facts();
     }
 

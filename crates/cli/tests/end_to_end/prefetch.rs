@@ -35,6 +35,13 @@ impl Bench {
         rows.as_array().unwrap().clone()
     }
 
+    /// Takes an artifact away from the host, as nobody should.
+    fn forget_on_host(&self, version: &str) {
+        let digest = self.place.json(&["show", version])["artifact"]["digest"].as_str().unwrap().to_owned();
+        let releases = std::path::PathBuf::from(self.place.path("at-web1")).join("runtime/releases");
+        std::fs::remove_dir_all(releases.join(digest)).unwrap();
+    }
+
     fn instances(&self) -> usize {
         let status = self.place.status();
         let services = status["services"].as_array().unwrap().iter();
@@ -75,6 +82,13 @@ fn artifacts_are_on_hosts_before_anything_starts_and_what_is_nearly_there_is_not
     let second = bench.next("two");
     let text = bench.place.run(&["deploy", &second, "--env", ENVIRONMENT, "--prefetch"]);
     assert!(text.starts_with(&format!("done: web1 has {second}: ")) && text.contains(" of "), "{text}");
+    let again = &bench.prefetch(&second)[0];
+    assert_eq!(
+        (&again["state"], &again["sent"]),
+        (&"here".into(), &Value::Null),
+        "nothing is sent of what is there"
+    );
+    bench.forget_on_host(&second);
     let sent = &bench.prefetch(&second)[0]["sent"];
     assert!(sent["of"].as_u64() < sent["whole"].as_u64().map(|whole| whole / 10), "{sent}");
     // What nobody has deployed yet is not collected.

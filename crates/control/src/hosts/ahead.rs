@@ -19,6 +19,8 @@ use crate::{Control, lock};
 
 /// How long an artifact is wanted that nobody deploys.
 const WANTED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long a host may be away before somebody who waits is told.
+const MOMENT: Duration = Duration::from_secs(10);
 /// Most versions that are wanted at the same time: whoever asks for more gets the last ones.
 const MOST: usize = 1_000;
 
@@ -104,6 +106,10 @@ impl Control {
         };
         let wanted = versions.iter().map(artifact).collect::<Result<BTreeMap<_, _>, Problem>>()?;
         self.hosts.ahead.want(environment, &wanted);
+        // Somebody may have done something there meanwhile: it is looked again, and what was sent before does not count.
+        for link in self.links_of(&world, environment) {
+            wanted.values().for_each(|digest| link.look_again(digest));
+        }
         if is_on_hosts(&world, environment) {
             self.hosts.look_again();
         } else {
@@ -148,9 +154,11 @@ impl Control {
     fn row(&self, link: &Link, version: &VersionRef, digest: Digest) -> Prefetched {
         let host = Some(link.name.clone());
         let state = match link.state() {
-            HostState::Away { .. } => PrefetchState::Away,
+            HostState::Away { since, .. } if since.elapsed() > MOMENT => PrefetchState::Away,
             HostState::Here(_) if link.lacking(&BTreeSet::from([digest])).is_empty() => PrefetchState::Here,
-            HostState::Here(_) | HostState::Connecting => self.not_here(&host, &digest),
+            HostState::Here(_) | HostState::Connecting | HostState::Away { .. } => {
+                self.not_here(&host, &digest)
+            }
         };
         let transfer = link.driver().transfer(&digest);
         let sent = transfer.map(|it| Sent { bytes: it.sent, of: it.bytes, whole: it.whole });

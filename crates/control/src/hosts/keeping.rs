@@ -1,7 +1,7 @@
 //! Artifacts that stay on hosts, so that going back needs neither a build nor the line to the host: those of the last baselines are there
 //! before anybody asks, on every host where their instances may start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use lockstep_api::types::{CollectedFolder, FolderReport, KeptFolder, Mode};
 use lockstep_domain::host::{Host, Stance, artifacts};
 use lockstep_domain::{Digest, World};
 use lockstep_runtime::{Driver as _, RemoveError};
-use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::link::Link;
 use crate::Control;
@@ -20,20 +20,36 @@ const LOOK: Duration = Duration::from_secs(30);
 impl Control {
     /// Brings artifacts to hosts that are to have them.
     pub(crate) async fn look_after_artifacts(self: Arc<Self>) {
+        let (mut changes, mut tended) = (self.hosts.changes(), BTreeMap::new());
+        loop {
+            changes.borrow_and_update();
+            tended.retain(|_, (link, _): &mut (Arc<Link>, AbortOnDropHandle<()>)| self.is_current(link));
+            for link in self.hosts.links() {
+                let tend = || {
+                    let task = tokio::spawn(Arc::clone(&self).tend(Arc::clone(&link)));
+                    (Arc::clone(&link), AbortOnDropHandle::new(task))
+                };
+                tended.entry(link.name.clone()).or_insert_with(tend);
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    fn is_current(&self, link: &Arc<Link>) -> bool {
+        self.hosts.link(&link.name).is_some_and(|current| Arc::ptr_eq(&current, link))
+    }
+
+    /// Brings artifacts to one host: none waits for another host, which may be slow.
+    async fn tend(self: Arc<Self>, link: Arc<Link>) {
         let (mut recorded, mut changes) = (self.ledger.follow(), self.hosts.changes());
         loop {
             let world = recorded.borrow_and_update().clone();
             changes.borrow_and_update();
-            let mut all = JoinSet::new();
-            for link in self.hosts.links().into_iter().filter(|link| link.is_here()) {
-                all.spawn(Arc::clone(&self).bring_what_is_due(Arc::clone(&world), link));
-            }
+            self.bring_what_is_due(&world, &link).await;
             tokio::select! {
-                () = self.stop.cancelled() => return,
-                _ = all.join_all() => {}
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return,
                 _ = recorded.changed() => {}
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -41,17 +57,20 @@ impl Control {
         }
     }
 
-    async fn bring_what_is_due(self: Arc<Self>, world: Arc<World>, link: Arc<Link>) {
-        for digest in link.lacking(&self.wanted_on(&world, &link)) {
-            let _not_removed_meanwhile = self.unpacked.read().await;
-            let (place, brought) = (Some(link.name.clone()), self.bring(&link, digest).await);
+    /// Brings what a host lacks. One that cannot be brought keeps nothing else from it.
+    async fn bring_what_is_due(&self, world: &World, link: &Link) {
+        for digest in link.lacking(&self.wanted_on(world, link)) {
+            if !link.is_here() {
+                return;
+            }
+            let _not_removed_meanwhile = link.unpacked().read().await;
+            let (place, brought) = (Some(link.name.clone()), self.bring(link, digest).await);
             let why_not = brought.as_ref().err().map(|error| error.reason().to_owned());
             self.hosts.ahead.note(place, digest, why_not);
             match brought {
                 Ok(()) => link.note_artifact(digest),
                 Err(error) => {
                     tracing::warn!(host = %link.name, %digest, why = error.reason(), "an artifact is not on the host");
-                    return;
                 }
             }
         }
@@ -86,7 +105,10 @@ impl Control {
     }
 
     async fn why_kept_on(&self, link: &Link, digest: &Digest, mode: Mode) -> Option<String> {
-        let _no_start_meanwhile = self.unpacked.write().await;
+        // It is not waited for: a line may be slow, and who waits would hold up what starts there.
+        let Ok(_no_start_meanwhile) = link.unpacked().try_write() else {
+            return Some("something is being sent or started there".to_owned());
+        };
         let world = self.ledger.world();
         if self.wanted_on(&world, link).contains(digest) {
             return Some("a baseline that can be gone back to, or it was asked for ahead".to_owned());

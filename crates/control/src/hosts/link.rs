@@ -14,7 +14,7 @@ use lockstep_hosts::gateway::is_gateway;
 use lockstep_hosts::{HostFacts, HostOptions, HostState, Program, RemoteDriver, Ssh};
 use lockstep_runtime::own::GATEWAY;
 use lockstep_runtime::{Driver as _, InstanceSpec};
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::Hosts;
@@ -32,6 +32,8 @@ pub(crate) struct Link {
     all: Mutex<All>,
     /// Artifacts that were found there, or brought, since it was connected to.
     artifacts: Mutex<BTreeSet<Digest>>,
+    /// Held for reading while something of an artifact is used there, and for writing while one is removed.
+    unpacked: RwLock<()>,
     /// Nobody knows what was started there: whatever the host shows at first is taken for ours.
     adopts: Mutex<bool>,
 }
@@ -64,6 +66,7 @@ impl Link {
             file,
             all: Mutex::new(all),
             artifacts: Mutex::default(),
+            unpacked: RwLock::default(),
             adopts: Mutex::new(adopts),
         })
     }
@@ -226,12 +229,23 @@ impl Link {
         wanted.difference(&lock(&self.artifacts)).copied().collect()
     }
 
+    /// Returns what keeps artifacts there from being removed that are being used.
+    pub(crate) fn unpacked(&self) -> &RwLock<()> {
+        &self.unpacked
+    }
+
     pub(super) fn note_artifact(&self, digest: Digest) {
         lock(&self.artifacts).insert(digest);
     }
 
     pub(super) fn forget_artifact(&self, digest: &Digest) {
         lock(&self.artifacts).remove(digest);
+    }
+
+    /// Forgets whether an artifact is there, and what was sent of it.
+    pub(super) fn look_again(&self, digest: &Digest) {
+        self.forget_artifact(digest);
+        self.driver.forget_transfer(digest);
     }
 
     /// Forgets what was known of artifacts: somebody may have done something to them meanwhile.

@@ -30,15 +30,16 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Looks for the pieces of a recipe in folders. What cannot be read is passed over.
+    /// Looks for the pieces of a recipe in folders, in their order. What cannot be read is passed over.
     pub(crate) fn of(recipe: &Recipe, folders: &[PathBuf]) -> Self {
         let wanted: HashSet<Key> = recipe.pieces.iter().filter_map(|piece| piece.key).collect();
         let (mut known, mut left) = (Self::default(), MAX_BYTES);
-        let mut folders = folders.to_vec();
-        while let Some(folder) = folders.pop() {
+        // The last one comes first.
+        let mut rest: Vec<PathBuf> = folders.iter().rev().cloned().collect();
+        while let Some(folder) = rest.pop() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 match entry.metadata() {
-                    Ok(found) if found.is_dir() => folders.push(entry.path()),
+                    Ok(found) if found.is_dir() => rest.push(entry.path()),
                     Ok(found) if found.is_file() && found.len() <= left => {
                         left -= found.len();
                         // A file that cannot be read has nothing for us.

@@ -24,6 +24,8 @@ use crate::wire::{self, Heard, Lines};
 
 /// How long an agent may take to greet: it may have to end the one before, and asks every supervisor of its host.
 const GREETING: Duration = Duration::from_secs(30);
+/// How long a host may take to take a piece: one that takes none holds up what others are to be sent.
+const STALLED: Duration = Duration::from_secs(60);
 /// How much of an artifact is read at a time.
 const PIECE: usize = 256 * 1024;
 
@@ -208,7 +210,7 @@ async fn send_file(
             return wire::end(body);
         }
         let sent = piece.len() as u64;
-        wire::send(body, piece.freeze()).await?;
+        timeout(STALLED, wire::send(body, piece.freeze())).await??;
         progress.add(sent);
     }
 }

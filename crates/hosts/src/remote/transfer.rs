@@ -58,6 +58,10 @@ impl Transfers {
         progress
     }
 
+    pub(super) fn forget(&self, artifact: &Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(artifact);
+    }
+
     pub(super) fn get(&self, artifact: &Digest) -> Option<Transfer> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = all.get(artifact)?;

@@ -201,7 +201,8 @@ async fn a_folder_that_cannot_be_made_is_told() {
     ssh.folder = Some("/proc/none".to_owned());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
     let mut fixture = fixture;
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
+    fixture.driver =
+        Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Folder, "{error}");
     assert!(error.text.contains("/proc/none"), "{error}");
@@ -216,7 +217,8 @@ async fn a_program_that_does_not_run_there_is_told_in_its_words() {
     let mut ssh = fixture.ssh();
     ssh.program = Arc::new(Program::of(&path).unwrap());
     let claim = ClaimFile::at(fixture.server.file("claim.json"), "testing", "run");
-    fixture.driver = Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
+    fixture.driver =
+        Some(lockstep_hosts::RemoteDriver::open("web1", Arc::new(ssh), claim, OPTIONS, Arc::default(), None));
     let error = fixture.away().await;
     assert_eq!(error.fault, ConnectFault::Program, "{error}");
     assert!(error.text.contains("GLIBC_9.9"), "{error}");

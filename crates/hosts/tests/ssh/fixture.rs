@@ -104,7 +104,14 @@ impl Fixture {
     /// Makes a driver with a claim in a file.
     pub(crate) fn driver_of(&self, claim: &str, run: &str) -> RemoteDriver {
         let claim = ClaimFile::at(self.server.file(claim), "testing", run);
-        RemoteDriver::open("web1", Arc::new(self.ssh()), claim, OPTIONS, Arc::default(), self.from_host.clone())
+        RemoteDriver::open(
+            "web1",
+            Arc::new(self.ssh()),
+            claim,
+            OPTIONS,
+            Arc::default(),
+            self.from_host.clone(),
+        )
     }
 
     /// How it is connected to.

@@ -8,7 +8,7 @@ mod days;
 mod fixture;
 mod hostile;
 mod server;
-mod transfers;
 #[path = "../../../runtime/tests/local/suite.rs"]
 mod suite;
+mod transfers;
 mod way;
