@@ -122,7 +122,7 @@ impl Load {
     }
 
     /// Begins to call from within another network, where one is given.
-    pub(crate) fn start_within(target: Target, pace: Pace, network: Option<Arc<File>>) -> Self {
+    pub(crate) fn start_within(target: Target, pace: Pace, network: Option<&Arc<File>>) -> Self {
         let count = pace.kept + pace.fresh;
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
@@ -141,7 +141,7 @@ impl Load {
                 connection: None,
                 // Workers begin at different customers and different kinds of requests.
                 turn: index * 7,
-                network: network.clone(),
+                network: network.cloned(),
             };
             workers.begin(Beat { delay: offset, interval, largest_lag: LARGEST_LAG }, move || worker.call());
         }

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::instance::InstanceId;
 use crate::name::{EnvironmentName, HostName};
-use crate::routes::{Endpoint, RouteTable};
+use crate::routes::{Endpoint, RouteTable, Split};
 
 /// The format of route tables that a gateway must take where connections are carried between hosts.
 pub const FORMAT_WITH_BETWEEN: u32 = 27;
@@ -102,7 +102,7 @@ pub fn unknown_ways(table: &RouteTable) -> Vec<String> {
         through.is_some_and(|host| hosts.is_none_or(|hosts| !hosts.contains_key(host)))
     };
     let splits = table.services.values().flat_map(|routes| &routes.splits);
-    let unknown = splits.flat_map(|split| split.instances()).filter(is_unknown);
+    let unknown = splits.flat_map(Split::instances).filter(is_unknown);
     unknown.map(|it| format!("`{}` is behind a gateway of which nothing is said", it.instance)).collect()
 }
 

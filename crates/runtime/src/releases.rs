@@ -56,7 +56,7 @@ pub(crate) enum Readers {
 pub(crate) enum Writers {
     /// Nobody by us: services are confined, or of other users than the one who owns it.
     KeptElsewhere,
-    /// Whoever does not change modes first: folders are read-only.
+    /// Whoever does not change modes first: files and folders are read-only.
     ByMode,
 }
 
@@ -114,7 +114,8 @@ impl Releases {
             } else if self.readers == Readers::All {
                 open_to_all(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
             } else if self.writers == Writers::ByMode {
-                close_folders(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
+                close_to_writers(tree)
+                    .map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
             }
             record::write(&folder, tree)
                 .map_err(|source| UnpackError::Write { path: record::path_of(&folder), source })
@@ -207,13 +208,15 @@ fn open_to_all(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7777 | of_owner >> 3 | of_owner >> 6))
 }
 
-/// Lets nobody add anything to the folders of a tree who does not change their modes first.
-fn close_folders(path: &Path) -> io::Result<()> {
+/// Lets nobody write to anything in a tree, or add to it, who does not change modes first.
+fn close_to_writers(path: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
-    if !found.is_dir() {
+    if found.is_symlink() {
         return Ok(());
     }
-    fs::read_dir(path)?.try_for_each(|entry| close_folders(&entry?.path()))?;
+    if found.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| close_to_writers(&entry?.path()))?;
+    }
     fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7555))
 }
 

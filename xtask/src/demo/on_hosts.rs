@@ -190,14 +190,6 @@ impl Story {
         println!("There is no staging here, which production otherwise wants versions to come from:");
         let accepts = ["environment", "set", ENVIRONMENT, "--accepts-from", "testing"];
         self.installation.run(&accepts, Show::Result(1))?;
-        println!(
-            "Python keeps what it compiled beside a program. Where a host has no Landlock to refuse that, the version is"
-        );
-        println!(
-            "not as it was released any more, and is not started again after a boot. So payments are told not to:"
-        );
-        let python = ["config", "set", "payments", "PYTHONDONTWRITEBYTECODE=1", "--env", ENVIRONMENT];
-        self.installation.run(&python, Show::Result(1))?;
         self.deploy(&FIRST, &[])?;
         let count = self.report.hosts.to_string();
         for (service, _) in FIRST {

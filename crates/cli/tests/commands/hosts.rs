@@ -85,7 +85,7 @@ fn a_host_is_added_as_it_was_typed_and_its_key_is_shown_to_be_compared() {
     assert_eq!(
         out(&output),
         format!(
-            "done: web1 is a host, deploy@10.0.0.5; its instances listen on 10.0.0.5\n  \
+            "done: web1 is a host, deploy@10.0.0.5; its instances listen on 10.0.0.5, and what goes there is not encrypted\n  \
              its key is ssh-ed25519 {DIGEST}; compare: on the host, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n  \
              it takes instances of production, staging\n  \
              note: after a boot without a server: no lingering\n"
@@ -93,7 +93,10 @@ fn a_host_is_added_as_it_was_typed_and_its_key_is_shown_to_be_compared() {
     );
     assert!(err(&output).contains("the server connects to deploy@10.0.0.5:2222"), "{}", err(&output));
     let asked = server.asked("POST /api/v1/hosts");
-    assert_eq!(asked.json(), json!({ "name": "web1", "ssh": "deploy@10.0.0.5:2222" }));
+    assert_eq!(
+        asked.json(),
+        json!({ "name": "web1", "ssh": "deploy@10.0.0.5:2222", "network": "untrusted" })
+    );
     assert_eq!(asked.header("lockstep-actor"), Some("ann@example.org"));
 
     let server = answering("POST /api/v1/hosts", &host("open", &here(), &[]));
@@ -122,7 +125,7 @@ fn a_host_is_added_as_it_was_typed_and_its_key_is_shown_to_be_compared() {
         server.asked("POST /api/v1/hosts").json(),
         json!({
             "name": "web1", "ssh": "deploy@10.0.0.5:2222", "key": key, "folder": "/srv/lockstep",
-            "address": "10.8.0.3", "labels": "role=web,zone=a", "environments": ["production", "staging"],
+            "address": "10.8.0.3", "labels": "role=web,zone=a", "environments": ["production", "staging"], "network": "untrusted",
             "fingerprint": DIGEST,
         })
     );

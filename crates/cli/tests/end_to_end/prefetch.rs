@@ -54,7 +54,7 @@ fn data() -> String {
     let mut state = 7_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        format!("{:016x}", state)
+        format!("{state:016x}")
     };
     (0..40_000).map(|_| next()).collect()
 }

@@ -181,14 +181,14 @@ fn a_record_that_was_made_for_nothing_goes() {
 }
 
 #[test]
-fn folders_of_a_release_are_read_only_where_nothing_else_keeps_a_service_from_writing_there() {
+fn a_release_is_read_only_where_nothing_else_keeps_a_service_from_writing_there() {
     let folder = tempfile::tempdir().unwrap();
     let releases = Releases::at(folder.path().to_owned(), Readers::Server, Writers::ByMode);
     let unpack =
         || releases.unpack(artifact(), Compression::Zstd, &DIGEST, &UnpackLimits::default()).unwrap();
     let release = unpack();
     let mode = |path: &str| fs::metadata(release.join(path)).unwrap().mode() & 0o777;
-    assert_eq!((mode(""), mode("lib"), mode("lib/a.py")), (0o555, 0o555, 0o644));
+    assert_eq!((mode(""), mode("lib"), mode("lib/a.py")), (0o555, 0o555, 0o444));
     assert_eq!(releases.look(&DIGEST), Unpacked::Good(release.clone()));
     assert_eq!(unpack(), release);
     releases.clean(&BTreeSet::new()).unwrap();

@@ -119,7 +119,7 @@ fn loads(installation: &Installation, fleet: &Fleet) -> Result<Vec<Load>> {
     let target = Target { address, kinds: KINDS, served_by: load::version };
     let mut loads = vec![Load::start(target, PACE)];
     for host in fleet.hosts() {
-        loads.push(Load::start_within(target, PACE, Some(fleet.network(host)?)));
+        loads.push(Load::start_within(target, PACE, Some(&fleet.network(host)?)));
     }
     Ok(loads)
 }
