@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// What is measured
     #[arg(value_enum, default_value = "all")]
     what: What,
+    /// Of `hosts`: so many simulated ones with 20 instances each, in the place of booted ones, and what the server takes for them
+    #[arg(long, value_name = "HOSTS", value_parser = clap::value_parser!(u8).range(1..=hosts::simulated::MOST as i64))]
+    simulated: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,6 +75,14 @@ const EXAMPLES: [Example; 8] = [
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", machine::describe());
+    if let Some(count) = args.simulated {
+        ensure!(
+            args.what == What::Hosts,
+            "only hosts can be simulated: cargo xtask bench hosts --simulated {count}"
+        );
+        println!("\n== simulated hosts ==");
+        return in_release(|program, folder| hosts::simulated::measure(count, program, folder));
+    }
     for example in EXAMPLES.iter().filter(|example| args.what == What::All || args.what == example.what) {
         println!("\n== {} ==", example.name.trim_start_matches("bench_"));
         let arguments =
@@ -95,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Measures with the release program in a folder of its own, which is removed where that fails; else who measures has removed it.
-fn in_release(measure: fn(PathBuf, PathBuf) -> Result<()>) -> Result<()> {
+fn in_release(measure: impl FnOnce(PathBuf, PathBuf) -> Result<()>) -> Result<()> {
     let program = installation::build(Profile::Release)?;
     let folder = installation::temporary_folder("bench")?;
     let measured = measure(program, folder.clone());

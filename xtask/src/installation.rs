@@ -103,6 +103,8 @@ pub(crate) struct Installation {
     first_port: u16,
     talk: Talk,
     server_options: Vec<String>,
+    /// Where programs are looked for first.
+    programs: Option<PathBuf>,
 }
 
 /// What a command wrote.
@@ -139,7 +141,14 @@ impl Installation {
             first_port: free_ports()?,
             talk,
             server_options: Vec::new(),
+            programs: None,
         })
+    }
+
+    /// Looks for programs in a folder first from now on.
+    pub(crate) fn with_programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
+        self
     }
 
     /// Starts its server with further options from now on.
@@ -334,6 +343,12 @@ impl Installation {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).env("NO_COLOR", "1").env("LOCKSTEP_ACTOR", "demo@shop.example");
         command.env("LOCKSTEP_SERVER", format!("http://{}", self.server())).env_remove("LOCKSTEP_TOKEN");
+        if let Some(folder) = &self.programs {
+            let paths = std::env::var_os("PATH").unwrap_or_default();
+            let all = std::iter::once(folder.clone()).chain(std::env::split_paths(&paths));
+            // A folder of ours has no colon in its name.
+            command.env("PATH", std::env::join_paths(all).unwrap_or(paths));
+        }
         command
     }
 

@@ -51,7 +51,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["lockstep-archive", "lockstep-confine", "lockstep-domain", "lockstep-files", "lockstep-reach"],
     ),
     ("lockstep-hosts", &["lockstep-confine", "lockstep-domain", "lockstep-files", "lockstep-runtime"]),
-    ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
+    // What is seen goes in as plain numbers and names, so it needs none of ours.
+    ("lockstep-monitor", &[]),
+    ("lockstep-notify", &["lockstep-monitor", "lockstep-reach"]),
     ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (
         "lockstep-control",
@@ -64,10 +66,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-gateway",
             "lockstep-hosts",
             "lockstep-judge",
-            "lockstep-judge",
             "lockstep-manifest",
             "lockstep-migrate",
             "lockstep-monitor",
+            "lockstep-notify",
             "lockstep-pipeline",
             "lockstep-reach",
             "lockstep-registry",
@@ -120,11 +122,12 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TESTKIT: &str = "lockstep-testkit";
 
 /// Crates that only decide: no I/O, no clock, no tasks.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "lockstep-contract",
     "lockstep-domain",
     "lockstep-judge",
     "lockstep-manifest",
+    "lockstep-monitor",
     "lockstep-solver",
     "lockstep-what-if",
 ];

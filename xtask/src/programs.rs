@@ -28,7 +28,7 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 12] = [
+const FOR_TESTS: [Program; 14] = [
     Program { name: "busybox", package: "busybox-static", needed_for: "the tests of images" },
     Program { name: "docker-registry", package: "docker-registry", needed_for: "the tests of images" },
     Program {
@@ -43,6 +43,12 @@ const FOR_TESTS: [Program; 12] = [
         needed_for: "the tests of compose files, and of the gateway beside its peers",
     },
     Program { name: "postgres", package: "postgresql", needed_for: "the tests of resources" },
+    Program { name: "prometheus", package: "prometheus", needed_for: "the tests of metrics" },
+    Program {
+        name: "prometheus-alertmanager",
+        package: "prometheus-alertmanager",
+        needed_for: "the tests of notices",
+    },
     Program { name: "psql", package: "postgresql-client", needed_for: "the tests of compose files" },
     Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },
     Program { name: "skopeo", package: "skopeo", needed_for: "the tests of images" },

@@ -24,7 +24,7 @@ use lockstep_domain::routes::RouteTable;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
     CertificateName, EnvironmentName, GatewayName, InstanceId, LaneName, Operation, OperationId, Recorded,
-    ServiceName, VersionNumber, VersionRef,
+    ServiceName, VersionNumber, VersionRef, WatchingName,
 };
 use lockstep_reach::{Outgoing, Reach, ReachError};
 use serde::Serialize;
@@ -33,16 +33,18 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
-    ApprovalRequest, BaselineDiff, BuildView, CallsView, CertificateList, ChangeResource, CollectReport,
-    CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane,
-    DataFolderView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView,
-    MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView,
-    RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest,
-    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView,
-    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
+    AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
+    CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
+    ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DismissRequest, EndLane,
+    EnvironmentSummary, EnvironmentView, EventQuery, EventView, FaultList, GatewayAdded, GatewayIdentityView,
+    Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, LogQuery, MaintenanceList,
+    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
+    ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource,
+    RemoveVersionRules, RemoveWatching, RenameRequest, Renaming, RequestCertificate, ResourceView,
+    RevokeRequest, Revoked, RotateRequest, RunResource, ScrapeToken, ServiceTraffic, ServiceView, SetTarget,
+    SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload, VersionRuleList,
+    VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -316,6 +318,22 @@ impl Client {
         self.stream(&format!("/environments/{environment}/instances/{instance}/log?follow={follow}"))
     }
 
+    /// Returns lines of the logs of many instances as a stream of [`LogEntry`](crate::types::LogEntry), one a line.
+    pub fn logs(&self, environment: &EnvironmentName, query: &LogQuery) -> Answer<impl Read + use<>> {
+        let text = |text: &Option<String>| text.as_deref().map(encode);
+        let given = [
+            ("service", query.service.as_ref().map(ToString::to_string)),
+            ("version", query.version.as_ref().map(|version| encode(&version.to_string()))),
+            ("within_ms", query.within_ms.map(|ms| ms.to_string())),
+            ("contains", text(&query.contains)),
+            ("trace", text(&query.trace)),
+            ("newest", query.newest.map(|newest| newest.to_string())),
+        ];
+        let given = given.into_iter().filter_map(|(name, value)| Some(format!("&{name}={}", value?)));
+        let given: String = given.collect();
+        self.stream(&format!("/environments/{environment}/logs?follow={}{given}", query.follow))
+    }
+
     /// Lists environments.
     pub fn environments(&self) -> Answer<Vec<EnvironmentSummary>> {
         self.get("/environments")
@@ -513,6 +531,72 @@ impl Client {
         self.events(&format!("/operations/{id}/events"), each)
     }
 
+    /// Lists whom alerts are told.
+    pub fn targets(&self) -> Answer<Vec<TargetView>> {
+        self.get("/notify/targets")
+    }
+
+    /// Sets whom alerts are told.
+    pub fn set_target(&self, request: &SetTarget) -> Answer<TargetView> {
+        self.post("/notify/targets", request)
+    }
+
+    /// Tells a target no more.
+    pub fn remove_target(&self, name: &WatchingName, request: &RemoveWatching) -> Answer<Vec<TargetView>> {
+        self.post(&format!("/notify/targets/{name}/remove"), request)
+    }
+
+    /// Sends a notice to a target to see whether it arrives.
+    pub fn test_target(&self, name: &WatchingName) -> Answer<TestedTarget> {
+        self.post(&format!("/notify/targets/{name}/test"), &serde_json::json!({}))
+    }
+
+    /// Lists alerts that are not told for a while.
+    pub fn silences(&self) -> Answer<Vec<SilenceView>> {
+        self.get("/silences")
+    }
+
+    /// Tells certain alerts to nobody for a while.
+    pub fn add_silence(&self, request: &AddSilence) -> Answer<Vec<SilenceView>> {
+        self.post("/silences", request)
+    }
+
+    /// Ends a silence.
+    pub fn end_silence(&self, name: &WatchingName, request: &RemoveWatching) -> Answer<Vec<SilenceView>> {
+        self.post(&format!("/silences/{name}/end"), request)
+    }
+
+    /// Shows what is wrong, in all environments or in one.
+    pub fn alerts(&self, environment: Option<&EnvironmentName>) -> Answer<AlertList> {
+        let of = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
+        self.get(&format!("/alerts{of}"))
+    }
+
+    /// Ranks what changed before a fault of a service.
+    pub fn blame(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        within_ms: Option<u64>,
+    ) -> Answer<BlameView> {
+        let within = within_ms.map(|ms| format!("?within_ms={ms}")).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/blame/{service}{within}"))
+    }
+
+    /// Lists what happened, the oldest first.
+    pub fn past_events(&self, query: &EventQuery) -> Answer<Vec<EventView>> {
+        self.get(&format!("/events{query}"))
+    }
+
+    /// Follows what happened and happens, until the server ends or `each` wants no more.
+    pub fn follow_events(
+        &self,
+        query: &EventQuery,
+        each: impl FnMut(EventView) -> ControlFlow<()>,
+    ) -> Answer<()> {
+        self.events(&format!("/events/live{query}"), each)
+    }
+
     /// Checks the journal.
     pub fn verify_journal(&self) -> Answer<JournalReport> {
         self.get("/journal/verify")
@@ -526,6 +610,16 @@ impl Client {
     /// Collects unused blobs.
     pub fn collect(&self, request: &CollectRequest) -> Answer<CollectReport> {
         self.post("/store/collect", request)
+    }
+
+    /// Returns what is measured, in the text format of Prometheus.
+    pub fn metrics(&self) -> Answer<Vec<u8>> {
+        self.bytes("/metrics")
+    }
+
+    /// Returns the token that is good for reading metrics and for nothing else.
+    pub fn scrape_token(&self) -> Answer<ScrapeToken> {
+        self.get("/scrape-token")
     }
 
     /// Says which keys there are.

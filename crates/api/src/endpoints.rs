@@ -15,16 +15,18 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddVersionRule,
-    ApprovalRequest, BaselineDiff, BuildView, CallsView, CertificateBundle, CertificateList, ChangeResource,
-    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
-    CreateLane, DataFolderView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, FaultList,
-    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
-    LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest,
-    ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
-    RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate,
-    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
-    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
+    AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
+    CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer,
+    CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DismissRequest, EndLane,
+    EnvironmentSummary, EnvironmentView, EventView, FaultList, GatewayAdded, GatewayIdentityView, Health,
+    History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, MaintenanceList, ManifestRequest,
+    MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService, ReleaseRequest,
+    RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules,
+    RemoveWatching, RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked,
+    RotateRequest, RunResource, ScrapeTarget, ScrapeToken, ServiceTraffic, ServiceView, SetTarget,
+    SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload, VersionRuleList,
+    VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -100,6 +102,8 @@ pub enum Callers {
     Operators,
     /// These, and a gateway with its key about its environments.
     OperatorsAndGateways,
+    /// These, and whoever has the token for reading metrics.
+    OperatorsAndScrapers,
     /// A gateway with its key about its environments, and nobody else.
     Gateways,
 }
@@ -141,6 +145,24 @@ const fn post(
 }
 
 const FOLLOW: &[(&str, &str)] = &[("follow", "true: more is sent until what writes the log ends")];
+
+const LOGS: &[(&str, &str)] = &[
+    ("service", "only of this service"),
+    ("version", "only of this version"),
+    ("within_ms", "only of the last so many milliseconds, by the clock of the server"),
+    ("contains", "only lines in which this text is, in small or capital letters"),
+    ("trace", "only lines of this trace: that say so, or in which its id is"),
+    ("newest", "so many lines of before at most, the newest; at most 10000, 1000 where it is left out"),
+    ("follow", "true: more is sent as it is written"),
+];
+
+const EVENTS: &[(&str, &str)] = &[
+    ("environment", "only of this environment"),
+    ("service", "only of what is about this service"),
+    ("within_ms", "only of the last so many milliseconds, by the clock of the server"),
+    ("newest", "so many of them at most, the newest; at most 1000, 50 where it is left out"),
+    ("after", "only what was recorded after this record, and all of that"),
+];
 
 /// Lists every endpoint.
 #[must_use]
@@ -652,6 +674,93 @@ pub fn endpoints() -> Vec<Endpoint> {
             ),
             FOLLOW,
         ),
+        query(
+            get(
+                "/environments/{environment}/logs",
+                "getLogs",
+                "Returns lines of the logs of many instances, each a JSON document (`LogEntry`)",
+                Lines,
+            ),
+            LOGS,
+        ),
+        get(
+            "/notify/targets",
+            "listTargetsOfNotices",
+            "Lists whom alerts are told",
+            Json(of::<Vec<TargetView>>),
+        ),
+        post(
+            "/notify/targets",
+            "setTargetOfNotices",
+            "Tells alerts to a chat, people, a pager or a program; one of the name is replaced",
+            of::<SetTarget>,
+            Json(of::<TargetView>),
+        ),
+        post(
+            "/notify/targets/{target}/remove",
+            "removeTargetOfNotices",
+            "Tells a target no more",
+            of::<RemoveWatching>,
+            Json(of::<Vec<TargetView>>),
+        ),
+        post(
+            "/notify/targets/{target}/test",
+            "testTargetOfNotices",
+            "Sends a notice to a target to see whether it arrives",
+            of::<Map<String, Value>>,
+            Json(of::<TestedTarget>),
+        ),
+        get(
+            "/silences",
+            "listSilences",
+            "Lists alerts that are not told for a while",
+            Json(of::<Vec<SilenceView>>),
+        ),
+        post(
+            "/silences",
+            "addSilence",
+            "Tells certain alerts to nobody for a while",
+            of::<AddSilence>,
+            Json(of::<Vec<SilenceView>>),
+        ),
+        post(
+            "/silences/{silence}/end",
+            "endSilence",
+            "Ends a silence",
+            of::<RemoveWatching>,
+            Json(of::<Vec<SilenceView>>),
+        ),
+        query(
+            get(
+                "/alerts",
+                "listAlerts",
+                "Shows what is wrong, the worst first, and what fired and recovered lately",
+                Json(of::<AlertList>),
+            ),
+            &[("environment", "only of this environment, and what is of none")],
+        ),
+        query(
+            get(
+                "/environments/{environment}/blame/{service}",
+                "blame",
+                "Ranks what changed before a fault of a service, each with the command that takes it back",
+                Json(of::<BlameView>),
+            ),
+            &[("within_ms", "only changes of the last so many milliseconds, by the clock of the server")],
+        ),
+        query(
+            get("/events", "listEvents", "Lists what happened, the oldest first", Json(of::<Vec<EventView>>)),
+            EVENTS,
+        ),
+        query(
+            get(
+                "/events/live",
+                "followEvents",
+                "Sends what happened and then what happens, as it does; the ids are the numbers of the records",
+                Events(of::<EventView>),
+            ),
+            EVENTS,
+        ),
         get(
             "/operations",
             "listOperations",
@@ -685,6 +794,33 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Collects blobs, unpacked artifacts and mirrors that nothing needs",
             of::<CollectRequest>,
             Json(of::<CollectReport>),
+        ),
+        for_callers(
+            Callers::OperatorsAndScrapers,
+            get(
+                "/metrics",
+                "metrics",
+                "Says what is measured, in the text format of Prometheus or as OpenMetrics; also at /metrics",
+                Lines,
+            ),
+        ),
+        query(
+            for_callers(
+                Callers::OperatorsAndScrapers,
+                get(
+                    "/targets",
+                    "listTargets",
+                    "Lists instances with metrics of their own, for the discovery by HTTP of Prometheus",
+                    Json(of::<Vec<ScrapeTarget>>),
+                ),
+            ),
+            &[("environment", "only of this environment"), ("service", "only of this service")],
+        ),
+        get(
+            "/scrape-token",
+            "getScrapeToken",
+            "Returns the token that is good for reading metrics and targets, and for nothing else",
+            Json(of::<ScrapeToken>),
         ),
         get(
             "/keys",

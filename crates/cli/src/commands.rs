@@ -4,8 +4,10 @@
 //! and write the reference anew with `cargo run -p lockstep-cli -- reference > docs/reference/cli.md`.
 
 pub(crate) mod accept;
+pub(crate) mod alerts;
 pub(crate) mod approve;
 pub(crate) mod backup;
+pub(crate) mod blame;
 pub(crate) mod branches;
 pub(crate) mod build;
 pub(crate) mod builds;
@@ -23,6 +25,7 @@ pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod environment;
 pub(crate) mod environments;
+pub(crate) mod events;
 pub(crate) mod exit_codes;
 pub(crate) mod explain;
 pub(crate) mod fault;
@@ -42,7 +45,9 @@ pub(crate) mod lane;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
+pub(crate) mod metrics;
 pub(crate) mod mirror;
+pub(crate) mod notify;
 pub(crate) mod openapi;
 pub(crate) mod operations;
 pub(crate) mod plan;
@@ -63,6 +68,7 @@ pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod services;
 pub(crate) mod show;
+pub(crate) mod silence;
 pub(crate) mod stage;
 pub(crate) mod status;
 pub(crate) mod store;

@@ -66,7 +66,7 @@ impl Globals {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// The server.
     pub(crate) client: Client,

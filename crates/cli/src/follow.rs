@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod certificate;
+pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod lanes;
 pub(crate) mod operation;

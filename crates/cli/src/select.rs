@@ -105,6 +105,7 @@ mod tests {
             answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
             proven_after: Default::default(),
             lost_hosts: Default::default(),
+            clients_at: Default::default(),
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {
             name: name.parse().unwrap(),

@@ -5,166 +5,38 @@
 //! away goes on with its last table, and must find the others as it knows them. Invariant: others are led to an instance only after the
 //! gateway of its host has confirmed a table that has it; and what was led to once is not taken away because that gateway is silent.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+mod known;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use lockstep_api::types::GatewayView;
 use lockstep_domain::between::{
-    Between, BetweenGateway, BetweenHost, Carried, MAX_KEYS, OF_SERVER, SaidBetween, door_port, is_carried,
+    Between, BetweenGateway, BetweenHost, Carried, MAX_KEYS, OF_SERVER, door_port, is_carried, is_stranded,
     known_to_all,
 };
-use lockstep_domain::edition::Edition;
+use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::host::{Host, is_on_hosts};
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
     Digest, Environment, EnvironmentName, GatewayName, HostName, Instance, InstanceId, InstanceState,
     Timestamp, World,
 };
-use lockstep_files::{foreign, whole};
 use lockstep_gateway::KEY_LIFE;
-use lockstep_gateway::follow::TableStore;
 use lockstep_hosts::gateway::{host_of, name_of};
-use lockstep_registry::GATEWAY_LEASE_MS;
-use serde::{Deserialize, Serialize};
 
+use self::known::Said;
+pub(crate) use self::known::{KnownKeys, Run};
 use crate::gateways::check_key;
 use crate::hosts::is_local;
 use crate::{Control, lock};
 
-/// Largest file that is read: a thousand gateways of a hundred environments.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// Processes of one gateway that are remembered at once: one takes over from another.
-const MAX_RUNS: usize = 4;
-
-/// What one process of a gateway said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Said {
-    keys: Vec<Digest>,
-    at: Option<SocketAddr>,
-    #[serde(skip)]
-    seen: Timestamp,
-}
-
-/// The processes of a gateway, by their runs.
-type Runs = BTreeMap<String, Said>;
-
-/// What gateways of an environment said, by their names.
-type Gateways = BTreeMap<String, Runs>;
-
-/// The keys of all gateways, in a file, and how far they are known.
-#[derive(Debug)]
-pub(crate) struct KnownKeys {
-    path: PathBuf,
-    store: TableStore,
-    said: Mutex<BTreeMap<EnvironmentName, Gateways>>,
-    heard: Mutex<BTreeMap<EnvironmentName, Heard>>,
-    /// Why gateways of other hosts cannot come in to the gateway in the server, by environment.
-    deaf: Mutex<BTreeMap<EnvironmentName, Option<String>>>,
-}
-
-/// What gateways have confirmed, since this server began.
-#[derive(Debug, Default)]
-struct Heard {
-    /// The first table with a key.
-    since: BTreeMap<Digest, Edition>,
-    /// The first table with an instance, where it listens.
-    listed: BTreeMap<(InstanceId, SocketAddr), Edition>,
-    /// The last table that each gateway confirmed.
-    has: BTreeMap<String, Edition>,
-}
-
-impl KnownKeys {
-    /// Reads what is remembered. A file that cannot be understood is as good as none: gateways say it again.
-    ///
-    /// # Errors
-    /// When there is a file that cannot be read.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("gateways.json");
-        let said = match foreign::open(&path).and_then(|file| foreign::read(file, MAX_BYTES)) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "the keys between gateways are forgotten until they are said again");
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        let store = TableStore::new(folder.to_owned());
-        Ok(Self { path, store, said: Mutex::new(said), heard: Mutex::default(), deaf: Mutex::default() })
-    }
-
-    /// Takes in what a process of a gateway says of itself; `run` is its name, and whether it says nothing after this. A disk that is full
-    /// costs only what a host that is away then says when it is back.
-    pub(crate) fn hear(
-        &self,
-        environment: &EnvironmentName,
-        gateway: &str,
-        (run, is_last): (&str, bool),
-        between: &SaidBetween,
-        now: Timestamp,
-    ) {
-        let mut all = lock(&self.said);
-        let runs = all.entry(environment.clone()).or_default().entry(gateway.to_owned()).or_default();
-        let before = keys_of(runs);
-        take(runs, run, is_last, between, now);
-        if keys_of(runs) != before {
-            self.keep(&all);
-        }
-    }
-
-    /// Takes the keys of a gateway away.
-    pub(crate) fn forget_gateway(&self, environment: &EnvironmentName, gateway: &GatewayName) {
-        let mut all = lock(&self.said);
-        if all.get_mut(environment).is_some_and(|known| known.remove(gateway.as_str()).is_some()) {
-            self.keep(&all);
-        }
-    }
-
-    /// Forgets an environment that was removed.
-    pub(crate) fn forget(&self, environment: &EnvironmentName) {
-        lock(&self.heard).remove(environment);
-        let mut all = lock(&self.said);
-        if all.remove(environment).is_some() {
-            self.keep(&all);
-        }
-    }
-
-    fn keep(&self, all: &BTreeMap<EnvironmentName, Gateways>) {
-        let write = || whole::put(&self.path, &serde_json::to_vec(all).map_err(io::Error::other)?, 0o600);
-        let folder = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| write()) {
-            tracing::warn!(path = %self.path.display(), %error, "the keys between gateways could not be kept");
-        }
-    }
-
-    fn of(&self, environment: &EnvironmentName) -> Gateways {
-        lock(&self.said).get(environment).cloned().unwrap_or_default()
-    }
-}
-
-/// What there is to be known of a gateway, whichever of its processes said it.
-fn keys_of(runs: &Runs) -> (BTreeSet<Digest>, BTreeSet<Digest>, Option<SocketAddr>) {
-    let shown = runs.values().filter_map(|said| said.keys.first().copied()).collect();
-    let coming = runs.values().flat_map(|said| said.keys.iter().skip(1).copied()).collect();
-    // The newest one listens; the one before it does no more.
-    let newest = runs.values().filter(|said| said.at.is_some()).max_by_key(|said| said.seen);
-    (shown, coming, newest.and_then(|said| said.at))
-}
-
-/// A process that is silent while another one of the gateway speaks has gone; the only one is remembered however long it is silent.
-fn take(runs: &mut Runs, run: &str, is_last: bool, between: &SaidBetween, now: Timestamp) {
-    runs.retain(|id, said| id == run || now.since_ms(said.seen) <= GATEWAY_LEASE_MS);
-    if is_last && runs.len() > 1 {
-        runs.remove(run);
-        return;
-    }
-    if runs.len() >= MAX_RUNS && !runs.contains_key(run) {
-        return;
-    }
-    let keys = between.keys.iter().take(MAX_KEYS).copied().collect();
-    runs.insert(run.to_owned(), Said { keys, at: between.at, seen: now });
-}
+/// How long an instance is on its way that is healthy where it is and that the gateway of its host does not lead to: many times as long as it
+/// takes until a table is confirmed.
+const CARRIED_WITHIN_MS: u64 = 60_000;
+/// How long a gateway is silent that holds up the exchange of keys before people are told: twice as long as a key is shown.
+const FORGOTTEN_AFTER_MS: u64 = 2 * KEY_LIFE.as_millis() as u64;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Where an instance listens on its host, and where that is reached.
 #[derive(Debug, Clone)]
@@ -172,6 +44,19 @@ pub(crate) struct Behind {
     host: HostName,
     host_address: IpAddr,
     listens: SocketAddr,
+}
+
+/// What gateways have confirmed, since this server began.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The first table with a key.
+    since: BTreeMap<Digest, Edition>,
+    /// The first table with an instance, where it listens.
+    listed: BTreeMap<(InstanceId, SocketAddr), Edition>,
+    /// The last table that each gateway confirmed, with all its processes.
+    has: BTreeMap<String, Edition>,
+    /// Since when the gateway of its host is waited for to lead to an instance.
+    waits: BTreeMap<(InstanceId, SocketAddr), Timestamp>,
 }
 
 /// The instances of an environment that are reached through the gateway of their host.
@@ -190,19 +75,85 @@ impl Control {
         instances.iter().filter(is_there).filter_map(behind).collect()
     }
 
-    /// Shows instances as they are for whoever leads requests to them: one to which the gateway of its host does not lead yet is on its way.
-    pub(crate) fn until_carried(&self, mut instances: Vec<Instance>, carried: &AllBehind) -> Vec<Instance> {
+    /// Shows instances as they are for whoever asks them from elsewhere: one to which the gateway of its host does not lead yet is on its way,
+    /// and is no good when that takes too long; one whose host there is no more is not there.
+    pub(crate) fn until_carried(
+        &self,
+        world: &World,
+        name: &EnvironmentName,
+        mut instances: Vec<Instance>,
+    ) -> Vec<Instance> {
+        let (carried, now) = (self.carried(world, &instances), self.ledger.now());
         for instance in instances.iter_mut().filter(|it| it.state.is_healthy() && it.job.is_none()) {
-            let behind = carried.get(&instance.id);
-            if behind.is_some_and(|behind| !self.is_led_to(&instance.id, behind)) {
+            if is_stranded(world, instance) {
                 instance.state = InstanceState::Starting;
+            }
+            let Some(behind) = carried.get(&instance.id) else { continue };
+            if !self.is_led_to(&instance.id, behind) {
+                let since = self.between.waits_since(name, (&instance.id, behind.listens));
+                (instance.state, instance.since) = on_its_way(instance, &behind.host, since, now);
             }
         }
         instances
     }
 
+    /// Returns the instances that the gateways of their hosts do not lead to.
+    pub(crate) fn not_led_to(&self, world: &World, instances: &[Instance]) -> BTreeSet<InstanceId> {
+        let carried = self.carried(world, instances);
+        carried.into_iter().filter(|(id, behind)| !self.is_led_to(id, behind)).map(|(id, _)| id).collect()
+    }
+
     fn is_led_to(&self, id: &InstanceId, behind: &Behind) -> bool {
         self.hosts.link(&behind.host).is_some_and(|link| link.is_carried(id, behind.listens))
+    }
+
+    /// Tells whether the keys of an environment were lost, and its gateways have not had the time to say them again: a table without them would
+    /// end all that they carry for each other.
+    pub(crate) fn hears_keys_again(
+        &self,
+        world: &World,
+        name: &EnvironmentName,
+        carried: &AllBehind,
+        now: Timestamp,
+    ) -> bool {
+        let mut behind = hosts_of(world, name, carried).filter(|(_, host)| is_behind(host)).peekable();
+        if behind.peek().is_none() && carried.is_empty() {
+            return false;
+        }
+        let elsewhere = behind.filter(|(_, host)| !is_local(host.settings.address));
+        let of_hosts = elsewhere.filter_map(|(name, _)| Some(name_of(name.as_str())?.to_string()));
+        let own = self.gateway.id().to_owned();
+        let seen = self.registry.gateways(name, now).into_iter().filter(|seen| seen.gateway != own);
+        let others = seen.filter_map(|seen| Some(seen.gateway.split('/').next()?.to_owned()));
+        let all: BTreeSet<String> = of_hosts.chain(others).collect();
+        self.between.hears_again(name, &all, now)
+    }
+
+    /// Returns the gateways that have not been heard of for days: as they may come back with the keys that they know, none are exchanged.
+    pub(crate) fn forgotten_gateways(&self, name: &EnvironmentName) -> Vec<GatewayView> {
+        let (world, now) = (self.ledger.world(), self.ledger.now());
+        let silent = self.between.silent_since(name).into_iter();
+        let forgotten = silent.filter(|(gateway, seen)| {
+            now.since_ms(*seen) > FORGOTTEN_AFTER_MS && may_report(&world, gateway, name)
+        });
+        forgotten
+            .map(|(gateway, seen)| GatewayView {
+                problem: Some(words_of_forgotten(&gateway, now.since_ms(seen) / DAY_MS)),
+                gateway,
+                history: TableHistory::default(),
+                revision: 0,
+                refused: None,
+                left_alone: Vec::new(),
+                outside: Vec::new(),
+                seen,
+            })
+            .collect()
+    }
+
+    /// Says why gateways of other hosts cannot come in to the gateway in the server, where they should.
+    pub(crate) fn why_closed(&self, name: &EnvironmentName) -> Option<String> {
+        let why = lock(&self.between.deaf).get(name).cloned().flatten()?;
+        Some(format!("gateways of other hosts cannot come in to the gateway in the server: {why}"))
     }
 
     /// Lets the gateway in the server be one among those of hosts: with keys of its own, and in the place of that of a host which is this machine.
@@ -227,7 +178,8 @@ impl Control {
             self.gateway.keep_identity(name, &self.between.store, KEY_LIFE);
             doors.into_iter().for_each(|address| self.keep_door(environment, address));
             if let Some(said) = self.gateway.receipt(name).between {
-                self.between.hear(name, OF_SERVER, (self.gateway.id(), false), &said, now);
+                let run = Run { id: self.gateway.id(), is_last: false };
+                self.between.hear((name, OF_SERVER), run, &said, now, || true);
             }
         });
     }
@@ -261,32 +213,32 @@ impl Control {
         now: Timestamp,
     ) -> RouteTable {
         let environment = table.environment.clone();
+        let table = table.leaving_out(&self.stranded(world, &environment));
         if carried.is_empty() && !hosts_of(world, &environment, carried).any(|(_, host)| is_behind(host)) {
             return table;
         }
         let all = self.between.of(&environment);
-        let may = |name: &String| {
-            let known =
-                name.parse::<GatewayName>().is_ok_and(|it| check_key(world, &it, &environment).is_ok());
-            name == OF_SERVER || known
-        };
-        let said =
-            all.iter().filter(|(name, _)| may(name)).map(|(name, runs)| (name.as_str(), keys_of(runs)));
+        let may = |name: &String| name == OF_SERVER || may_report(world, name, &environment);
+        let said = all.iter().filter(|(name, _)| may(name)).map(|(name, it)| (name.as_str(), it));
         let said: BTreeMap<_, _> = said.collect();
-        let keys = |(shown, coming, _): &(BTreeSet<Digest>, BTreeSet<Digest>, _)| {
-            shown.iter().chain(coming).copied().take(MAX_KEYS).collect::<Vec<_>>()
-        };
+        let keys =
+            |said: &Said| said.shown.iter().chain(&said.coming).copied().take(MAX_KEYS).collect::<Vec<_>>();
+        let port = world.environment(&environment).map_or(0, |it| door_port(it.settings.gateway_port));
         let callers =
             said.iter().map(|(name, it)| ((*name).to_owned(), BetweenGateway { keys: keys(it) })).collect();
         let hosts = hosts_of(world, &environment, carried).filter_map(|(name, host)| {
             let address = host.settings.address;
             let gateway = name_of(name.as_str())?;
             let (at, keys) = match is_local(address) {
-                true => (self.gateway.door_at(&environment, address)?, keys(said.get(OF_SERVER)?)),
+                // Where nobody can come in the gateway in the server asks the instances itself, and they stay in the table for that.
+                true => {
+                    let open = self.gateway.door_at(&environment, address);
+                    (open.unwrap_or(SocketAddr::new(address, port)), keys(said.get(OF_SERVER)?))
+                }
                 false => {
                     let known = said.get(gateway.as_str())?;
                     // A gateway that says that it is elsewhere is not led to.
-                    (known.2.filter(|at| at.ip() == address)?, keys(known))
+                    (known.at.filter(|at| at.ip() == address)?, keys(known))
                 }
             };
             let there = carried.iter().filter(|(_, behind)| behind.host == *name);
@@ -294,8 +246,8 @@ impl Control {
             Some((name.clone(), BetweenHost { at, keys, instances }))
         });
         let hosts: BTreeMap<_, _> = hosts.collect();
-        let coming: BTreeSet<Digest> = said.values().flat_map(|it| it.1.iter().copied()).collect();
-        let known = self.known_to_all(&environment, &coming, said.keys().copied(), now);
+        let coming: BTreeSet<Digest> = said.values().flat_map(|it| it.coming.iter().copied()).collect();
+        let known = self.known_to_all(&environment, &coming, &said, now);
         let through = |behind: &Behind| {
             hosts.contains_key(&behind.host).then(|| (behind.host.clone(), behind.host_address))
         };
@@ -303,30 +255,36 @@ impl Control {
         table.with_between(Between { callers, known, hosts }, &through)
     }
 
+    fn stranded(&self, world: &World, name: &EnvironmentName) -> BTreeSet<InstanceId> {
+        let all = self.everything_of(world, name).into_iter();
+        all.filter(|instance| is_stranded(world, instance)).map(|instance| instance.id).collect()
+    }
+
     /// Returns those of the keys that are to come of which every gateway has heard, also those that are away.
-    fn known_to_all<'a>(
+    fn known_to_all(
         &self,
         environment: &EnvironmentName,
         coming: &BTreeSet<Digest>,
-        gateways: impl Iterator<Item = &'a str> + Clone,
+        said: &BTreeMap<&str, &Said>,
         now: Timestamp,
     ) -> Vec<Digest> {
         let published = self.published(environment);
-        let mut heard = lock(&self.between.heard);
-        let heard = heard.entry(environment.clone()).or_default();
-        let own = self.gateway.id();
-        for seen in self.registry.gateways(environment, now) {
-            let name = if seen.gateway == own { Some(OF_SERVER) } else { seen.gateway.split('/').next() };
-            if let Some(name) = name {
-                heard.has.insert(name.to_owned(), seen.edition);
-            }
-        }
         let number = |edition: &Edition| match edition.history == published.history {
             true => edition.revision,
             false => 0,
         };
+        let own = self.gateway.id();
+        let seen = self.registry.gateways(environment, now).into_iter().filter_map(|seen| {
+            let name = if seen.gateway == own { OF_SERVER } else { seen.gateway.split('/').next()? };
+            Some((name.to_owned(), seen.edition))
+        });
+        let mut heard = lock(&self.between.heard);
+        let heard = heard.entry(environment.clone()).or_default();
+        // What is not on the disk of a gateway is not known to it when it begins anew.
+        let is_kept = |name: &String| said.get(name.as_str()).is_none_or(|said| !said.unkept);
+        heard.has.extend(least_of_each(seen, number).into_iter().filter(|(name, _)| is_kept(name)));
         let since = |key| heard.since.get(key).map_or(u64::MAX, number);
-        let has = gateways.map(|name| heard.has.get(name).map_or(0, number));
+        let has = said.keys().map(|name| heard.has.get(*name).map_or(0, number));
         known_to_all(coming.iter().map(|key| (key, since(key).max(1))), has)
     }
 
@@ -350,6 +308,7 @@ impl Control {
             heard.listed.entry(place).or_insert_with(|| edition.clone());
         }
         let mut more: BTreeMap<&HostName, Vec<(InstanceId, SocketAddr)>> = BTreeMap::new();
+        self.note_waiting(heard, carried, now);
         for (id, behind) in carried.iter().filter(|(id, behind)| !self.is_led_to(id, behind)) {
             let place = (id.clone(), behind.listens);
             let wanted = heard.listed.get(&place);
@@ -365,6 +324,21 @@ impl Control {
             }
         });
         !more.is_empty()
+    }
+
+    /// Notes since when it is waited that gateways lead to instances; those of hosts that are away are waited for anew when these are back.
+    fn note_waiting(&self, heard: &mut Heard, carried: &AllBehind, now: Timestamp) {
+        let is_due = |(id, behind): &(&InstanceId, &Behind)| {
+            !self.is_led_to(id, behind) && self.hosts.is_reached(&behind.host)
+        };
+        let due = carried.iter().filter(is_due).map(|(id, behind)| (id.clone(), behind.listens));
+        let mut before = std::mem::take(&mut heard.waits);
+        heard.waits = due
+            .map(|place| {
+                let since = before.remove(&place).unwrap_or(now);
+                (place, since)
+            })
+            .collect();
     }
 
     /// Returns the hosts that came back, and whose gateways have not got the table of an environment yet.
@@ -423,6 +397,57 @@ impl Control {
     }
 }
 
+/// How an instance is that is healthy where it is, and that others are not led to: it was waited for since a time, if anybody waits.
+fn on_its_way(
+    instance: &Instance,
+    host: &HostName,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> (InstanceState, Timestamp) {
+    let over = since.map(|since| since.max(instance.since).plus_ms(CARRIED_WITHIN_MS));
+    match over.filter(|over| now >= *over) {
+        None => (InstanceState::Starting, instance.since),
+        Some(over) => {
+            let reason = format!(
+                "it is healthy where it is, and the gateway of its host `{host}` has not led to it within {} s",
+                CARRIED_WITHIN_MS / 1_000
+            );
+            (InstanceState::Unhealthy { reason }, over)
+        }
+    }
+}
+
+fn words_of_forgotten(gateway: &str, days: u64) -> String {
+    let host = gateway.parse().ok().and_then(|name| host_of(&name));
+    let command = host.map_or_else(
+        || format!("lockstep gateway remove {gateway}"),
+        |host| format!("lockstep host remove {host} --lost"),
+    );
+    format!(
+        "not heard of for {days} days: no keys between gateways are exchanged while it may come back; when it is gone for good: {command}"
+    )
+}
+
+/// Of each gateway the table that the process of it has which is furthest behind.
+fn least_of_each(
+    seen: impl Iterator<Item = (String, Edition)>,
+    number: impl Fn(&Edition) -> u64,
+) -> BTreeMap<String, Edition> {
+    let mut least: BTreeMap<String, Edition> = BTreeMap::new();
+    for (name, edition) in seen {
+        let known = least.entry(name).or_insert_with(|| edition.clone());
+        if number(&edition) < number(known) {
+            *known = edition;
+        }
+    }
+    least
+}
+
+/// Tells whether there is a gateway of this name that may report on an environment.
+fn may_report(world: &World, gateway: &str, environment: &EnvironmentName) -> bool {
+    gateway.parse::<GatewayName>().is_ok_and(|it| check_key(world, &it, environment).is_ok())
+}
+
 fn is_of_host(gateway: &str) -> bool {
     gateway.parse().is_ok_and(|it| host_of(&it).is_some())
 }
@@ -445,57 +470,57 @@ fn hosts_of<'a>(
 
 #[cfg(test)]
 mod tests {
+    use lockstep_domain::{Arm, ConfigRevision, VersionNumber};
+
     use super::*;
 
-    fn key(byte: u8) -> Digest {
-        Digest::from_bytes([byte; 32])
-    }
-
-    fn says(keys: &[u8]) -> SaidBetween {
-        SaidBetween { keys: keys.iter().map(|it| key(*it)).collect(), at: "10.0.0.5:18500".parse().ok() }
-    }
-
-    fn all(runs: &Runs) -> Vec<Digest> {
-        let (shown, coming, _) = keys_of(runs);
-        shown.into_iter().chain(coming).collect()
-    }
-
-    #[test]
-    fn a_process_that_takes_over_is_known_beside_the_one_before_and_alone_when_that_is_silent() {
-        let mut runs = Runs::new();
-        take(&mut runs, "old", false, &says(&[1]), Timestamp(1_000));
-        take(&mut runs, "new", false, &says(&[2, 3]), Timestamp(2_000));
-        assert_eq!(all(&runs), [key(1), key(2), key(3)]);
-        take(&mut runs, "new", false, &says(&[3]), Timestamp(9_000));
-        assert_eq!(all(&runs), [key(3)]);
-        take(&mut runs, "new", false, &says(&[3]), Timestamp(1_000_000_000));
-        take(&mut runs, "new", true, &says(&[3]), Timestamp(1_000_000_000));
-        assert_eq!(all(&runs), [key(3)], "it may begin again with its last table, and no server");
-    }
-
-    #[test]
-    fn many_processes_with_one_name_do_not_fill_a_table() {
-        let mut runs = Runs::new();
-        for run in 0..100_u8 {
-            take(&mut runs, &run.to_string(), false, &says(&[run]), Timestamp(1_000));
+    fn instance(since: u64) -> Instance {
+        Instance {
+            id: "shop-1".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            arm: Arm {
+                service: "shop".parse().unwrap(),
+                version: VersionNumber::new(1, 0, 0),
+                config: ConfigRevision(0),
+                process: None,
+            },
+            state: InstanceState::Healthy,
+            address: "127.0.0.1:20000".parse().ok(),
+            since: Timestamp(since),
+            restarts: 0,
+            job: None,
+            resource: None,
+            host: "web1".parse().ok(),
         }
-        assert_eq!(all(&runs).len(), MAX_RUNS);
-        let many: Vec<u8> = (0..100).collect();
-        let mut one = Runs::new();
-        take(&mut one, "one", false, &says(&many), Timestamp(1_000));
-        assert_eq!(all(&one).len(), MAX_KEYS);
     }
 
     #[test]
-    fn keys_are_remembered_by_the_next_server_until_they_are_taken_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || KnownKeys::open(&folder.path().join("between")).unwrap();
-        let production: EnvironmentName = "production".parse().unwrap();
-        open().hear(&production, "host-web1", ("run", false), &says(&[1]), Timestamp(1_000));
-        assert_eq!(all(&open().of(&production)["host-web1"]), [key(1)]);
-        open().forget_gateway(&production, &"host-web1".parse().unwrap());
-        assert!(open().of(&production).is_empty());
-        std::fs::write(folder.path().join("between/gateways.json"), "{").unwrap();
-        assert!(open().of(&production).is_empty());
+    fn one_that_is_never_led_to_is_no_good_after_a_time_and_says_why() {
+        let host = "web1".parse().unwrap();
+        let state = |waits: Option<u64>, now| {
+            on_its_way(&instance(1_000), &host, waits.map(Timestamp), Timestamp(now)).0
+        };
+        assert_eq!(state(Some(0), 1_000 + CARRIED_WITHIN_MS - 1), InstanceState::Starting);
+        let late = state(Some(0), 1_000 + CARRIED_WITHIN_MS);
+        let InstanceState::Unhealthy { reason } = late else { panic!("{late:?}") };
+        assert!(reason.contains("gateway of its host `web1`") && reason.contains("60 s"), "{reason}");
+        // Nobody waits while its host is away, and then anew.
+        assert_eq!(state(None, u64::MAX), InstanceState::Starting);
+        assert_eq!(state(Some(500_000), 500_001), InstanceState::Starting);
+    }
+
+    #[test]
+    fn a_gateway_has_what_the_furthest_behind_of_its_processes_has() {
+        let edition = |revision| Edition { history: TableHistory::default(), revision };
+        let seen = [("web1", 7), ("web1", 5), ("web2", 9), ("web1", 8)];
+        let seen = seen.into_iter().map(|(name, revision)| (name.to_owned(), edition(revision)));
+        let least = least_of_each(seen, |edition| edition.revision);
+        assert_eq!((least["web1"].revision, least["web2"].revision), (5, 9));
+    }
+
+    #[test]
+    fn people_are_told_what_to_do_about_a_gateway_that_is_forgotten() {
+        assert!(words_of_forgotten("host-web1", 3).ends_with("lockstep host remove web1 --lost"));
+        assert!(words_of_forgotten("edge", 3).ends_with("lockstep gateway remove edge"));
     }
 }

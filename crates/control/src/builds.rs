@@ -158,6 +158,18 @@ impl Builds {
         kept.builds.get(&number).cloned().ok_or_else(missing)
     }
 
+    /// Returns how each build that is not over stands: `queued` or `running`.
+    pub(crate) fn not_over(&self) -> Vec<&'static str> {
+        let builds: Vec<_> = lock(&self.kept).builds.values().cloned().collect();
+        let states = builds.iter().map(|build| build.view.borrow().state);
+        let named = states.filter_map(|state| match state {
+            BuildState::Queued => Some("queued"),
+            BuildState::Running => Some("running"),
+            _ => None,
+        });
+        named.collect()
+    }
+
     /// Finds a build of a service that is not over.
     pub(crate) fn under_way(&self, service: &ServiceName) -> Option<String> {
         let kept = lock(&self.kept);

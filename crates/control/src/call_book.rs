@@ -160,6 +160,22 @@ impl CallBook {
         lock(&self.uses).index = None;
     }
 
+    /// Returns which services each service was seen to call in an environment, while the newest two baselines with calls were current, by the names of then.
+    pub(crate) fn graph(&self, environment: &Environment) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
+        let all = lock(&self.all);
+        let pages = all.get(&environment.name).filter(|pages| pages.record == environment.record);
+        let newest = pages.into_iter().flat_map(|pages| pages.baselines.values().rev().take(2));
+        let calls = newest.flat_map(|page| page.calls.keys());
+        let mut graph: BTreeMap<ServiceName, BTreeSet<ServiceName>> = BTreeMap::new();
+        for call in calls {
+            let callees = graph.entry(call.caller.service.clone()).or_default();
+            if !callees.contains(&call.callee.service) {
+                callees.insert(call.callee.service.clone());
+            }
+        }
+        graph
+    }
+
     /// Returns what a version was seen to call of a service, in whichever environment.
     pub(crate) fn seen(&self, consumer: &VersionRef, provider: &ServiceName) -> Vec<SeenUse> {
         let index = self.index();

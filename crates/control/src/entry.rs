@@ -230,6 +230,9 @@ impl Control {
                 "https has no certificate, so nobody is served there: lockstep certificate add --env {name}"
             )
         });
+        let world = self.ledger.world();
+        let hosts = lockstep_domain::clients_at::entrances(&world, environment);
+        let edges = self.notes_on_edges(&world, environment);
         let ends = environment.certificates.values().filter_map(|it| it.facts.warning(wall()));
         let open = environment.settings.entry.warning().map(str::to_owned);
         let warnings = deaf
@@ -241,8 +244,9 @@ impl Control {
             .chain(fails)
             .chain(ends)
             .chain(self.staple_warnings(name).into_iter().map(|(_, says)| says))
+            .chain(edges)
             .collect();
-        EntryView { https, warnings }
+        EntryView { https, hosts, warnings }
     }
 
     /// Says which ports of services that speak TCP lead nowhere.
@@ -282,7 +286,8 @@ impl Control {
         let listening = self.gateway.listening_to().into_iter();
         let open: Vec<SocketAddr> = listening
             .filter_map(|(of, address, clients)| {
-                (of == *name && clients == Clients::Secure).then_some(address)
+                let is_main = Some(address) == wanted || !self.gateway.is_outside(&of, address);
+                (of == *name && clients == Clients::Secure && is_main).then_some(address)
             })
             .collect();
         let opened = match wanted.filter(|wanted| !open.contains(wanted)) {

@@ -10,6 +10,7 @@ use lockstep_api::types::{
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
+use lockstep_domain::clients_at::ClientsAt;
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS, ViaField};
 use lockstep_domain::injection::FaultInjection;
@@ -39,6 +40,7 @@ use crate::clock::wall;
 use crate::entry::{changed_entry, check_change, check_entry};
 use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::gateways::keys_taken_along;
+use crate::hosts::check_clients_at;
 use crate::{Control, databases, internal, lock, not_found, ourselves, schedules, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
@@ -110,6 +112,7 @@ impl Control {
                 check_change(&defaults.entry, &request.settings.entry)?;
                 let settings = changed(&defaults, &request.settings);
                 check_settings(world, &request.name, &settings)?;
+                check_clients_at(world, &request.name, request.settings.clients_at.as_ref())?;
                 Ok((vec![Event::EnvironmentCreated { environment: request.name.clone(), settings }], ()))
             })
         })?;
@@ -161,6 +164,7 @@ impl Control {
                 check_change(&environment.settings.entry, &change.entry)?;
                 let settings = changed(&environment.settings, change);
                 check_settings(world, name, &settings)?;
+                check_clients_at(world, name, change.clients_at.as_ref())?;
                 Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))
             })
         })?;
@@ -296,7 +300,8 @@ impl Control {
     fn limited(&self, world: &World, name: &EnvironmentName) -> Vec<LimitedArm> {
         let mut found = self.driver.held();
         let of = |instance: Instance| {
-            let (held, user) = found.remove(&instance.id)?;
+            let on_host = || self.hosts.driver_of(&instance.id)?.held_of(&instance.id);
+            let (held, user) = found.remove(&instance.id).or_else(on_host)?;
             Some(LimitedArm { arm: instance.arm, user, held })
         };
         let mut each: Vec<LimitedArm> = Vec::new();
@@ -582,6 +587,7 @@ fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: 
         answer_checks: AnswerChecks::usual(),
         proven_after: ProvenAfter::default(),
         lost_hosts: LostHosts::default(),
+        clients_at: ClientsAt::default(),
     }
 }
 
@@ -607,6 +613,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
             before_switch: change.host_lost.unwrap_or(settings.lost_hosts.before_switch),
             evacuate_after: change.evacuate_after.unwrap_or(settings.lost_hosts.evacuate_after),
         },
+        clients_at: change.clients_at.clone().unwrap_or_else(|| settings.clients_at.clone()),
     }
 }
 

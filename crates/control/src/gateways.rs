@@ -21,6 +21,7 @@ use lockstep_hosts::gateway::host_of;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::between::Run;
 use crate::random::random_hex;
 use crate::{Control, environments, internal, lock, not_found};
 
@@ -171,8 +172,10 @@ impl Control {
             Problem::new(ErrorCode::Refused, detail).with_hint(format!("lockstep status {environment}"))
         })?;
         if let Some(said) = &receipt.between {
-            let run = (receipt.gateway.as_str(), receipt.last);
-            tokio::task::block_in_place(|| self.between.hear(environment, gateway.as_str(), run, said, now));
+            let (run, of) =
+                (Run { id: &receipt.gateway, is_last: receipt.last }, (environment, gateway.as_str()));
+            let is_same = || same_gateway(&world, &self.ledger.world(), gateway, environment);
+            tokio::task::block_in_place(|| self.between.hear(of, run, said, now, is_same));
         }
         let own = self.gateway.receipt(environment).gateway;
         let seen = self.registry.gateways(environment, now).into_iter().map(|seen| seen.gateway);
@@ -192,6 +195,9 @@ impl Control {
             })
         };
         let mut deaf = self.registry.not_listening(environment);
+        if let Some(why) = self.why_closed(environment) {
+            deaf.entry(self.gateway.id().to_owned()).or_insert(why);
+        }
         let seen = self.registry.gateways(environment, now).into_iter().map(|seen| GatewayView {
             problem: copied(&seen.gateway).or_else(|| deaf.remove(&seen.gateway)),
             gateway: seen.gateway,
@@ -199,6 +205,7 @@ impl Control {
             revision: seen.edition.revision,
             refused: seen.refused,
             left_alone: seen.left_alone,
+            outside: seen.outside,
             seen: seen.seen,
         });
         let refused = self.registry.refused(environment, now).into_iter().map(|refused| GatewayView {
@@ -207,11 +214,20 @@ impl Control {
             revision: 0,
             refused: None,
             left_alone: Vec::new(),
+            outside: Vec::new(),
             seen: refused.at,
             problem: Some(format!("its receipts are not believed: {}", refused.why)),
         });
-        seen.chain(refused).collect()
+        seen.chain(refused).chain(self.forgotten_gateways(environment)).collect()
     }
+}
+
+/// Tells whether a gateway that reports on an environment is the same one in a later world, and not another one of its name.
+fn same_gateway(before: &World, after: &World, gateway: &GatewayName, environment: &EnvironmentName) -> bool {
+    let host = |world: &World| world.hosts.get(&host_of(gateway)?).map(|host| host.record);
+    let key = |world: &World| world.gateways.get(gateway).map(|it| it.key);
+    let of = |world: &World| Some((world.environment(environment)?.record, host(world), key(world)));
+    of(before) == of(after) && check_key(after, gateway, environment).is_ok()
 }
 
 fn find<'a>(world: &'a World, name: &GatewayName) -> Result<&'a Arc<GatewayIdentity>, Problem> {

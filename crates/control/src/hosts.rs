@@ -4,12 +4,15 @@
 //! host is known before the host hears of it, also to the next server, so nothing is started a second time because a host is not reached.
 
 mod ahead;
+mod edges;
 mod evacuating;
 mod gateways;
+mod here;
 mod keeping;
 mod kept;
 mod link;
 mod manage;
+mod measuring;
 mod seeing;
 mod starting;
 mod telling;
@@ -25,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_domain::edition::Edition;
 use lockstep_domain::host::Stance;
+use lockstep_domain::limits::Means;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
 use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, Recipes, RemoteDriver};
@@ -33,7 +37,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use self::ahead::Ahead;
-pub(crate) use self::gateways::is_local;
+pub(crate) use self::edges::check_clients_at;
+use self::gateways::SERVES_WITHIN;
+pub(crate) use self::here::is_local;
 pub(crate) use self::link::Link;
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
@@ -79,6 +85,8 @@ pub(crate) struct Hosts {
     changed: watch::Sender<u64>,
     /// Hosts that came back, by environment, and the table that their gateways have to have: nothing is known of those that are away.
     behind: Mutex<BTreeMap<(HostName, EnvironmentName), Option<Edition>>>,
+    /// Hosts that are reached and where no gateway serves that the others know, by environment, and since when.
+    mute: Mutex<BTreeMap<(HostName, EnvironmentName), Instant>>,
 }
 
 /// A connection, and the task that takes in what is seen over it.
@@ -122,6 +130,7 @@ impl Hosts {
             begun: Instant::now(),
             changed: watch::Sender::default(),
             behind: Mutex::default(),
+            mute: Mutex::default(),
         })
     }
 
@@ -152,7 +161,7 @@ impl Hosts {
             }
         }
         drop(links);
-        self.changed.send_modify(|count| *count += 1);
+        self.look_again();
     }
 
     fn connect(&self, name: &HostName, host: &lockstep_domain::host::Host) -> io::Result<Following> {
@@ -213,6 +222,13 @@ impl Hosts {
         self.begun.elapsed() < SETTLED_WITHIN && self.is_connecting(world, environment)
     }
 
+    /// With what the hosts of an environment hold limits, as far as they are reached.
+    pub(crate) fn means(&self, world: &World, environment: &EnvironmentName) -> BTreeMap<HostName, Means> {
+        let serving = world.hosts.iter().filter(|(_, host)| host.serves(environment));
+        let of = |name: &HostName| Some((name.clone(), self.link(name)?.facts()?.means.clone()));
+        serving.filter_map(|(name, _)| of(name)).collect()
+    }
+
     /// Returns the hosts that are not reached, each of which was tried for a while.
     pub(crate) fn unreached(&self, world: &World) -> BTreeSet<HostName> {
         let is_new = self.begun.elapsed() < SETTLED_WITHIN;
@@ -247,7 +263,10 @@ impl Hosts {
         has: impl Fn(&HostName, &Edition) -> bool,
     ) -> BTreeSet<HostName> {
         let mut behind = lock(&self.behind);
-        behind.retain(|(host, of), _| world.hosts.contains_key(host) && world.environment(of).is_some());
+        let is_asked = |host: &HostName, of: &EnvironmentName| {
+            world.hosts.get(host).is_some_and(|host| host.serves(of)) && world.environment(of).is_some()
+        };
+        behind.retain(|(host, of), _| is_asked(host, of));
         for (host, _) in world.hosts.iter().filter(|(_, host)| host.serves(environment)) {
             let key = (host.clone(), environment.clone());
             if self.is_away(host) {
@@ -264,6 +283,24 @@ impl Hosts {
             }
         }
         behind.keys().filter(|(_, of)| of == environment).map(|(host, _)| host.clone()).collect()
+    }
+
+    /// Notes whether a gateway serves on a host that is reached, known to the others; nobody waits for it on one that is away.
+    fn note_serving(&self, host: &HostName, environment: &EnvironmentName, serves: bool) {
+        let (mut mute, place) = (lock(&self.mute), (host.clone(), environment.clone()));
+        match serves {
+            true => drop(mute.remove(&place)),
+            false => drop(mute.entry(place).or_insert_with(Instant::now)),
+        }
+    }
+
+    /// Returns the hosts where no gateway of an environment serves although it should have for as long as a start waits for it: what starts
+    /// there can call nobody, and nobody is led to it.
+    pub(crate) fn mute(&self, environment: &EnvironmentName) -> BTreeSet<HostName> {
+        let mute = lock(&self.mute);
+        let long =
+            mute.iter().filter(|((_, of), since)| of == environment && since.elapsed() >= SERVES_WITHIN);
+        long.map(|((host, _), _)| host.clone()).collect()
     }
 
     /// Returns the host that has the same folder on the same machine, if one is reached.
@@ -347,4 +384,47 @@ fn this_boot() -> String {
 fn this_machine() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::{Event, Recorded, Timestamp};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A world with an environment and a host that serves these.
+    fn world(serves: &[&str]) -> World {
+        let settings = json!({ "accepts_from": "created", "strategy": { "strategy": "all_at_once" }, "warm_ms": 0, "gateway_port": 8500 });
+        let host = json!({
+            "ssh": "deploy@10.0.0.5", "address": "10.0.0.5", "network": "trusted", "labels": "",
+            "environments": serves, "host_key": "ssh-ed25519 AAAA",
+        });
+        let events = [
+            Event::EnvironmentCreated {
+                environment: "staging".parse().unwrap(),
+                settings: serde_json::from_value(settings).unwrap(),
+            },
+            Event::HostAdded {
+                host: "web1".parse().unwrap(),
+                settings: serde_json::from_value(host).unwrap(),
+            },
+        ];
+        let mut world = World::default();
+        for event in events {
+            let (seq, at, actor) = (world.seq + 1, Timestamp(1), "ann".parse().unwrap());
+            world.fold(&Recorded { seq, at, actor, event }).unwrap();
+        }
+        world
+    }
+
+    #[test]
+    fn a_host_that_was_away_and_has_left_an_environment_is_not_behind_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = Hosts::open(folder.path(), "/bin/true".into(), None).unwrap();
+        let staging = "staging".parse().unwrap();
+        let behind = |world: &World| hosts.behind(world, &staging, &Edition::default(), |_, _| false);
+        assert_eq!(behind(&world(&["staging"])), BTreeSet::from(["web1".parse().unwrap()]));
+        assert_eq!(behind(&world(&[])), BTreeSet::new());
+    }
 }

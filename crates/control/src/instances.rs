@@ -26,7 +26,7 @@ use lockstep_domain::{
 pub(crate) use lockstep_runtime::fault::with_sources;
 use lockstep_runtime::fault::{of_error, of_place};
 use lockstep_runtime::{
-    BringError, Driver as _, EndedLimits, Follow, InstanceSpec, LogLines, StartError, Unpacked,
+    BringError, Driver as _, EndedLimits, Follow, InstanceSpec, LogLines, StartError, Unpacked, own,
 };
 use lockstep_site::Site;
 
@@ -168,7 +168,9 @@ impl Control {
         (program, is_on_host): (&str, bool),
     ) -> Result<InstanceSpec, NotStarted> {
         // Where it runs is decided, and means nothing to who runs it.
-        let run = RunSpec { hosts: HostWish::default(), ..run(version, arm, planned.as_ref(), program)? };
+        let served_by = if is_on_host { own::PROGRAM } else { program };
+        let run = run(version, arm, planned.as_ref(), (program, served_by))?;
+        let run = RunSpec { hosts: HostWish::default(), ..run };
         let spec = self.spec(world, environment, (version, arm), (id, run));
         let mut spec = spec.map_err(NotStarted::of_host)?;
         spec.job = planned.map(|planned| planned.job);
@@ -388,7 +390,8 @@ impl Control {
     /// Makes the gateway of an environment listen where its settings say, and nowhere else.
     pub(crate) fn keep_listening(&self, environment: &Environment) {
         let wanted = self.gateway_socket(environment);
-        let listening = self.gateway.listening();
+        let mut listening = self.gateway.listening();
+        listening.retain(|(name, address)| *address == wanted || !self.gateway.is_outside(name, *address));
         let mut of_environment = listening.iter().filter(|(name, _)| *name == environment.name);
         if of_environment.any(|(_, address)| *address == wanted) {
             return;
@@ -528,18 +531,19 @@ fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
 }
 
 /// Names and values.
-/// How the process of an arm is run, or a job of it, or a step at a database. `program` is that of Lockstep where it runs.
+/// How the process of an arm is run, or a job of it, or a step at a database. `program` is that of Lockstep where it runs, and
+/// `served_by` that of what Lockstep serves or passes on itself.
 fn run(
     version: &Version,
     arm: &Arm,
     planned: Option<&PlannedJob>,
-    program: &str,
+    (program, served_by): (&str, &str),
 ) -> Result<RunSpec, NotStarted> {
     if let Some(step) = planned.filter(|planned| planned.database.is_some()) {
         let run = run_of_step(version, step, program);
         return run.ok_or_else(|| NotStarted::of_host("the version does not bring the database"));
     }
-    served(run_of(version, arm, planned.map(|planned| &planned.job))?, (version, arm), program)
+    served(run_of(version, arm, planned.map(|planned| &planned.job))?, (version, arm), served_by)
 }
 
 /// Fills in the command of what Lockstep serves or passes on by itself: its own program. What it is told of files tells them apart

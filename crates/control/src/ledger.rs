@@ -225,18 +225,45 @@ impl Ledger {
         Ok(events)
     }
 
+    /// Returns the first events after a sequence number, so many at most.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn events_after(&self, after_seq: u64, most: usize) -> Result<Vec<Recorded>, LedgerError> {
+        let recent = lock(&self.recent);
+        if recent.front().is_some_and(|first| first.seq <= after_seq + 1) {
+            let newer = recent.iter().filter(|recorded| recorded.seq > after_seq);
+            return Ok(newer.take(most).cloned().collect());
+        }
+        drop(recent);
+        let mut events = Vec::new();
+        self.read_while(after_seq, |recorded| {
+            events.push(recorded);
+            if events.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(events)
+    }
+
     /// Gives every event after a sequence number to `each`, from the journal.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn read_journal(&self, after_seq: u64, mut each: impl FnMut(Recorded)) -> Result<(), LedgerError> {
+        self.read_while(after_seq, |recorded| {
+            each(recorded);
+            ControlFlow::Continue(())
+        })
+    }
+
+    fn read_while(
+        &self,
+        after_seq: u64,
+        mut each: impl FnMut(Recorded) -> ControlFlow<()>,
+    ) -> Result<(), LedgerError> {
         let reader = Journal::open_read_only(&self.folder)?;
         let mut failure = None;
         reader.for_each_after(after_seq, |record| match event_of(&record) {
-            Ok(recorded) => {
-                each(recorded);
-                ControlFlow::Continue(())
-            }
+            Ok(recorded) => each(recorded),
             Err(error) => {
                 failure = Some(error);
                 ControlFlow::Break(())

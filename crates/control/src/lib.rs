@@ -21,6 +21,7 @@ mod dismiss;
 mod editions;
 mod entry;
 mod environments;
+mod events;
 mod faults;
 mod gateway_formats;
 mod gateway_ports;
@@ -30,8 +31,10 @@ mod instances;
 mod judging;
 mod lanes;
 mod ledger;
+mod logs;
 mod maintenance;
 mod manifests;
+mod metrics;
 mod mirrors;
 mod operations;
 mod own_token;
@@ -50,10 +53,12 @@ mod schedules;
 mod secrets;
 mod services;
 mod starts;
+mod targets;
 mod traffic;
 mod uploads;
 mod version_rules;
 mod visits;
+mod watching;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +68,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lockstep_api::{ErrorCode, Problem};
+use lockstep_api::{ErrorCode, Problem, Token};
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_files::owned::{self, Prepared};
@@ -81,6 +86,7 @@ use tokio_util::task::TaskTracker;
 
 pub use builds::LogFollow;
 pub use entry::Taking;
+pub use events::EventFilter;
 pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
@@ -111,6 +117,7 @@ use said_versions::SaidVersions;
 use secrets::Secrets;
 use starts::Starts;
 use uploads::Uploads;
+use watching::Watching;
 use working::Working;
 
 /// How a control is opened.
@@ -278,6 +285,7 @@ pub struct Control {
     working: Working,
     starts: Starts,
     proofs: Proofs,
+    watching: Watching,
     call_book: CallBook,
     board: Board,
     editions: Editions,
@@ -293,6 +301,8 @@ pub struct Control {
     routed: routed::Routed,
     /// The file of the token that the server made for itself, where it uses it.
     own_token_file: OnceLock<PathBuf>,
+    /// The token that is good for reading metrics alone, where anybody is asked for one.
+    own_scrape_token: OnceLock<Token>,
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     /// How far the gateway keeps to what is said of how clients come in.
@@ -367,13 +377,14 @@ impl Control {
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
         let keys_folder = folder.join("between");
-        let between = KnownKeys::open(&keys_folder).map_err(failed(&keys_folder))?;
+        let between = KnownKeys::open(&keys_folder, ledger.now()).map_err(failed(&keys_folder))?;
         let editions = Editions::open(&folder).map_err(failed(&folder))?;
         let registry = Registry::default();
         for (environment, gateway) in known_gateways.expected() {
             registry.expect(&environment, &gateway, ledger.now());
         }
         let proofs = Proofs::open(folder.join("proving.json"));
+        let watching = Watching::open(&folder);
         let call_book = CallBook::open(folder.join("calls.json"));
         let judging = Judging::new(ledger.now());
         let working = Working::new(ledger.now());
@@ -394,6 +405,7 @@ impl Control {
             working,
             starts: Starts::default(),
             proofs,
+            watching,
             call_book,
             board: Board::default(),
             editions,
@@ -406,6 +418,7 @@ impl Control {
             launches: Mutex::default(),
             routed: routed::Routed::default(),
             own_token_file: OnceLock::new(),
+            own_scrape_token: OnceLock::new(),
             deaf: Mutex::default(),
             entrances: Entrances::default(),
             errands: acme::Errands::default(),
@@ -430,6 +443,8 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_proofs());
         control.spawn(Arc::clone(&control).look_after_calls());
         control.spawn(Arc::clone(&control).look_after_readiness());
+        control.spawn(Arc::clone(&control).keep_watching());
+        control.spawn(Arc::clone(&control).keep_telling());
         control.spawn(Arc::clone(&control).look_after_certificates());
         control.spawn(Arc::clone(&control).listen_for_versions());
         if let Some(listener) = admin {

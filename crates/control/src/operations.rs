@@ -170,7 +170,7 @@ impl Control {
             }
             self.check_artifacts(&world, plan)?;
             self.check_gateways_can(&world, environment, plan)?;
-            self.note_limits(&world, plan);
+            self.note_limits(&world, environment, plan);
             self.note_roots(&world, plan);
         }
         Ok(Decided { decision, released })

@@ -164,7 +164,9 @@ impl Control {
         let everything = self.everything_of(&world, name);
         let carried = self.carried(&world, &everything);
         self.stand_among_gateways(&world, environment, &carried, now);
-        let everything = self.until_carried(everything, &carried);
+        if self.hears_keys_again(&world, name, &carried, now) {
+            return Next::Wait(DRAIN_PAUSE);
+        }
         let mut observed = self.registry.observe(name, everything, now);
         observed.databases = self.told_by_steps(environment, &observed);
         self.note_hosts(&world, environment, &mut observed);
@@ -183,6 +185,7 @@ impl Control {
         let applied = published.map(|table| self.gateway.apply(table));
         // Not before there is a table: whoever came earlier would be told that nothing is served.
         self.keep_listening(environment);
+        self.keep_outside(&world, environment);
         self.keep_entry(environment);
         match applied {
             None => {}
@@ -340,14 +343,15 @@ impl Control {
     }
 
     /// Returns what runs in an environment: what the driver knows, and what is on its way to it. What was told
-    /// to end is stopping. Services go by the names that they have in the world that is decided on.
+    /// to end is stopping, and what nobody can ask yet is starting. Services go by the names that they have in the world that is decided on.
     pub(crate) fn everything_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
         let mut launches = lock(&self.launches);
         let known = self.known_instances();
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
         let all = known.into_iter().chain(launches.values().cloned());
         let all = all.filter(|instance| instance.environment == *name).collect();
-        world.as_named_now(self.registry.shown(name, all))
+        let all = world.as_named_now(self.registry.shown(name, all));
+        self.until_carried(world, name, all)
     }
 }
 

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
-use crate::instance::InstanceId;
+use crate::instance::{Instance, InstanceId};
 use crate::name::{EnvironmentName, HostName};
 use crate::routes::{Endpoint, RouteTable, Split};
+use crate::world::World;
 
 /// The format of route tables that a gateway must take where connections are carried between hosts.
 pub const FORMAT_WITH_BETWEEN: u32 = 27;
@@ -27,10 +28,10 @@ pub const OF_SERVER: &str = "the server";
 const SUFFIX: &str = "instance.lockstep.internal";
 /// Digits of a name: as many as nobody finds a second instance for, and a label of a name may have.
 const NAME_DIGITS: usize = 40;
-/// The ports of doors lie so far from those of the environments.
+/// The ports of doors lie so far from those of the environments, where these are below it.
 const DOOR_DISTANCE: u16 = 10_000;
-/// From here on systems give ports to connections that go out.
-const FIRST_PASSING_PORT: u16 = 32_768;
+/// The ports of all other doors: behind those that instances usually have, and before those that systems give to connections that go out.
+const OTHER_DOORS: std::ops::Range<u16> = 30_000..32_768;
 
 /// What gateways know of each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,6 +71,9 @@ pub struct SaidBetween {
     /// Where it listens for other gateways, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<SocketAddr>,
+    /// Whether the table that it serves is not on its disk: with the one that is there it would go on when it began anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unkept: bool,
 }
 
 impl Between {
@@ -116,12 +120,12 @@ pub fn name_of_instance(environment: &EnvironmentName, instance: &InstanceId) ->
 }
 
 /// Returns the port at which the gateway of a host looks first for room to listen for other gateways: the environment's own, moved to where
-/// neither instances nor connections that go out have theirs.
+/// neither instances nor connections that go out usually have theirs.
 #[must_use]
 pub fn door_port(gateway_port: u16) -> u16 {
-    match gateway_port.checked_add(DOOR_DISTANCE).filter(|port| *port < FIRST_PASSING_PORT) {
-        Some(port) => port,
-        None => gateway_port - DOOR_DISTANCE,
+    match gateway_port {
+        ..DOOR_DISTANCE => gateway_port + DOOR_DISTANCE,
+        _ => OTHER_DOORS.start + gateway_port % (OTHER_DOORS.end - OTHER_DOORS.start),
     }
 }
 
@@ -130,6 +134,13 @@ pub fn door_port(gateway_port: u16) -> u16 {
 #[must_use]
 pub fn is_carried(listens: SocketAddr, host: IpAddr) -> bool {
     listens.ip().is_loopback() && listens.ip() != host
+}
+
+/// Tells whether nobody reaches an instance: it listens on loopback of a host that there is no more.
+#[must_use]
+pub fn is_stranded(world: &World, instance: &Instance) -> bool {
+    let is_gone = instance.host.as_ref().is_some_and(|host| !world.hosts.contains_key(host));
+    is_gone && instance.address.is_some_and(|at| at.ip().is_loopback())
 }
 
 /// The instances that are reached through gateways, each with its host and the address of that; nothing where nobody knows the gateway there.
@@ -153,6 +164,16 @@ impl RouteTable {
             }
         }
         Self { between: Some(between), ..self }.in_its_format()
+    }
+
+    /// Returns the table without instances that nobody reaches.
+    #[must_use]
+    pub fn leaving_out(mut self, unreached: &BTreeSet<InstanceId>) -> Self {
+        for split in self.services.values_mut().flat_map(|routes| &mut routes.splits) {
+            split.endpoints.retain(|it| !unreached.contains(&it.instance));
+            split.leaving.retain(|it| !unreached.contains(&it.instance));
+        }
+        self
     }
 }
 
@@ -228,7 +249,7 @@ mod tests {
         assert!(!is_carried("10.0.0.5:20000".parse().unwrap(), host));
         // A host that is reached by loopback is this machine: nothing of it goes anywhere.
         assert!(!is_carried("127.0.0.1:20000".parse().unwrap(), "127.0.0.1".parse().unwrap()));
-        assert_eq!((door_port(8_500), door_port(27_485), door_port(65_535)), (18_500, 17_485, 55_535));
+        assert_eq!((door_port(8_500), door_port(27_485), door_port(65_535)), (18_500, 32_573, 31_871));
     }
 
     proptest! {
@@ -243,7 +264,9 @@ mod tests {
 
         #[test]
         fn doors_have_ports_of_their_own(port in 1_024_u16..) {
-            prop_assert!(door_port(port) != port && door_port(port) >= 1_024);
+            let door = door_port(port);
+            prop_assert!(door != port && (1_024..32_768).contains(&door), "{door}");
+            prop_assert!(!(20_000..30_000).contains(&door), "{door} is one of instances");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::acme::Automatic;
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::certificate::Certificate;
+use crate::clients_at::ClientsAt;
 use crate::database::KnownDatabase;
 use crate::entry::EntrySettings;
 use crate::gateway_rules::GatewayRules;
@@ -84,6 +85,9 @@ pub struct EnvironmentSettings {
     /// What becomes of what was on hosts that are lost.
     #[serde(default, skip_serializing_if = "LostHosts::is_usual")]
     pub lost_hosts: LostHosts,
+    /// Which gateways listen for clients from outside.
+    #[serde(default, skip_serializing_if = "ClientsAt::is_server")]
+    pub clients_at: ClientsAt,
 }
 
 /// How long a version must stay where nobody said otherwise: longer than what crashes at once or at its first requests.

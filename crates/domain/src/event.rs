@@ -26,7 +26,7 @@ use crate::lifecycle::Lifecycle;
 use crate::mirror::MirrorCounts;
 use crate::name::{
     Actor, CertificateName, EnvironmentName, GatewayName, HostName, JobName, LaneName, ResourceName,
-    ServiceName, StageName,
+    ServiceName, StageName, WatchingName,
 };
 use crate::operation::Operation;
 use crate::resource::{Origin, ResourceKind};
@@ -36,6 +36,7 @@ use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::Takes;
+use crate::watching::WatchingKind;
 use crate::work_path::WorkPath;
 
 /// An event at its place in the journal.
@@ -655,6 +656,28 @@ pub enum Event {
         /// Their names.
         secrets: Vec<String>,
     },
+    /// Somebody decided whom to tell, what not to tell for a while, or a rule; one of the name is replaced.
+    WatchingSet {
+        /// Which of them.
+        what: WatchingKind,
+        /// Its name.
+        name: WatchingName,
+        /// What it says, as JSON; no secret is in it.
+        settings: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// It does not hold any more.
+    WatchingRemoved {
+        /// Which of them.
+        what: WatchingKind,
+        /// Its name.
+        name: WatchingName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// A service that somebody else runs began to say that it is another version.
     VersionSaid {
         /// Where.
@@ -710,6 +733,8 @@ impl Event {
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
+            | Self::WatchingSet { .. }
+            | Self::WatchingRemoved { .. }
             | Self::CertificateSecretsRemoved { .. }
             | Self::StoreCollected {}
             | Self::DataRemoved { .. }
@@ -797,6 +822,8 @@ impl Event {
             | Self::CertificateRequestEnded { .. }
             | Self::CertificateSecretsRemoved { .. }
             | Self::VersionSaid { .. }
+            | Self::WatchingSet { .. }
+            | Self::WatchingRemoved { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }
             | Self::StoreCollected {}

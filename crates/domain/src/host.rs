@@ -80,6 +80,11 @@ impl Labels {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Goes through them.
+    pub fn iter(&self) -> impl Iterator<Item = (&LabelName, &LabelValue)> {
+        self.0.iter()
+    }
 }
 
 impl FromStr for Labels {

@@ -116,6 +116,7 @@ impl Job {
             approach: Approach::default(),
             kind: Kind::Job,
             command: self.command.clone(),
+            prepare: None,
             variables,
             port: Port::Assigned,
             health: HealthCheck { start_timeout_ms: self.timeout_ms, ..HealthCheck::new(Probe::Ends) },

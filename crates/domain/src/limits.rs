@@ -85,7 +85,8 @@ pub enum Limit {
 }
 
 /// With what a host holds limits.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Means {
     /// Whether a control group holds memory.
     pub group_memory: bool,
@@ -135,6 +136,20 @@ impl fmt::Display for Held {
         let open = self.what_is_open().map(|open| format!("not held: {open}"));
         let all: Vec<&str> = self.held.iter().map(String::as_str).chain(open.as_deref()).collect();
         f.write_str(&all.join("; "))
+    }
+}
+
+impl Means {
+    /// Says which limits of an instance as a whole are not held, and why; `None` where all are.
+    #[must_use]
+    pub fn what_is_open(&self) -> Option<String> {
+        let all = [
+            ("memory of an instance as a whole", self.group_memory),
+            ("cpu", self.group_cpu),
+            ("processes", self.group_processes),
+        ];
+        let open: Vec<_> = all.into_iter().filter(|(_, held)| !held).map(|(name, _)| name).collect();
+        (!open.is_empty()).then(|| format!("{} ({})", open.join(", "), self.why))
     }
 }
 

@@ -171,6 +171,10 @@ name!(
     CertificateName, "certificate", label_problem
 );
 name!(
+    /// The name of a target of notices, of a silence, or of a rule of alerts.
+    WatchingName, "watching", label_problem
+);
+name!(
     /// The name of a lane in an environment.
     LaneName, "lane", label_problem
 );

@@ -47,6 +47,8 @@ pub struct Observed {
     pub lost: BTreeSet<InstanceId>,
     /// The hosts that are not reached; the registry does not fill it.
     pub away: BTreeSet<HostName>,
+    /// Instances that the gateways of their hosts do not lead to; the registry does not fill it.
+    pub not_led_to: BTreeSet<InstanceId>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
     /// What steps at databases have said that are over.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
+use crate::clients_at::PlannedEntrance;
 use crate::database::{Contraction, Reversal};
 use crate::environment::Environment;
 use crate::fault::Blame;
@@ -205,6 +206,9 @@ pub struct Plan {
     /// What no other host could take if one were lost before the switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without_hosts: Vec<WithoutHost>,
+    /// Where clients from outside come in, where that is by gateways of hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrances: Vec<PlannedEntrance>,
 }
 
 impl Plan {

@@ -3,7 +3,7 @@
 //! A host without a label that a version requires takes none of it, and one with a label that it avoids only where no other can. Instances of an arm
 //! are spread: first over hosts, then over zones; of equals the host with the fewest instances takes the next one, and
 //! then the first by name. A host that failed an instance of the arm comes last, until something
-//! else has become healthy there. What runs is never moved to make it even: only what starts is placed.
+//! else has become healthy there, and one without a gateway that serves comes before these. What runs is never moved to make it even: only what starts is placed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,6 +33,8 @@ pub struct Placing<'a> {
     pub environment: &'a Environment,
     /// The hosts that are reached now.
     pub reached: &'a BTreeSet<HostName>,
+    /// Those of them where no gateway of the environment serves that should.
+    pub mute: &'a BTreeSet<HostName>,
     /// Everything that runs anywhere or is on its way, of every environment.
     pub running: &'a [Instance],
 }
@@ -270,7 +272,7 @@ fn load(
     placing: Placing<'_>,
     (name, host): (&HostName, &Host),
     arm: &Arm,
-) -> (usize, bool, usize, usize, usize) {
+) -> (usize, bool, bool, usize, usize, usize) {
     let is_ours = |it: &&Instance| it.arm == *arm && it.environment == placing.environment.name;
     // What another takes the place of will be gone: counting it would leave hosts uneven.
     let is_same = |it: &&Instance| is_ours(it) && !placing.environment.is_to_be_replaced(&it.id);
@@ -280,7 +282,7 @@ fn load(
     let of_arm = on_host(placing, name).filter(is_same).count();
     let near = in_zone(placing, host.settings.labels.get(ZONE_LABEL), is_same);
     let avoided = wish_of(placing.world, arm).map_or(0, |wish| wish.avoided(&host.settings.labels).count());
-    (avoided, failed, of_arm, near, on_host(placing, name).count())
+    (avoided, failed, placing.mute.contains(name), of_arm, near, on_host(placing, name).count())
 }
 
 fn in_zone(placing: Placing<'_>, zone: Option<&LabelValue>, is_same: impl Fn(&&Instance) -> bool) -> usize {

@@ -281,6 +281,7 @@ fn assemble(
         traffic_before: Vec::new(),
         places: Vec::new(),
         without_hosts: Vec::new(),
+        entrances: Vec::new(),
     }
 }
 

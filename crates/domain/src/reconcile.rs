@@ -122,8 +122,9 @@ fn standing_arms(world: &World, environment: &Environment) -> BTreeSet<Arm> {
     baseline_arms(world, environment).chain(environment.ruled_arms()).collect()
 }
 
-/// How many instances of each arm should run, apart from warm ones.
-fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
+/// How many instances of each arm should run, apart from warm ones: those of the baseline, of what an operation under way has reached, and of rules.
+#[must_use]
+pub fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
     let moving: Vec<_> =
         environment.moving().flat_map(|operation| sizes_in(world, environment, operation)).collect();
     let old: BTreeMap<_, _> =
@@ -409,7 +410,7 @@ fn patience_ms(world: &World, environment: &Environment, operation: &Operation) 
             ReplaceAfter::Ms(ms) if operation.plan.waves.is_empty() => ms,
             _ => 0,
         };
-        Some(run.health.start_timeout_ms.saturating_mul(2).saturating_add(replaced))
+        Some(run.start_limit_ms().saturating_mul(2).saturating_add(replaced))
     };
     let longest = arms.filter_map(of_arm).max().unwrap_or_default();
     let rounds = u64::try_from(operation.plan.restarts.len()).unwrap_or(u64::MAX).max(1);
@@ -424,7 +425,9 @@ fn lack(environment: &Environment, observed: &Observed, arm: &Arm, wanted: u32) 
     let others = fleet.standing.iter().chain(&fleet.coming).filter(|instance| !instance.state.is_healthy());
     let others: Vec<_> = others.copied().collect();
     let has_run = |instance: &&Instance| {
-        instance.restarts > 0 || matches!(instance.state, InstanceState::Unhealthy { .. })
+        let is_unhealthy = matches!(instance.state, InstanceState::Unhealthy { .. });
+        // Where nobody is led to it, that is no doing of its version.
+        instance.restarts > 0 || (is_unhealthy && !observed.not_led_to.contains(&instance.id))
     };
     let fault = if others.iter().any(has_run) { Fault::Start } else { Fault::Host };
     let said = others.iter().map(|instance| format!("{} is {}", instance.id, mend::sickness(instance)));

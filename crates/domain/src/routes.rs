@@ -11,6 +11,7 @@ pub mod cors;
 pub mod hedge;
 pub mod index;
 pub mod limits;
+mod plain;
 pub mod policy;
 mod receipt;
 mod regex;

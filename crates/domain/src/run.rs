@@ -13,6 +13,7 @@ use crate::host_wish::HostWish;
 use crate::image_run::ImageRun;
 use crate::intent::Configuration;
 use crate::limits::Limits;
+use crate::preparation::Preparation;
 use crate::protocol::Protocol;
 use crate::reference::{Reader, Reference, has_references, references};
 use crate::routes::service_policy::ServicePolicy;
@@ -33,6 +34,9 @@ pub struct RunSpec {
     /// Program and arguments, run without a shell, in the working folder of the instance; a program with a slash is one
     /// of the artifact.
     pub command: Vec<String>,
+    /// What runs before each start of the process, and has to end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<Preparation>,
     /// Environment variables of the version itself; configuration of the environment overrides them.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
@@ -263,6 +267,7 @@ impl RunSpec {
         Self {
             kind: Kind::Job,
             command: Vec::new(),
+            prepare: None,
             variables: BTreeMap::new(),
             port: Port::Assigned,
             health: HealthCheck::new(Kind::Job.usual_probe()),
@@ -300,6 +305,13 @@ impl RunSpec {
         (self.kind.is_web() || is_asked).then_some(self.port)
     }
 
+    /// How long an instance may take from its start until it is healthy, with what comes before.
+    #[must_use]
+    pub fn start_limit_ms(&self) -> u64 {
+        let prepare_ms = self.prepare.as_ref().map_or(0, |prepare| prepare.timeout_ms);
+        self.health.start_timeout_ms.saturating_add(prepare_ms)
+    }
+
     /// Tells whether an instance starts before the one that it replaces ends.
     #[must_use]
     pub fn is_replaced_beside(&self) -> bool {
@@ -320,7 +332,9 @@ impl RunSpec {
         };
         let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
         let of_others = self.external.iter().flat_map(|it| [&it.address].into_iter().chain(&it.certificate));
-        self.command.iter().chain(self.variables.values()).chain(check).chain(queue).chain(of_others)
+        let prepare = self.prepare.iter().flat_map(|prepare| &prepare.command);
+        let programs = self.command.iter().chain(prepare);
+        programs.chain(self.variables.values()).chain(check).chain(queue).chain(of_others)
     }
 
     /// Lists the variables that an address refers to and that nobody sets. What Lockstep itself sets is known at start.
@@ -355,7 +369,9 @@ impl RunSpec {
             _ => &mut [],
         };
         let queue = self.work.queue.iter_mut().flat_map(|queue| &mut queue.command);
-        self.command.iter_mut().chain(self.variables.values_mut()).chain(check).chain(queue)
+        let prepare = self.prepare.iter_mut().flat_map(|prepare| &mut prepare.command);
+        let programs = self.command.iter_mut().chain(prepare);
+        programs.chain(self.variables.values_mut()).chain(check).chain(queue)
     }
 }
 

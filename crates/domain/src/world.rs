@@ -37,6 +37,7 @@ use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::{NewRule, VersionRule};
+use crate::watching::{KeptWatching, WatchingSettings};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
 pub const WORLD_FORMAT: u32 = 8;
@@ -69,6 +70,9 @@ pub struct World {
     /// Hosts by name.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub hosts: OrdMap<HostName, Arc<Host>>,
+    /// What people decided about watching.
+    #[serde(default, skip_serializing_if = "WatchingSettings::is_empty")]
+    pub watching: WatchingSettings,
     /// Secrets of certificates that nothing names any more.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub spent: Spent,
@@ -220,6 +224,13 @@ impl World {
                 self.gateways.insert(gateway.clone(), Arc::new(identity));
                 Ok(())
             }
+            Event::WatchingSet { what, name, settings, reason } => {
+                let (settings, reason) = (settings.clone(), reason.clone());
+                let kept = KeptWatching { settings, at, by: recorded.actor.clone(), reason };
+                self.watching.set(*what, name.clone(), kept);
+                Ok(())
+            }
+            Event::WatchingRemoved { what, name, .. } => self.watching.remove(*what, name),
             Event::GatewayRemoved { gateway } => match self.gateways.remove(gateway) {
                 Some(_) => Ok(()),
                 None => Err(format!("no gateway `{gateway}`")),

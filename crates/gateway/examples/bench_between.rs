@@ -19,10 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::between::{Between, BetweenGateway, BetweenHost};
-use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
-};
-use lockstep_domain::{ConfigRevision, EnvironmentName, HostName, VersionNumber};
+use lockstep_domain::routes::{Endpoint, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::{EnvironmentName, HostName, VersionNumber};
 use lockstep_gateway::follow::TableStore;
 use lockstep_gateway::{Gateway, GatewayConfig, KEY_LIFE};
 
@@ -220,45 +218,7 @@ fn table(
     through: Option<HostName>,
     between: Option<Between>,
 ) -> Outcome<RouteTable> {
-    let split = Split {
-        version: VersionNumber::new(1, 0, 0),
-        config: ConfigRevision(0),
-        weight: FULL_WEIGHT,
-        role: SplitRole::Stable,
-        endpoints: vec![Endpoint { through, ..Endpoint::at("orders-1".parse()?, instance) }],
-        leaving: Vec::new(),
-        named: Vec::new(),
-        policy: None,
-        protocol: Default::default(),
-        approach: Default::default(),
-    };
-    let routes = ServiceRoutes {
-        salt: String::new(),
-        splits: vec![split],
-        watch: None,
-        version_rules: Vec::new(),
-        fallback: None,
-        mirror: None,
-        growth: None,
-        passages: Vec::new(),
-    };
-    let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
-    Ok(RouteTable {
-        format: ROUTE_TABLE_FORMAT,
-        environment: environment.clone(),
-        history: Default::default(),
-        revision: 1,
-        baseline: 1,
-        routes: vec![Route { rule, service: "orders".parse()? }],
-        services: BTreeMap::from([("orders".parse()?, routes)]),
-        aliases: BTreeMap::new(),
-        rules: None,
-        callers: Vec::new(),
-        listeners: None,
-        entry: None,
-        visits: None,
-        lanes: Vec::new(),
-        switches: None,
-        between,
-    })
+    let endpoint = Endpoint { through, ..Endpoint::at("orders-1".parse()?, instance) };
+    let routes = ServiceRoutes::of(vec![Split::of_all(VersionNumber::new(1, 0, 0), vec![endpoint])]);
+    Ok(RouteTable { between, ..RouteTable::to_one(environment.clone(), "orders".parse()?, routes) })
 }

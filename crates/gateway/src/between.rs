@@ -9,12 +9,14 @@ mod carry;
 mod door;
 mod identity;
 mod keep;
+mod line;
 mod reach;
+mod seats;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -23,14 +25,17 @@ use lockstep_domain::routes::{Endpoint, RouteTable};
 use lockstep_domain::{Digest, EnvironmentName, HostName};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::tls::Handshakes;
 
 pub(crate) use carry::Visitor;
-use door::Bounds;
+use door::Wish;
 pub(crate) use identity::Identity;
 pub use identity::KEY_LIFE;
-pub(crate) use reach::AGE;
+use line::Lines;
+pub(crate) use reach::{AGE, Carried};
+use seats::Seats;
 
 /// What is agreed upon within TLS: bytes of an instance, behind one that says whether they come.
 const PROTOCOL: &[u8] = b"lockstep-between/1";
@@ -57,15 +62,27 @@ pub(crate) struct Neighbours {
     configs: Mutex<Configs>,
     /// Where others come in.
     door: Mutex<Option<SocketAddr>>,
-    bounds: Bounds,
+    /// Where they are to come in.
+    wish: Mutex<Option<Wish>>,
+    seats: Seats,
+    lines: Mutex<KeyLines>,
+    /// Whether the table that is served is not on disk.
+    unkept: AtomicBool,
     /// How others came in.
     pub(crate) handshakes: Handshakes,
     /// Connections for which the instance took none.
     pub(crate) refused: AtomicU64,
     /// Connections that are carried.
     pub(crate) carried: AtomicU64,
-    /// Told when the table is another one.
-    changed: watch::Sender<()>,
+    /// Whether there was a table: nobody is let in before.
+    heard: watch::Sender<bool>,
+}
+
+/// Which keys follow each other.
+#[derive(Debug, Default)]
+struct KeyLines {
+    callers: Lines<String>,
+    hosts: Lines<HostName>,
 }
 
 /// What the table says, for those who look at it in the middle of a handshake.
@@ -102,11 +119,14 @@ impl Neighbours {
             identity: Mutex::default(),
             configs: Mutex::default(),
             door: Mutex::default(),
-            bounds: Bounds::default(),
+            wish: Mutex::default(),
+            seats: Seats::default(),
+            lines: Mutex::default(),
+            unkept: AtomicBool::new(false),
             handshakes: Handshakes::default(),
             refused: AtomicU64::new(0),
             carried: AtomicU64::new(0),
-            changed: watch::Sender::default(),
+            heard: watch::Sender::default(),
         }
     }
 
@@ -114,10 +134,48 @@ impl Neighbours {
     pub(crate) fn hear(&self, table: &RouteTable) {
         let told = table.between.clone().unwrap_or_default();
         if *self.present.told.load_full() != told {
+            let mut lines = lock(&self.lines);
+            lines.callers.follow(told.callers.iter().map(|(name, it)| (name.clone(), it.keys.clone())));
+            lines.hosts.follow(told.hosts.iter().map(|(name, it)| (name.clone(), it.keys.clone())));
             self.present.told.store(Arc::new(told));
+            drop(lines);
             self.find_here();
-            self.changed.send_replace(());
         }
+        self.heard.send_replace(true);
+    }
+
+    /// Returns when there is a table by which others can be let in.
+    pub(crate) async fn has_heard(&self) {
+        // It ends with this, which its caller holds.
+        let _ = self.heard.subscribe().wait_for(|heard| *heard).await;
+    }
+
+    /// Returns what tells when a gateway that has proved a key is no more to be carried for; `None` where the table does not name the key.
+    fn line_of_caller(&self, key: &Digest) -> Option<CancellationToken> {
+        let lines = lock(&self.lines);
+        lines.callers.of(&self.present.caller_of(key)?)
+    }
+
+    /// Returns what tells when what is carried by the gateway of a host is no more to be believed.
+    fn line_of_host(&self, host: &HostName) -> Option<CancellationToken> {
+        lock(&self.lines).hosts.of(host)
+    }
+
+    /// Tells whether a gateway is at an address, by what the table says or a key that was proved from there.
+    fn is_of_gateway(&self, address: IpAddr) -> bool {
+        let told = self.present.told.load();
+        let proved = || self.seats.proved(address).is_some_and(|key| told.caller_of(&key).is_some());
+        told.hosts.values().any(|host| host.at.ip() == address) || proved()
+    }
+
+    /// Notes whether the table that is served is on disk: a key that is only in memory is not known after a restart.
+    pub(crate) fn note_kept(&self, is_kept: bool) {
+        self.unkept.store(!is_kept, Ordering::Relaxed);
+    }
+
+    /// Tells whether it is.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.unkept.load(Ordering::Relaxed)
     }
 
     /// Says which hosts have the loopback of this gateway. What follows from it for a table that is served is for the next one.
@@ -162,10 +220,16 @@ impl Neighbours {
         *lock(&self.door) = at;
     }
 
+    /// Lets others come in here no more, because another process has the door.
+    pub(crate) fn give_up_door(&self) {
+        *lock(&self.wish) = None;
+        self.note_door(None);
+    }
+
     /// Returns what others have to know of this gateway.
     pub(crate) fn said(&self) -> Option<SaidBetween> {
         let keys = self.identity()?.named();
-        Some(SaidBetween { keys, at: *lock(&self.door) })
+        Some(SaidBetween { keys, at: *lock(&self.door), unkept: !self.is_kept() })
     }
 
     /// Tells whether others would let this gateway in who serve a table, or need not.

@@ -66,6 +66,10 @@ impl Endpoint {
     pub(crate) fn take_idle(&self, closely: bool) -> Option<(Wire, Instant)> {
         loop {
             let Idle { wire, since } = self.idle().pop()?;
+            if wire.is_aged() {
+                // Its end says nothing about how long the instance keeps connections.
+                continue;
+            }
             let quiet = if closely { wire.is_quiet() } else { wire.seems_quiet() };
             if quiet {
                 return Some((wire, since));
@@ -94,7 +98,9 @@ impl Endpoint {
     /// Closes connections that were idle for longer than `limit` or that the instance has closed.
     pub(crate) fn sweep(&self, limit: Duration) {
         self.trunks.sweep(Moment::now());
-        self.idle().retain_mut(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
+        let stays =
+            |idle: &Idle| !idle.wire.is_aged() && idle.since.elapsed() < limit && idle.wire.is_quiet();
+        self.idle().retain(stays);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -122,5 +128,29 @@ mod tests {
         assert_eq!(instance.in_flight(), 0);
         instance.revive();
         assert!(views[1].lease(None).is_some());
+    }
+
+    #[test]
+    fn a_connection_that_has_served_for_long_enough_is_given_to_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _in_it = runtime.enter();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint =
+            Endpoint::new(Arc::new(Instance::new(listener.local_addr().unwrap(), Mark::default())));
+        let keep = |until: Option<Instant>| {
+            let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let mut wire = Wire::new(tokio::net::TcpStream::from_std(socket).unwrap());
+            wire.until = until;
+            endpoint.idle().push(Idle { wire, since: Instant::now() });
+        };
+        keep(None);
+        keep(Some(Instant::now()));
+        let (taken, _) = endpoint.take_idle(false).unwrap();
+        assert_eq!(taken.until, None);
+        assert!(endpoint.take_idle(false).is_none());
+        keep(Some(Instant::now()));
+        endpoint.sweep(Duration::from_secs(60));
+        assert!(endpoint.idle().is_empty(), "and it is not held open");
     }
 }

@@ -44,6 +44,7 @@ use crate::limiter::{LimiterSeen, Limiters};
 use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
 use crate::names::{NameBook, NameSeen, names_of};
+use crate::outside::Outside;
 use crate::policy::RouteStates;
 use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
@@ -88,6 +89,8 @@ pub(crate) struct Environment {
     tls: Arc<Tls>,
     /// The gateways of other hosts.
     neighbours: Arc<Neighbours>,
+    /// Where clients from outside come in beside where it was told to listen.
+    outside: Outside,
     /// What visits are signed with, as it was given.
     visit_keys: ArcSwap<Vec<VisitKey>>,
     /// What they are signed with where nothing was given, made when it is needed.
@@ -235,6 +238,7 @@ impl Environment {
             failures,
             tls: Arc::default(),
             neighbours,
+            outside: Outside::default(),
             visit_keys: ArcSwap::default(),
             own_visit_key: OnceLock::new(),
             own,
@@ -324,6 +328,11 @@ impl Environment {
     /// Returns what is known of the gateways of other hosts.
     pub(crate) fn neighbours(&self) -> &Neighbours {
         &self.neighbours
+    }
+
+    /// Returns where clients from outside come in.
+    pub(crate) const fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// Takes the keys that visits are signed with, instead of those from before.
@@ -552,6 +561,8 @@ impl Environment {
 
     /// Returns what is served and what was counted.
     pub(crate) fn receipt(&self, gateway: &str) -> GatewayReceipt {
+        // Before the lock: whoever opens these asks for others with them.
+        let outside = self.outside.said();
         let state = self.state();
         let mut in_flight = BTreeMap::new();
         for ((instance, _), known) in &state.instances {
@@ -585,6 +596,7 @@ impl Environment {
             taken_from: None,
             handed_to: None,
             between: self.neighbours.said(),
+            outside,
         }
     }
 

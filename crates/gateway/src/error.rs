@@ -62,6 +62,14 @@ pub enum ListenError {
     ShuttingDown,
 }
 
+impl ListenError {
+    /// Says what went wrong, and why.
+    pub(crate) fn with_source(&self) -> String {
+        let source = std::error::Error::source(self).map(|source| format!(": {source}"));
+        format!("{self}{}", source.unwrap_or_default())
+    }
+}
+
 /// Why a gateway refuses a table.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ApplyError {

@@ -29,6 +29,8 @@ use crate::random::Random;
 
 /// How long a server may hold a request for a table when nothing changes.
 const WAIT: Duration = Duration::from_secs(25);
+/// How long it takes until a table that could not be stored is tried to be stored again.
+const KEPT_AGAIN: Duration = Duration::from_secs(5);
 /// How often a receipt is sent; one more goes out after each change.
 const RECEIPT_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the first failed request to the server; doubles with each further one.
@@ -105,8 +107,9 @@ pub(crate) async fn catch_up(
         loop {
             let serving = gateway.receipt(environment).edition();
             let Some(table) = server.table(environment, &serving, wait).await? else { return Ok(()) };
-            adopt(gateway, store, &table);
-            if gateway.environment(environment).neighbours().is_named_in(&table) {
+            // One that is refused would be given again and again.
+            let is_served = matches!(adopt(gateway, store, &table), Adoption::Served);
+            if !is_served || gateway.environment(environment).neighbours().is_named_in(&table) {
                 return Ok(());
             }
             // The next one names the key that was just said: without that no gateway of another host lets this one in.
@@ -178,14 +181,18 @@ async fn follow_tables(
     store: &TableStore,
     changed: &tokio::sync::Notify,
 ) {
-    let mut pauses = Pauses::new();
+    let serving = || gateway.serving(environment).filter(|_| !is_stored(gateway, environment));
+    let (mut pauses, mut unkept) = (Pauses::new(), serving().map(Arc::unwrap_or_clone));
     loop {
         let serving = gateway.receipt(environment).edition();
-        match server.table(environment, &serving, WAIT).await {
+        unkept = unkept.filter(|table| !is_kept(gateway, store, table));
+        let wait = if unkept.is_some() { KEPT_AGAIN } else { WAIT };
+        match server.table(environment, &serving, wait).await {
             Ok(Some(table)) => match adopt(gateway, store, &table) {
                 Adoption::Served => {
                     changed.notify_one();
                     pauses.reset(environment);
+                    unkept = Some(table).filter(|_| !is_stored(gateway, environment));
                 }
                 Adoption::NotServed => pauses.rest().await,
             },
@@ -205,9 +212,7 @@ fn adopt(gateway: &Gateway, store: &TableStore, table: &RouteTable) -> Adoption 
     let (environment, revision) = (table.environment.clone(), table.edition());
     match gateway.apply(table.clone()) {
         Ok(Applied::Now) => {
-            if let Err(error) = store.save(table) {
-                tracing::error!(%environment, %revision, error = &error as &dyn std::error::Error, "the table is served but not stored");
-            }
+            is_kept(gateway, store, table);
             tracing::info!(%environment, %revision, "table applied");
             Adoption::Served
         }
@@ -220,6 +225,23 @@ fn adopt(gateway: &Gateway, store: &TableStore, table: &RouteTable) -> Adoption 
             Adoption::NotServed
         }
     }
+}
+
+/// Stores a table that is served. A receipt says whether that was possible: with the one before, this gateway would not know what it has confirmed.
+fn is_kept(gateway: &Gateway, store: &TableStore, table: &RouteTable) -> bool {
+    let (environment, revision, saved) = (&table.environment, table.edition(), store.save(table));
+    // Said once: it is tried again and again.
+    if let Err(error) = saved.as_ref().map_err(|error| error as &dyn std::error::Error)
+        && is_stored(gateway, environment)
+    {
+        tracing::error!(%environment, %revision, error, "the table is served but not stored");
+    }
+    gateway.environment(environment).neighbours().note_kept(saved.is_ok());
+    saved.is_ok()
+}
+
+fn is_stored(gateway: &Gateway, environment: &EnvironmentName) -> bool {
+    gateway.environment(environment).neighbours().is_kept()
 }
 
 async fn send_receipts(
@@ -301,6 +323,10 @@ impl Pauses {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -310,5 +336,90 @@ mod tests {
         assert_eq!(["refused", "refused", "expired", "expired"].map(&mut told), [true, false, true, false]);
         pauses.reset(&"production".parse().unwrap());
         assert!(pauses.is_news("expired".to_owned()));
+    }
+
+    fn environment() -> EnvironmentName {
+        "production".parse().unwrap()
+    }
+
+    fn gateway(folder: &std::path::Path) -> (Gateway, TableStore) {
+        let gateway = Gateway::start(crate::config::GatewayConfig::new("one")).unwrap();
+        let store = TableStore::new(folder.join("tables"));
+        gateway.keep_identity(&environment(), &store, crate::KEY_LIFE);
+        (gateway, store)
+    }
+
+    fn table(between: lockstep_domain::between::Between) -> RouteTable {
+        let routes = lockstep_domain::routes::ServiceRoutes::of(Vec::new());
+        let table = RouteTable::to_one(environment(), "shop".parse().unwrap(), routes);
+        RouteTable { between: Some(between), routes: Vec::new(), services: Default::default(), ..table }
+    }
+
+    /// A server that takes every receipt, gives the same table to whoever asks, and counts who does.
+    fn giving(table: &RouteTable) -> (Server, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (text, asked) = (serde_json::to_string(table).unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (mut got, mut piece) = (Vec::new(), [0; 4_096]);
+                let is_whole = |got: &[u8]| {
+                    let text = String::from_utf8_lossy(got).to_lowercase();
+                    let length =
+                        text.split("content-length: ").nth(1).and_then(|it| it.lines().next()?.parse().ok());
+                    text.split_once("\r\n\r\n")
+                        .is_some_and(|(_, body)| body.len() >= length.unwrap_or(0_usize))
+                };
+                while !is_whole(&got) {
+                    match stream.read(&mut piece).unwrap_or(0) {
+                        0 => break,
+                        read => got.extend_from_slice(&piece[..read]),
+                    }
+                }
+                let is_question = got.starts_with(b"GET");
+                counted.fetch_add(usize::from(is_question), Ordering::SeqCst);
+                let body = if is_question { text.as_str() } else { "" };
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(&[head.as_bytes(), body.as_bytes()].concat());
+            }
+        });
+        let trust = lockstep_reach::Trust::in_system();
+        let plain = lockstep_reach::PlainHttp::LoopbackOnly;
+        let reach = lockstep_reach::Reach::new(address.parse().unwrap(), trust, Some("secret"), plain);
+        (Server::new(reach.unwrap()), asked)
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_refused_is_not_asked_for_again_and_again_before_the_first_client() {
+        use lockstep_domain::between::{Between, BetweenHost};
+        let folder = tempfile::tempdir().unwrap();
+        let (gateway, store) = gateway(folder.path());
+        let elsewhere = BetweenHost {
+            at: "10.0.0.5:18500".parse().unwrap(),
+            keys: Vec::new(),
+            instances: [("shop-1".parse().unwrap(), "10.0.0.5:22".parse().unwrap())].into(),
+        };
+        let refused = Between { hosts: [("web1".parse().unwrap(), elsewhere)].into(), ..Between::default() };
+        let (server, asked) = giving(&table(refused));
+        catch_up(&gateway, &environment(), &server, &store).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(gateway.serving(&environment()).is_none());
+    }
+
+    #[test]
+    fn a_gateway_says_when_the_table_that_it_serves_is_not_on_its_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gateway, store) = gateway(folder.path());
+        let is_unkept = || gateway.receipt(&environment()).between.unwrap().unkept;
+        let no_folder = folder.path().join("file");
+        std::fs::write(&no_folder, "").unwrap();
+        let full = TableStore::new(no_folder);
+        let served = table(Default::default());
+        adopt(&gateway, &full, &served);
+        assert!(is_unkept());
+        assert!(!is_kept(&gateway, &full, &served) && is_kept(&gateway, &store, &served) && !is_unkept());
     }
 }

@@ -73,6 +73,7 @@ mod mirror;
 mod moment;
 mod names;
 mod outgoing;
+mod outside;
 mod owner;
 mod peer;
 mod percent;

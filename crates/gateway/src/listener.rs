@@ -98,6 +98,9 @@ pub(crate) async fn accept(
     stop: CancellationToken,
     entrance: Entrance,
 ) {
+    if matches!(entrance, Entrance::Between) && !may_begin(&environment, &worker, &stop).await {
+        return;
+    }
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -118,6 +121,16 @@ pub(crate) async fn accept(
     }
 }
 
+/// Waits until other gateways can be let in, and tells whether it came to that: before the first table nobody is known, and whoever comes
+/// then waits in the kernel.
+async fn may_begin(environment: &Environment, worker: &Worker, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = environment.neighbours().has_heard() => true,
+        () = stop.cancelled() => false,
+        () = worker.departure.handed_on() => false,
+    }
+}
+
 async fn accept_waiting(listener: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
     tokio::select! {
         biased;
@@ -135,8 +148,8 @@ async fn serve(
     entrance: &Entrance,
 ) {
     if matches!(entrance, Entrance::Between) {
-        let (environment, worker_of, stop) = (Arc::clone(environment), Arc::clone(worker), stop.clone());
-        worker.carry(Visitor { socket: stream, peer, environment, worker: worker_of, stop }.serve());
+        let (environment, worker_of) = (Arc::clone(environment), Arc::clone(worker));
+        worker.carry(Visitor { socket: stream, peer, environment, worker: worker_of }.serve());
         return;
     }
     // The semaphore is never closed; without a permit nothing is served.

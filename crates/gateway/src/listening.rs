@@ -86,10 +86,12 @@ struct Wanted<'a> {
 
 impl Gateway {
     /// Opens and closes listeners of instances, and ports of services that speak TCP, so that they are those of the table; also tries those again
-    /// that could not be opened. Whether the former are open is in the next receipt.
+    /// that could not be opened, and the door for other gateways. Whether the former are open is in the next receipt.
     pub fn keep_listeners(&self, name: &EnvironmentName) {
         self.keep_call_points(name);
+        self.keep_outside(name);
         self.keep_ports(name);
+        self.keep_door(name);
         if let Some(names) = &self.place.names {
             names.disown(&self.state);
         }

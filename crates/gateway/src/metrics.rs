@@ -92,7 +92,9 @@ impl Everything {
         text.family(name, "counter", "Requests that met a fault on purpose, by what that was.");
         for (environment, seen) in &self.environments {
             for (fault, count) in seen.faults.iter().filter(|(_, count)| *count > 0) {
-                text.line(format_args!("{name}{{environment=\"{environment}\",fault=\"{fault}\"}} {count}"));
+                text.line(format_args!(
+                    "{name}{{deployment_environment_name=\"{environment}\",fault=\"{fault}\"}} {count}"
+                ));
             }
         }
     }
@@ -109,7 +111,7 @@ impl Everything {
             for (arm, counts) in &seen.zones {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
                 for (zone, count) in ["own", "other"].iter().zip(counts) {
-                    text.line(format_args!("{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\",zone=\"{zone}\"}} {count}"));
+                    text.line(format_args!("{name}{{deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\",zone=\"{zone}\"}} {count}"));
                 }
             }
         }
@@ -147,7 +149,7 @@ impl Everything {
     fn each_name(&self, mut write: impl FnMut(&str, &NameSeen)) {
         for (environment, seen) in &self.environments {
             for name in &seen.names {
-                write(&format!("environment=\"{environment}\",name=\"{}\"", name.name), name);
+                write(&format!("deployment_environment_name=\"{environment}\",name=\"{}\"", name.name), name);
             }
         }
     }
@@ -183,7 +185,7 @@ impl Everything {
                 ];
                 for (result, count) in results {
                     text.line(format_args!(
-                        "{name}{{environment=\"{environment}\",version=\"{version}\",result=\"{result}\"}} {count}"
+                        "{name}{{deployment_environment_name=\"{environment}\",service_version=\"{version}\",result=\"{result}\"}} {count}"
                     ));
                 }
             }
@@ -198,7 +200,7 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for (result, count) in seen.between.0.iter().filter(|(_, count)| *count > 0) {
                 text.line(format_args!(
-                    "{name}{{environment=\"{environment}\",result=\"{result}\"}} {count}"
+                    "{name}{{deployment_environment_name=\"{environment}\",result=\"{result}\"}} {count}"
                 ));
             }
         }
@@ -209,7 +211,10 @@ impl Everything {
             "Connections that are carried to instances of this host for gateways of others.",
         );
         for (environment, seen) in &self.environments {
-            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.between.1));
+            text.line(format_args!(
+                "{name}{{deployment_environment_name=\"{environment}\"}} {}",
+                seen.between.1
+            ));
         }
         let name = "lockstep_gateway_between_refused_total";
         text.family(
@@ -218,7 +223,10 @@ impl Everything {
             "Connections of gateways of other hosts that the instance here did not take.",
         );
         for (environment, seen) in &self.environments {
-            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.between.2));
+            text.line(format_args!(
+                "{name}{{deployment_environment_name=\"{environment}\"}} {}",
+                seen.between.2
+            ));
         }
     }
 
@@ -232,7 +240,7 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for (result, count) in seen.handshakes.iter().filter(|(_, count)| *count > 0) {
                 text.line(format_args!(
-                    "{name}{{environment=\"{environment}\",result=\"{result}\"}} {count}"
+                    "{name}{{deployment_environment_name=\"{environment}\",result=\"{result}\"}} {count}"
                 ));
             }
         }
@@ -243,7 +251,7 @@ impl Everything {
             for (certificate, facts) in &seen.certificates {
                 let (certificate, until) = (escaped(certificate), facts.valid_until.0 / 1_000);
                 text.line(format_args!(
-                    "{name}{{environment=\"{environment}\",certificate=\"{certificate}\"}} {until}"
+                    "{name}{{deployment_environment_name=\"{environment}\",certificate=\"{certificate}\"}} {until}"
                 ));
             }
         }
@@ -292,7 +300,10 @@ impl Everything {
             "Ports of services that speak TCP which are not open, although the table names them.",
         );
         for (environment, seen) in &self.environments {
-            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.closed_ports.len()));
+            text.line(format_args!(
+                "{name}{{deployment_environment_name=\"{environment}\"}} {}",
+                seen.closed_ports.len()
+            ));
         }
     }
 
@@ -300,7 +311,7 @@ impl Everything {
         text.family("lockstep_gateway_info", "gauge", "The gateway; its id is another one after each start.");
         let (id, version) = (&self.gateway, env!("CARGO_PKG_VERSION"));
         text.line(format_args!(
-            "lockstep_gateway_info{{gateway=\"{}\",version=\"{version}\"}} 1",
+            "lockstep_gateway_info{{gateway=\"{}\",service_version=\"{version}\"}} 1",
             escaped(id)
         ));
         text.family("lockstep_gateway_ready", "gauge", "1 when new clients should be sent here.");
@@ -321,7 +332,9 @@ impl Everything {
         text.family("lockstep_gateway_table_revision", "gauge", "Revision of the route table; 0 for none.");
         for (name, seen) in &self.environments {
             let revision = seen.revision;
-            text.line(format_args!("lockstep_gateway_table_revision{{environment=\"{name}\"}} {revision}"));
+            text.line(format_args!(
+                "lockstep_gateway_table_revision{{deployment_environment_name=\"{name}\"}} {revision}"
+            ));
         }
         text.family(
             "lockstep_gateway_table_refused",
@@ -330,12 +343,15 @@ impl Everything {
         );
         for (name, seen) in &self.environments {
             let refuses = u8::from(seen.refuses);
-            text.line(format_args!("lockstep_gateway_table_refused{{environment=\"{name}\"}} {refuses}"));
+            text.line(format_args!(
+                "lockstep_gateway_table_refused{{deployment_environment_name=\"{name}\"}} {refuses}"
+            ));
         }
         text.family("lockstep_gateway_in_flight", "gauge", "Requests under way at an instance.");
         for (name, seen) in &self.environments {
             for (instance, count) in &seen.in_flight {
-                let labels = format_args!("environment=\"{name}\",instance=\"{instance}\"");
+                let labels =
+                    format_args!("deployment_environment_name=\"{name}\",service_instance_id=\"{instance}\"");
                 text.line(format_args!("lockstep_gateway_in_flight{{{labels}}} {count}"));
             }
         }
@@ -363,7 +379,7 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for (arm, count) in &seen.held {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
-                text.line(format_args!("{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\"}} {count}"));
+                text.line(format_args!("{name}{{deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\"}} {count}"));
             }
         }
     }
@@ -372,7 +388,10 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for ejections in &seen.ejections {
                 write(
-                    &format!("environment=\"{environment}\",instance=\"{}\"", ejections.instance),
+                    &format!(
+                        "deployment_environment_name=\"{environment}\",service_instance_id=\"{}\"",
+                        ejections.instance
+                    ),
                     ejections,
                 );
             }
@@ -433,7 +452,9 @@ impl Everything {
             for ((route, service), sums) in &seen.routes {
                 let route = escaped(route);
                 write(
-                    &format!("environment=\"{environment}\",route=\"{route}\",service=\"{service}\""),
+                    &format!(
+                        "deployment_environment_name=\"{environment}\",route=\"{route}\",service_name=\"{service}\""
+                    ),
                     sums,
                 );
             }
@@ -462,7 +483,10 @@ impl Everything {
         let name = "lockstep_gateway_retries_refused_total";
         text.family(name, "counter", "Requests that were not asked again because too many others were.");
         for (environment, seen) in &self.environments {
-            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.retries_refused));
+            text.line(format_args!(
+                "{name}{{deployment_environment_name=\"{environment}\"}} {}",
+                seen.retries_refused
+            ));
         }
         let name = "lockstep_gateway_stragglers_total";
         text.family(
@@ -471,7 +495,10 @@ impl Everything {
             "Requests whose side of a switch had ended, which got what all others get.",
         );
         for (environment, seen) in &self.environments {
-            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.stragglers));
+            text.line(format_args!(
+                "{name}{{deployment_environment_name=\"{environment}\"}} {}",
+                seen.stragglers
+            ));
         }
         let name = "lockstep_gateway_shielded_total";
         text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
@@ -547,7 +574,7 @@ impl Everything {
                 let (service, version, config) =
                     (&limiter.arm.service, &limiter.arm.version, limiter.arm.config.0);
                 let labels = format!(
-                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\""
+                    "deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\""
                 );
                 write(&labels, limiter);
             }
@@ -561,7 +588,7 @@ impl Everything {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
                 let caller = caller.as_ref().map(|arm| arm.version_ref().to_string()).unwrap_or_default();
                 let labels = format!(
-                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\",caller=\"{caller}\""
+                    "deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\",caller=\"{caller}\""
                 );
                 write(&labels, breaker);
             }
@@ -576,7 +603,7 @@ impl Everything {
                 let (service, version) = version.split_once('@').unwrap_or((version, ""));
                 let cause = cause.word();
                 text.line(format_args!(
-                    "{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",cause=\"{cause}\"}} {count}"
+                    "{name}{{deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",cause=\"{cause}\"}} {count}"
                 ));
             }
         }
@@ -602,11 +629,13 @@ impl Everything {
             for (arm, sums) in &seen.arms {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
                 let labels = format!(
-                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\""
+                    "deployment_environment_name=\"{environment}\",service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\""
                 );
                 write(&labels, sums);
             }
-            let labels = format!("environment=\"{environment}\",service=\"\",version=\"\",config=\"\"");
+            let labels = format!(
+                "deployment_environment_name=\"{environment}\",service_name=\"\",service_version=\"\",config=\"\""
+            );
             write(&labels, &seen.own);
         }
     }
@@ -622,7 +651,7 @@ fn labels_of(environment: &str, Call { caller, service, callee }: &Call) -> Stri
         caller.service, caller.version, caller.config.0
     );
     format!(
-        "environment=\"{environment}\",{caller},service=\"{service}\",version=\"{version}\",config=\"{config}\""
+        "deployment_environment_name=\"{environment}\",{caller},service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\""
     )
 }
 

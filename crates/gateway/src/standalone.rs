@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_domain::clients_at::OutsideAddresses;
 use lockstep_domain::{EnvironmentName, HostName};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
@@ -73,6 +74,8 @@ pub struct BetweenConfig {
     pub host: HostName,
     /// Where gateways of other hosts come in, if they do; where that port is taken, at one of the next.
     pub at: Option<SocketAddr>,
+    /// Where clients from outside come in, if they do; what cannot be opened is tried again.
+    pub outside: Option<OutsideAddresses>,
 }
 
 /// Where a gateway of its own listens.
@@ -194,19 +197,24 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         config.admin.map(|address| Operators::listen(&gateway, address, inherited_admin)).transpose()?;
     let from = if files.is_some() { CertificatesFrom::Elsewhere } else { CertificatesFrom::Server };
     let (listen_tls, socket, mut served) = (config.listen_tls, source.socket(), None);
+    // Where the process after this one asks for the sockets: at an address that it is told as well.
+    let mut first: Option<SocketAddr> = None;
     match source {
         Source::Server { server, store, environments } => {
             for (environment, address) in environments {
                 let environment_served = environment.clone();
                 gateway.keep_identity(&environment, &store, config.key_life);
-                stand(&gateway, &environment, config.between.as_ref(), &store)?;
+                stand(&gateway, &environment, config.between.as_ref(), &store);
                 start_from_disk(&gateway, &store, &environment);
                 catch_up(&gateway, &environment, &server, &store).await;
                 if from == CertificatesFrom::Server {
                     first_certificates(&gateway, &environment, &server, &store).await;
                 }
                 first_visit_keys(&gateway, &environment, &server, &store).await;
-                gateway.listen(&environment, address)?;
+                let open = gateway.listen(&environment, address)?;
+                first = first.into_iter().chain([open]).min();
+                let outside = config.between.as_ref().and_then(|between| between.outside);
+                gateway.want_outside(&environment, outside);
                 let follower = follow(
                     Arc::clone(&gateway),
                     environment,
@@ -223,7 +231,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.sign_visits(&environment, config.visit_keys);
             gateway.look_up(&table).await;
             gateway.apply(*table)?;
-            gateway.listen(&environment, listen)?;
+            first = Some(gateway.listen(&environment, listen)?);
             let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
             served = Some(environment.clone());
             let watch = watch_file(Arc::clone(&gateway), environment, path, seen, hangup, stop.clone());
@@ -242,7 +250,6 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.listen_tls(environment, address)?;
         }
     }
-    let first = gateway.listening().into_iter().map(|(_, address)| address).min();
     ready(&Listening {
         environments: gateway.listening_to(),
         admin: admin.as_ref().map(|operators| operators.place.0),
@@ -333,20 +340,19 @@ async fn end_followers(stop: CancellationToken, followers: Vec<JoinHandle<()>>) 
     }
 }
 
-/// Takes its place among the gateways of hosts. Where others cannot come in, that is said, and what is of this host is served.
+/// Takes its place among the gateways of hosts. Where others cannot come in, that is said and tried again, and what is of this host is served;
+/// nobody is let in before there is a table.
 fn stand(
     gateway: &Gateway,
     environment: &EnvironmentName,
     between: Option<&BetweenConfig>,
     store: &TableStore,
-) -> Result<(), ListenError> {
-    let Some(BetweenConfig { host, at }) = between else { return Ok(()) };
+) {
+    let Some(BetweenConfig { host, at, .. }) = between else { return };
     gateway.stand_on(environment, [host.clone()]);
     if let Some(at) = at {
-        let open = gateway.listen_between(environment, *at, store)?;
-        tracing::info!(%environment, %open, "gateways of other hosts come in here");
+        gateway.want_door(environment, *at, store);
     }
-    Ok(())
 }
 
 /// Serves the table from the last run until the server has a newer one.

@@ -15,10 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 use tokio_rustls::{TlsStream, client, server};
 
+use crate::between::Carried;
+
 /// A session and what it is in. Both halves of a connection are used by one task, so nobody ever waits for this lock.
 type Session = Mutex<TlsStream<TcpStream>>;
+/// One with the gateway of the host of an instance.
+type Through = Mutex<Carried>;
 /// One within another: an instance that speaks TLS itself, reached through the gateway of its host.
-type Nested = Mutex<client::TlsStream<client::TlsStream<TcpStream>>>;
+type Nested = Mutex<client::TlsStream<Carried>>;
 
 /// The bytes of one connection.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// Within TLS: with a client, or with an instance.
     Tls(Box<Session>),
+    /// Within TLS of the gateway of a host.
+    Through(Box<Through>),
     /// Within TLS of an instance, which is within that of the gateway of its host.
     Nested(Box<Nested>),
 }
@@ -49,8 +55,14 @@ impl From<client::TlsStream<TcpStream>> for Stream {
     }
 }
 
-impl From<client::TlsStream<client::TlsStream<TcpStream>>> for Stream {
-    fn from(session: client::TlsStream<client::TlsStream<TcpStream>>) -> Self {
+impl From<Carried> for Stream {
+    fn from(session: Carried) -> Self {
+        Self::Through(Box::new(Mutex::new(session)))
+    }
+}
+
+impl From<client::TlsStream<Carried>> for Stream {
+    fn from(session: client::TlsStream<Carried>) -> Self {
         Self::Nested(Box::new(Mutex::new(session)))
     }
 }
@@ -61,7 +73,17 @@ impl Stream {
         match self {
             Self::Plain(socket) => ask(socket),
             Self::Tls(session) => ask(lock(session).get_ref().0),
-            Self::Nested(session) => ask(lock(session).get_ref().0.get_ref().0),
+            Self::Through(session) => ask(lock(session).socket()),
+            Self::Nested(session) => ask(lock(session).get_ref().0.socket()),
+        }
+    }
+
+    /// Tells whether the gateway that carries it is not believed any more.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        match self {
+            Self::Plain(_) | Self::Tls(_) => false,
+            Self::Through(session) => lock(session).is_withdrawn(),
+            Self::Nested(session) => lock(session).get_ref().0.is_withdrawn(),
         }
     }
 
@@ -73,6 +95,7 @@ impl Stream {
                 (ReadHalf::Plain(read), WriteHalf::Plain(write))
             }
             Self::Tls(session) => (ReadHalf::Tls(session), WriteHalf::Tls(session)),
+            Self::Through(session) => (ReadHalf::Through(session), WriteHalf::Through(session)),
             Self::Nested(session) => (ReadHalf::Nested(session), WriteHalf::Nested(session)),
         }
     }
@@ -88,6 +111,7 @@ macro_rules! inside {
         match $self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).$method($($argument),*),
             Self::Tls(session) => Pin::new(&mut *lock(session)).$method($($argument),*),
+            Self::Through(session) => Pin::new(&mut *lock(session)).$method($($argument),*),
             Self::Nested(session) => Pin::new(&mut *lock(session)).$method($($argument),*),
         }
     };
@@ -98,6 +122,7 @@ macro_rules! inside {
 pub(crate) enum ReadHalf<'s> {
     Plain(tcp::ReadHalf<'s>),
     Tls(&'s Session),
+    Through(&'s Through),
     Nested(&'s Nested),
 }
 
@@ -106,6 +131,7 @@ pub(crate) enum ReadHalf<'s> {
 pub(crate) enum WriteHalf<'s> {
     Plain(tcp::WriteHalf<'s>),
     Tls(&'s Session),
+    Through(&'s Through),
     Nested(&'s Nested),
 }
 
@@ -114,7 +140,7 @@ impl WriteHalf<'_> {
     pub(crate) fn socket(&self, ask: impl FnOnce(&TcpStream)) {
         match self {
             Self::Plain(half) => ask(half.as_ref()),
-            Self::Tls(_) | Self::Nested(_) => {}
+            Self::Tls(_) | Self::Through(_) | Self::Nested(_) => {}
         }
     }
 }

@@ -57,10 +57,11 @@ impl Gateway {
         self.begin_to_leave();
         self.workers.iter().for_each(|worker| worker.departure.hand_on());
         // Gateways of other hosts come to the other one from now on, wherever that listens.
-        lock(&self.state)
-            .environments
-            .values()
-            .for_each(|environment| environment.neighbours().note_door(None));
+        let environments: Vec<_> = lock(&self.state).environments.values().cloned().collect();
+        for environment in environments {
+            environment.neighbours().give_up_door();
+            self.give_up_outside(environment.name());
+        }
         let farewell = FAREWELL.min(grace / 2);
         let half = (grace - farewell) / 2;
         let _ = tokio::time::timeout(half, self.finished()).await;

@@ -102,9 +102,9 @@ impl Wire {
         refused() == Some(io::ErrorKind::BrokenPipe)
     }
 
-    /// Tells whether it has served for so long that the next request gets another one.
+    /// Tells whether it has served for so long that the next request gets another one, or who is at its other end is not believed any more.
     pub(crate) fn is_aged(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
+        self.until.is_some_and(|until| Instant::now() >= until) || self.stream.is_withdrawn()
     }
 
     /// Forgets what was read and not used, and gives the buffer back.

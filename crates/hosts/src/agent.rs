@@ -6,6 +6,7 @@ mod boot;
 mod facts;
 mod programs;
 mod revive;
+mod scope;
 mod way;
 
 use std::ffi::OsString;
@@ -47,6 +48,8 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]) 
         eprintln!("an agent takes a digest and the folder of a host, and nothing else");
         return ExitCode::from(2);
     };
+    // It may begin anew there.
+    let scope = scope::enter(Path::new(&folder));
     match digest_of_self() {
         Ok(own) if digest == *own.to_string() => {}
         Ok(own) => {
@@ -55,7 +58,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]) 
         }
         Err(error) => return failed(&error),
     }
-    run(Path::new(&folder), supervisor).unwrap_or_else(|error| failed(&error))
+    run(Path::new(&folder), supervisor, scope).unwrap_or_else(|error| failed(&error))
 }
 
 /// Starts the instances of a host again. The argument is the folder of the host; `supervisor` as for [`main`].
@@ -64,6 +67,8 @@ pub fn revive(mut arguments: impl Iterator<Item = OsString>, supervisor: &[&str]
         eprintln!("this takes the folder of a host, and nothing else");
         return ExitCode::from(2);
     };
+    // Where it cannot, instances start all the same, and say what does not hold them.
+    let _ = scope::enter(Path::new(&folder));
     match command_of_self(supervisor).and_then(|command| revive::run(Path::new(&folder), command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
@@ -75,11 +80,10 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(folder: &Path, supervisor: &[&str]) -> io::Result<ExitCode> {
+fn run(folder: &Path, supervisor: &[&str], scope: Result<(), String>) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let folder = HostFolder::open(folder)?;
-    let command = command_of_self(supervisor)?;
-    let mut state = State::New(folder, command);
+    let mut state = State::New(New { folder, supervisor: command_of_self(supervisor)?, scope });
     let ended = runtime.block_on(async {
         let streams = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
         serve(streams, &mut state).await
@@ -115,11 +119,11 @@ where
         let (request, respond) = accepted.map_err(wire::as_io)?;
         while answering.try_join_next().is_some() {}
         match state {
-            State::New(folder, _) if request.uri().path() == "/look" => {
-                answering.spawn(look(folder.clone(), request, respond));
+            State::New(new) if request.uri().path() == "/look" => {
+                answering.spawn(look(new.clone(), request, respond));
             }
-            State::New(folder, supervisor) => {
-                let greeting = greet(request, respond, folder.clone(), supervisor.clone());
+            State::New(new) => {
+                let greeting = greet(request, respond, new.clone());
                 // The connection is driven while the driver opens.
                 *state = State::Greeted(Arc::new(drive(&mut connection, greeting).await?));
             }
@@ -132,16 +136,25 @@ where
 }
 
 enum State {
-    New(HostFolder, SupervisorCommand),
+    New(New),
     Greeted(Arc<Answers>),
 }
 
+/// What an agent has before it is greeted.
+#[derive(Clone)]
+struct New {
+    folder: HostFolder,
+    supervisor: SupervisorCommand,
+    /// Why it has no part of the control groups, where that is so.
+    scope: Result<(), String>,
+}
+
 /// Answers what the host is like.
-async fn look(folder: HostFolder, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn look(new: New, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let wanted = wire::read::<LookRequest>(request.into_body()).await;
     let looked = match wanted {
         Ok(LookRequest { ports, address }) => {
-            spawn_blocking(move || facts::look(&folder, ports, address)).await
+            spawn_blocking(move || facts::look(&new.folder, ports, address, &new.scope)).await
         }
         Err(error) => Ok(Err(error)),
     };
@@ -183,10 +196,9 @@ where
 async fn greet(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    folder: HostFolder,
-    supervisor: SupervisorCommand,
+    new: New,
 ) -> io::Result<Answers> {
-    match begin(request, folder, supervisor).await {
+    match begin(request, new).await {
         Ok((welcome, answers)) => {
             reply(&mut respond, StatusCode::OK, &welcome)?;
             Ok(answers)
@@ -199,11 +211,8 @@ async fn greet(
     }
 }
 
-async fn begin(
-    request: Request<RecvStream>,
-    folder: HostFolder,
-    supervisor: SupervisorCommand,
-) -> Result<(Welcome, Answers), Refusal> {
+async fn begin(request: Request<RecvStream>, new: New) -> Result<(Welcome, Answers), Refusal> {
+    let New { folder, supervisor, scope } = new;
     let hello: Hello = wire::read(request.into_body()).await.map_err(|error| Refusal::of(&error))?;
     if hello.protocol != PROTOCOL {
         let text = format!("the server speaks protocol {}, and this agent {PROTOCOL}", hello.protocol);
@@ -216,6 +225,7 @@ async fn begin(
     let mut options = LocalDriverOptions::new(supervisor);
     options.hidden = Some(folder.path().to_owned());
     options.log = hello.options.log;
+    programs::open_for_services();
     let driver = LocalDriver::open_with(&folder.runtime(), options).await;
     let driver = driver.map_err(|error| Refusal::of(&error))?;
     let (path, wanted) = (folder.path().to_owned(), hello.options.starts_at_boot);
@@ -226,7 +236,8 @@ async fn begin(
         why
     });
     let not_after_boot = boot.await.unwrap_or_else(|error| Some(error.to_string()));
-    let facts = facts::of(&folder, driver.unprotected(), not_after_boot);
+    let means = facts::explained(driver.means(), &scope);
+    let facts = facts::of(&folder, driver.unprotected(), not_after_boot, means);
     let incoming = Incoming::at(folder.incoming());
     let answers = Answers { driver, incoming, way: Way::open(folder).await, _alone: alone };
     Ok((Welcome { protocol: PROTOCOL, lease, facts }, answers))

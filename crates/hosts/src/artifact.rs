@@ -1,7 +1,6 @@
 //! Artifacts that come to a host: in pieces, again from where a connection broke off, and unpacked only when the whole is what was
 //! announced.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::spawn_blocking;
 
 use crate::difference::{Known, Lacking, Recipe, put_together};
+use crate::newest::Newest;
 use crate::protocol::Artifact;
 use crate::refusal::Refusal;
 use crate::wire;
@@ -39,7 +39,7 @@ pub(crate) struct Incoming {
     folder: PathBuf,
     taking: Turns<Digest>,
     /// What is here of artifacts whose rest was asked for.
-    begun: Mutex<BTreeMap<Digest, (Recipe, Known)>>,
+    begun: Mutex<Newest<Digest, (Recipe, Known)>>,
 }
 
 impl Incoming {
@@ -54,7 +54,7 @@ impl Incoming {
             // What cannot be removed is tried with the next connection.
             let _ = fs::remove_file(file.path());
         }
-        Self { folder, taking: Turns::default(), begun: Mutex::default() }
+        Self { folder, taking: Turns::default(), begun: Mutex::new(Newest::of(MOST_BEGUN)) }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -111,10 +111,7 @@ impl Incoming {
         });
         let (lacking, recipe, known) = looked.await.map_err(|error| Refusal::of(&error))?;
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.len() >= MOST_BEGUN && !begun.contains_key(&artifact) {
-            begun.pop_first();
-        }
-        begun.insert(artifact, (recipe, known));
+        begun.put(artifact, (recipe, known));
         Ok(lacking)
     }
 
@@ -125,7 +122,7 @@ impl Incoming {
         rest: &Artifact,
         body: RecvStream,
     ) -> Result<(), Refusal> {
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&rest.digest);
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take(&rest.digest);
         let Some((recipe, known)) = begun else {
             return Err(Refusal::because("it was not asked what is lacking of this artifact"));
         };

@@ -68,9 +68,10 @@ pub fn findings(look: &HostLook, ports: PortRange, looker: Looker<'_>) -> Findin
     let boot = facts.not_after_boot.iter().map(|why| format!("after a boot without a server: {why}"));
     let owner = look.looked.owner.as_deref().and_then(|owner| owned(owner, looker));
     let open = facts.unprotected.iter().map(|what| format!("on this host {what}"));
+    let limits = facts.means.what_is_open().map(|open| format!("limits that it does not hold: {open}"));
     Findings {
         problems: problems.into_iter().flatten().collect(),
-        notes: boot.chain(owner).chain(open).collect(),
+        notes: boot.chain(owner).chain(open).chain(limits).collect(),
     }
 }
 
@@ -246,6 +247,8 @@ fn refused(looker: Looker<'_>) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
+    use lockstep_domain::limits::Means;
+
     use super::*;
     use crate::protocol::{HostFacts, Looked};
 
@@ -266,6 +269,7 @@ mod tests {
             address: Some("10.0.0.5".parse().unwrap()),
             not_after_boot: None,
             unprotected: Vec::new(),
+            means: Means { group_memory: true, group_cpu: true, group_processes: true, ..Means::default() },
         };
         let looked =
             Looked { facts, owner: None, free_ports: 10_000, no_listening: None, ends_at_logout: None };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use lockstep_domain::clients_at::OutsideAddresses;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::run::{HealthCheck, Kind, Probe, Restart, RunSpec, Stop, StopSignal, Values};
 use lockstep_domain::{
@@ -16,6 +17,7 @@ use lockstep_domain::{
 use lockstep_runtime::InstanceSpec;
 pub use lockstep_runtime::own::is_gateway;
 use lockstep_runtime::own::{self, Ours};
+use sha2::{Digest as _, Sha256};
 
 use crate::place::{WAY, WAY_SOCKET};
 use crate::protocol::HostFacts;
@@ -24,6 +26,8 @@ use crate::protocol::HostFacts;
 const OF_HOST: &str = "host-";
 /// What stands in the ids of those that let gateways of other hosts in.
 const DOOR: &str = "door-";
+/// Digits of what one is told: two that are told something else of one program on one host differ in them.
+const MARK_DIGITS: usize = 8;
 /// The folder of its last tables, which outlives it.
 const TABLES: &str = "tables";
 /// How long clients have to finish when it is told to end, or another one has taken over.
@@ -48,6 +52,8 @@ pub struct HostGateway {
     pub host: HostName,
     /// Where gateways of other hosts come in, where they do.
     pub between: Option<SocketAddr>,
+    /// Where clients from outside come in, where they do.
+    pub outside: Option<OutsideAddresses>,
 }
 
 impl HostGateway {
@@ -60,8 +66,7 @@ impl HostGateway {
     /// Where `unique` is no part of an id: letters, digits and hyphens, 100 at most.
     #[must_use]
     pub fn spec(&self, host: &HostFacts, program: &Digest, unique: &str) -> InstanceSpec {
-        let door = if self.between.is_some() { DOOR } else { "" };
-        let id = id(&self.environment, program, &format!("{door}{unique}"));
+        let id = id(&self.environment, program, &format!("{}{unique}", self.mark()));
         let socket = Path::new(&host.folder).join(WAY).join(WAY_SOCKET);
         // A variable, because nothing in it is filled in, whatever stands in the path.
         let server = ("LOCKSTEP_SERVER".to_owned(), format!("unix:{}", socket.display()));
@@ -83,6 +88,21 @@ impl HostGateway {
             own: Some(Ours::Gateway),
             data_of: None,
         }
+    }
+
+    /// Tells whether a gateway runs a program and was told all that this one is told: another one is to be replaced by [`HostGateway::spec`].
+    #[must_use]
+    pub fn is_told_to(&self, instance: &Instance, program: &Digest) -> bool {
+        instance.environment == self.environment
+            && instance.id.as_str().starts_with(&id(&self.environment, program, &self.mark()))
+    }
+
+    /// What stands in the id for what it is told: where it listens, and all else.
+    fn mark(&self) -> String {
+        let door = if self.between.is_some() { DOOR } else { "" };
+        let told: [u8; 32] = Sha256::digest(self.command().join("\0")).into();
+        let told = Digest::from_bytes(told).to_string();
+        format!("{door}{}-", &told[..MARK_DIGITS])
     }
 
     fn run(&self) -> RunSpec {
@@ -114,9 +134,18 @@ impl HostGateway {
         ];
         let between = self.between.map(|at| at.to_string());
         let between = between.iter().map(|at| ("--between", at.as_str()));
+        let http = self.outside.map(|at| at.http.to_string());
+        let https = self.outside.and_then(|at| at.https).map(|at| at.to_string());
+        let outside = http.iter().map(|at| ("--outside", at.as_str()));
+        let outside = outside.chain(https.iter().map(|at| ("--outside-tls", at.as_str())));
         let zone = self.zone.iter().map(|zone| ("--zone", zone.as_str()));
         let words = [own::PROGRAM, "gateway", "run", "--takeover"];
-        let options = options.into_iter().chain(between).chain(zone).flat_map(|(name, value)| [name, value]);
+        let options = options
+            .into_iter()
+            .chain(between)
+            .chain(outside)
+            .chain(zone)
+            .flat_map(|(name, value)| [name, value]);
         words.into_iter().chain(options).map(str::to_owned).collect()
     }
 }
@@ -176,6 +205,7 @@ mod tests {
             address: None,
             not_after_boot: None,
             unprotected: Vec::new(),
+            means: lockstep_domain::limits::Means::default(),
         }
     }
 
@@ -188,17 +218,22 @@ mod tests {
             zone: Some("eu-1".parse().unwrap()),
             host: "web1".parse().unwrap(),
             between: None,
+            outside: None,
         };
         let program = Digest::from_bytes([7; 32]);
         let spec = gateway.spec(&facts("/home/${self.port}/$x"), &program, "1");
         assert_eq!(spec.variables["LOCKSTEP_SERVER"], "unix:/home/${self.port}/$x/way/socket");
-        assert_eq!(spec.id.as_str(), format!("gateway-production-{}-1", program.short()));
+        let id = spec.id.as_str().to_owned();
+        assert!(
+            id.starts_with(&format!("gateway-production-{}-", program.short())) && id.ends_with("-1"),
+            "{id}"
+        );
         assert_eq!(spec.own, Some(Ours::Gateway));
         let line = spec.run.command.join(" ");
         assert!(line.starts_with("/proc/self/exe gateway run --takeover --env production"), "{line}");
         assert!(line.contains("--listen 127.0.0.1:8500") && line.ends_with("--zone eu-1"), "{line}");
         assert!(line.contains("--host web1") && !line.contains("--between"), "{line}");
-        let with_door = HostGateway { between: "10.0.0.5:18500".parse().ok(), ..gateway };
+        let with_door = HostGateway { between: "10.0.0.5:18500".parse().ok(), ..gateway.clone() };
         let spec_with_door = with_door.spec(&facts("/home"), &program, "1");
         assert!(spec_with_door.run.command.join(" ").contains("--between 10.0.0.5:18500"));
         let started = |spec: &InstanceSpec| Instance {
@@ -215,6 +250,21 @@ mod tests {
         };
         assert!(has_door(&started(&spec_with_door)) && !has_door(&started(&spec)));
         assert!(is_of_program(&started(&spec_with_door), &program));
+        assert!(with_door.is_told_to(&started(&spec_with_door), &program));
+        assert!(!with_door.is_told_to(&started(&spec_with_door), &Digest::from_bytes([8; 32])));
+        // Whatever it is told else, where its host has another address for example, makes it another one.
+        let moved = HostGateway { between: "10.0.0.9:18500".parse().ok(), ..with_door.clone() };
+        let in_zone = HostGateway { zone: "eu-2".parse().ok(), ..with_door.clone() };
+        let at_port = HostGateway { listen: "127.0.0.1:8600".parse().unwrap(), ..with_door.clone() };
+        let http = "10.0.0.5:8500".parse().unwrap();
+        let outside = Some(OutsideAddresses { http, https: "10.0.0.5:8443".parse().ok() });
+        let edge = HostGateway { outside, ..with_door };
+        let line = edge.spec(&facts("/home"), &program, "1").run.command.join(" ");
+        assert!(line.contains("--outside 10.0.0.5:8500 --outside-tls 10.0.0.5:8443"), "{line}");
+        for other in [&gateway, &moved, &in_zone, &at_port, &edge] {
+            assert!(!other.is_told_to(&started(&spec_with_door), &program), "{other:?}");
+            assert!(other.is_told_to(&started(&other.spec(&facts("/home"), &program, "1")), &program));
+        }
         assert_eq!(name_of("web1"), "host-web1".parse().ok());
         assert_eq!(name_of("web1").and_then(|name| host_of(&name)), "web1".parse().ok());
         assert_eq!(host_of(&"edge".parse().unwrap()), None);

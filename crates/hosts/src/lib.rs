@@ -13,6 +13,7 @@ mod difference;
 mod findings;
 pub mod gateway;
 mod lease;
+mod newest;
 mod place;
 mod program;
 mod protocol;

@@ -13,12 +13,14 @@
 //!
 //! Both sides are of one release: the agent is brought along. What outlives a release are folders, whose files have formats of their own.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::limits::Means;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
-use lockstep_runtime::{InstanceSpec, LogLimits, Unpacked};
+use lockstep_runtime::{HeldAs, InstanceSpec, LogLimits, Unpacked, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::difference::{Lacking, Recipe};
@@ -129,6 +131,9 @@ pub struct HostFacts {
     pub not_after_boot: Option<String>,
     /// What instances are not kept from there.
     pub unprotected: Vec<String>,
+    /// With what it holds instances to their limits.
+    #[serde(default)]
+    pub means: Means,
 }
 
 /// A request that has one answer.
@@ -145,6 +150,9 @@ pub(crate) enum Call {
     Look(Digest),
     Releases,
     RemoveRelease(Digest),
+    Usage,
+    /// Instances that have ended and whose logs are kept.
+    Ended,
     /// How many bytes of an artifact have come.
     Arrived(Artifact),
     /// What of an artifact is in no file of similar ones.
@@ -162,6 +170,8 @@ pub(crate) enum Said {
     Done,
     Looked(Look),
     Releases(Vec<Digest>),
+    Usage(BTreeMap<InstanceId, Usage>),
+    Ended(Vec<Instance>),
     Arrived(u64),
     Lacking(Lacking),
     Refused(Refusal),
@@ -233,4 +243,7 @@ pub(crate) struct Row {
     pub(crate) instance: Instance,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) told: Option<Told>,
+    /// How it is held to its limits, and whom it runs as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<HeldAs>,
 }

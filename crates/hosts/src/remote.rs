@@ -21,8 +21,8 @@ use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
 use lockstep_runtime::{
-    Answer, BringError, Driver, Elsewhere, Follow, InstanceSpec, Instances, LogLines, RemoveError,
-    StartError, StopError, Turns, Unpacked,
+    Answer, BringError, Driver, Elsewhere, Follow, HeldAs, InstanceSpec, Instances, LogLines, RemoveError,
+    StartError, StopError, Turns, Unpacked, Usage,
 };
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -192,6 +192,7 @@ struct Shared {
     options: HostOptions,
     instances: watch::Sender<Instances>,
     told: Mutex<BTreeMap<InstanceId, Told>>,
+    held: Mutex<BTreeMap<InstanceId, HeldAs>>,
     state: watch::Sender<HostState>,
     sending: Turns<Digest>,
     transfers: Transfers,
@@ -203,6 +204,12 @@ struct Shared {
 }
 
 impl RemoteDriver {
+    /// Says how an instance is held to its limits, and whom it runs as, where there is anything to say.
+    #[must_use]
+    pub fn held_of(&self, id: &InstanceId) -> Option<HeldAs> {
+        self.shared.held().get(id).cloned()
+    }
+
     /// Begins to connect to a host, and keeps a connection from then on; `recipes` are those of all hosts, `from_host` answers its gateways.
     /// Must be called in a tokio runtime.
     #[must_use]
@@ -220,6 +227,7 @@ impl RemoteDriver {
             options,
             instances: watch::Sender::default(),
             told: Mutex::default(),
+            held: Mutex::default(),
             state: watch::Sender::new(HostState::Connecting),
             sending: Turns::default(),
             transfers: Transfers::default(),
@@ -394,16 +402,24 @@ impl Shared {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn held(&self) -> MutexGuard<'_, BTreeMap<InstanceId, HeldAs>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes in everything that there is.
     fn replace(&self, rows: Vec<Row>) {
         let told = rows.iter().filter_map(|row| Some((row.instance.id.clone(), row.told.clone()?)));
         *self.told() = told.collect();
+        let held = rows.iter().filter_map(|row| Some((row.instance.id.clone(), row.held.clone()?)));
+        *self.held() = held.collect();
         let all = rows.into_iter().map(|row| (row.instance.id.clone(), row.instance));
         self.instances.send_replace(Arc::new(all.collect()));
     }
 
     fn take_in(&self, row: Row) {
-        let Row { instance, told } = row;
+        let Row { instance, told, held } = row;
+        self.held().remove(&instance.id);
+        self.held().extend(held.map(|held| (instance.id.clone(), held)));
         self.told().extend(told.map(|told| (instance.id.clone(), told)));
         self.instances.send_modify(|all| {
             Arc::make_mut(all).insert(instance.id.clone(), instance);
@@ -412,6 +428,7 @@ impl Shared {
 
     fn forget(&self, id: &InstanceId) {
         self.told().remove(id);
+        self.held().remove(id);
         self.instances.send_modify(|all| {
             Arc::make_mut(all).remove(id);
         });
@@ -637,6 +654,24 @@ impl Driver for RemoteDriver {
         Box::pin(async move {
             match self.shared.call(Call::Releases).await.map_err(as_io)? {
                 Said::Releases(releases) => Ok(releases),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn ended(&self) -> Answer<'_, io::Result<Vec<Instance>>> {
+        Box::pin(async move {
+            match self.shared.call(Call::Ended).await.map_err(as_io)? {
+                Said::Ended(ended) => Ok(ended),
+                other => Err(unexpected(&other)),
+            }
+        })
+    }
+
+    fn usage(&self) -> Answer<'_, io::Result<BTreeMap<InstanceId, Usage>>> {
+        Box::pin(async move {
+            match self.shared.call(Call::Usage).await.map_err(as_io)? {
+                Said::Usage(used) => Ok(used),
                 other => Err(unexpected(&other)),
             }
         })

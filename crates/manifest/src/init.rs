@@ -164,6 +164,7 @@ pub(crate) fn manifest(
         work: WorkSigns::default(),
         protocol,
         gateway: None,
+        prepare: None,
         approach: Default::default(),
         kind: draft.kind,
         command: draft.command.clone(),

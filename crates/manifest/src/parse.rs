@@ -16,6 +16,7 @@ mod job;
 mod jobs_only;
 pub(crate) mod limits;
 mod policy;
+mod prepare;
 mod process;
 pub(crate) mod protocol;
 mod reference;

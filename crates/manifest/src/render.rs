@@ -17,6 +17,7 @@ use lockstep_domain::host_wish::{HostWish, Label};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::limits::{Limits, processors};
 use lockstep_domain::name::ResourceName;
+use lockstep_domain::preparation::{Preparation, USUAL_PREPARE_TIMEOUT_MS};
 use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::run::{
@@ -342,6 +343,7 @@ impl Writer<'_> {
         } else if run.kind.has_instances() && !(run.image.is_some() && run.command.is_empty()) {
             self.field("command", filled_command(&run.command));
         }
+        run.prepare.iter().for_each(|it| self.field("prepare", prepare(it)));
         if let Some(image) = &run.image {
             if !usual.image {
                 self.field("image", true);
@@ -633,6 +635,14 @@ fn health(health: &HealthCheck, default: &HealthCheck) -> String {
         fields.push(("unhealthy_after", health.unhealthy_after.to_string()));
     }
     inline(fields.into_iter())
+}
+
+fn prepare(preparation: &Preparation) -> String {
+    let words = filled_command(&preparation.command);
+    match preparation.timeout_ms {
+        USUAL_PREPARE_TIMEOUT_MS => words,
+        ms => inline([("command", words), ("timeout", duration(ms))].into_iter()),
+    }
 }
 
 fn replace(replace: Replace) -> &'static str {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use lockstep_domain::clients_at::OutsideAt;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::observed::{Observed, Tables};
@@ -47,8 +48,18 @@ pub struct GatewaySeen {
     pub refused: Option<RefusedTable>,
     /// Versions that it leaves alone because they fail.
     pub left_alone: Vec<LeftAlone>,
+    /// Where it listens for clients from outside beside the address that it was told.
+    pub outside: Vec<OutsideAt>,
     /// When it last reported.
     pub seen: Timestamp,
+}
+
+/// Addresses for clients from outside that one gateway says: more than one host has.
+const MAX_OUTSIDE: usize = 16;
+
+fn cut(said: &OutsideAt) -> OutsideAt {
+    let problem = said.problem.as_ref().map(|why| why.chars().take(MAX_WHY).collect());
+    OutsideAt { problem, ..said.clone() }
 }
 
 /// Versions, each for one caller, of which it is kept that a gateway leaves them alone: enough to see what is wrong.
@@ -142,6 +153,7 @@ impl Live {
         Observed {
             evacuated: BTreeSet::new(),
             unreached: BTreeSet::new(),
+            not_led_to: BTreeSet::new(),
             lost: BTreeSet::new(),
             away: BTreeSet::new(),
             instances,
@@ -209,6 +221,7 @@ impl Live {
             seen.oldest_admitted = receipt.oldest_admitted;
             seen.refused.clone_from(&receipt.refused);
             seen.left_alone = left_alone;
+            seen.outside = receipt.outside.iter().take(MAX_OUTSIDE).map(cut).collect();
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         self.listens.insert(receipt.gateway.clone(), self.of_the_table(receipt));
@@ -298,6 +311,7 @@ impl Live {
             oldest_admitted: None,
             refused: None,
             left_alone: Vec::new(),
+            outside: Vec::new(),
             seen: now,
         };
         self.gateways.insert(gateway, seen);
@@ -527,6 +541,7 @@ pub(crate) mod tests {
             taken_from: None,
             handed_to: None,
             between: None,
+            outside: Vec::new(),
         }
     }
 

@@ -472,6 +472,7 @@ mod tests {
             taken_from: None,
             handed_to: None,
             between: None,
+            outside: Vec::new(),
         }
     }
 

@@ -71,6 +71,7 @@ mod tests {
             takes_format: None,
             refused: None,
             left_alone: Vec::new(),
+            outside: Vec::new(),
             seen: Timestamp(0),
         }
     }

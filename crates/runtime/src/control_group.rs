@@ -17,7 +17,11 @@ use rustix::process::{Pid, Signal};
 use sha2::{Digest as _, Sha256};
 
 /// The group in which a service manager leaves the server when it hands a part of the tree over.
-const OF_SERVER: &str = "server";
+pub const GROUP_OF_SERVER: &str = "server";
+/// Where the kernel says in which groups this process is.
+const OWN: &str = "/proc/self/cgroup";
+/// Where it says what is mounted.
+const MOUNTS: &str = "/proc/self/mountinfo";
 /// The group of all instances.
 const OF_INSTANCES: &str = "lockstep";
 /// What is used of the kernel.
@@ -61,9 +65,8 @@ impl ControlGroups {
         let folder = match choice {
             GroupChoice::In(folder) => Ok(folder.clone()),
             GroupChoice::Found => {
-                let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
                 let has = |path: &Path| path.join("cgroup.events").exists();
-                find(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"), &has)
+                find(&read(OWN), &read(MOUNTS), &has)
             }
         };
         let made = folder.and_then(|folder| match make(&folder) {
@@ -133,8 +136,33 @@ fn lacks_controllers(folder: &Path) -> String {
     format!("no controller for it in the control groups `{}`", folder.display())
 }
 
-/// Finds the folder for the groups of instances, from what the kernel says of this process.
-fn find(own: &str, mounts: &str, has_parent: &dyn Fn(&Path) -> bool) -> Result<PathBuf, String> {
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Says with what a driver that is opened by this process would hold limits.
+#[must_use]
+pub fn means_here() -> Means {
+    ControlGroups::find(&GroupChoice::Found, Path::new("")).means(false)
+}
+
+/// Returns the folder of the control group (version 2) of this process, and the path of the group in the tree that is mounted there.
+#[must_use]
+pub fn own_group() -> Option<(PathBuf, PathBuf)> {
+    let (own, mounts) = (read(OWN), read(MOUNTS));
+    own_of(&own, &mounts).ok().map(|(mount, below)| (mount.join(below), below.to_owned()))
+}
+
+/// Tells whether this process may put another one that is where it is into a group: that takes the right to write to the group in which
+/// both lie.
+pub(crate) fn may_take_in(path: &Path) -> bool {
+    let Some((own, _)) = own_group() else { return true };
+    let common = own.ancestors().find(|above| path.starts_with(above)).unwrap_or(&own);
+    rustix::fs::access(common.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Finds where groups are mounted, and that of this process below.
+fn own_of<'a>(own: &'a str, mounts: &str) -> Result<(PathBuf, &'a Path), String> {
     let mounted =
         mounts.lines().find_map(mount_of_groups).ok_or("this host has no control groups (version 2)")?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::"));
@@ -142,8 +170,14 @@ fn find(own: &str, mounts: &str, has_parent: &dyn Fn(&Path) -> bool) -> Result<P
     let (root, mount) = mounted;
     let below =
         Path::new(own).strip_prefix(root).map_err(|_| "the control group of the server is not mounted")?;
+    Ok((mount, below))
+}
+
+/// Finds the folder for the groups of instances, from what the kernel says of this process.
+fn find(own: &str, mounts: &str, has_parent: &dyn Fn(&Path) -> bool) -> Result<PathBuf, String> {
+    let (mount, below) = own_of(own, mounts)?;
     let own = mount.join(below);
-    if below.file_name().is_some_and(|name| name == OF_SERVER)
+    if below.file_name().is_some_and(|name| name == GROUP_OF_SERVER)
         && let Some(above) = own.parent()
     {
         return Ok(above.join(OF_INSTANCES));

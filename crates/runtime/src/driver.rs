@@ -34,6 +34,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::errors::{BringError, Elsewhere, OpenError, RemoveError, StartError, StopError};
+pub use self::limits::HeldAs;
 pub use self::open::listened_addresses;
 use crate::control_group::{ControlGroups, GroupChoice};
 use crate::data::DataFolders;

@@ -34,14 +34,15 @@ pub mod supervisor;
 mod talk;
 mod turns;
 pub mod unpack;
+mod usage;
 mod users;
 mod ways;
 
-pub use control_group::GroupChoice;
+pub use control_group::{GROUP_OF_SERVER, GroupChoice, means_here, own_group};
 pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
-    BringError, Elsewhere, Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError,
-    StopError, SupervisorCommand, listened_addresses,
+    BringError, Elsewhere, HeldAs, Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError,
+    StartError, StopError, SupervisorCommand, listened_addresses,
 };
 pub use ended::EndedLimits;
 pub use lockstep_archive::{UnpackError, UnpackLimits};
@@ -52,4 +53,5 @@ pub use releases::Unpacked;
 pub use resource::ResourceRun;
 pub use spec::InstanceSpec;
 pub use turns::Turns;
+pub use usage::Usage;
 pub use users::UserChoice;

@@ -31,7 +31,9 @@ pub(crate) enum Input {
     Started,
     /// The process cannot be started, and trying again would not help.
     CannotStart(Trouble),
-    /// The process has ended, and nothing that it started is left.
+    /// What comes before the process has ended well, and nothing that it started is left.
+    Prepared,
+    /// The process, or what comes before it, has ended, and nothing that it started is left.
     Ended(String),
     /// The process of a job has ended by itself, with 0.
     Completed,
@@ -51,6 +53,8 @@ pub(crate) struct Trouble {
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Start what comes before the process, and report [`Input::Prepared`], [`Input::Ended`] or [`Input::CannotStart`].
+    Prepare,
     /// Start the process, and report [`Input::Started`] or [`Input::CannotStart`].
     Spawn,
     /// Check the health, and report [`Input::Checked`].
@@ -75,10 +79,19 @@ pub(crate) struct Machine {
 
 #[derive(Debug, Clone)]
 enum Phase {
-    Pausing { until: Duration },
+    Pausing {
+        until: Duration,
+    },
+    /// What comes before the process runs, and is ended then.
+    Preparing {
+        until: Duration,
+    },
     Spawning,
     Running(Running),
-    Ending { kill_at: Duration, after: InstanceState },
+    Ending {
+        kill_at: Duration,
+        after: InstanceState,
+    },
     Over(InstanceState),
 }
 
@@ -137,6 +150,7 @@ impl Machine {
             Input::CannotStart(Trouble { why, fault }) => {
                 self.phase = Phase::Over(InstanceState::failed(why, fault));
             }
+            Input::Prepared => actions.extend(self.prepared()),
             Input::Ended(how) => self.ended(&how, now),
             Input::Completed => self.completed(),
             Input::Checked(result) => self.checked(result, now),
@@ -150,7 +164,7 @@ impl Machine {
     #[must_use]
     pub(crate) fn next_due(&self) -> Option<Duration> {
         match &self.phase {
-            Phase::Pausing { until } => Some(*until),
+            Phase::Pausing { until } | Phase::Preparing { until } => Some(*until),
             Phase::Running(running) => {
                 let start_deadline = (!running.ready).then(|| running.started + self.start_timeout());
                 running.check_at.into_iter().chain(start_deadline).min()
@@ -191,10 +205,8 @@ impl Machine {
             return None;
         }
         match &mut self.phase {
-            Phase::Pausing { .. } => {
-                self.phase = Phase::Spawning;
-                Some(Action::Spawn)
-            }
+            Phase::Pausing { .. } => Some(self.begin(now)),
+            Phase::Preparing { .. } => Some(self.preparation_timed_out(now)),
             Phase::Ending { kill_at, .. } => {
                 *kill_at = now + KILL_AGAIN;
                 Some(Action::Kill)
@@ -211,6 +223,32 @@ impl Machine {
             Phase::Running(_) => Some(self.start_timed_out(now)),
             Phase::Spawning | Phase::Over(_) => None,
         }
+    }
+
+    fn begin(&mut self, now: Duration) -> Action {
+        let Some(preparation) = &self.run.prepare else { return self.spawn() };
+        self.phase = Phase::Preparing { until: now + Duration::from_millis(preparation.timeout_ms) };
+        Action::Prepare
+    }
+
+    fn spawn(&mut self) -> Action {
+        self.phase = Phase::Spawning;
+        Action::Spawn
+    }
+
+    fn prepared(&mut self) -> Option<Action> {
+        match &self.phase {
+            Phase::Preparing { .. } => return Some(self.spawn()),
+            Phase::Ending { after, .. } => self.phase = Phase::Over(after.clone()),
+            Phase::Pausing { .. } | Phase::Spawning | Phase::Running(_) | Phase::Over(_) => {}
+        }
+        None
+    }
+
+    fn preparation_timed_out(&mut self, now: Duration) -> Action {
+        let limit = self.run.prepare.as_ref().map_or(0, |preparation| preparation.timeout_ms);
+        let reason = format!("its `prepare` command had not ended after {limit} ms");
+        self.end(InstanceState::failed(reason, Fault::Start), now)
     }
 
     fn started(&mut self, now: Duration) {
@@ -239,7 +277,9 @@ impl Machine {
                 self.phase = Phase::Over(InstanceState::Stopped);
                 None
             }
-            Phase::Running(_) | Phase::Spawning => Some(self.end(InstanceState::Stopped, now)),
+            Phase::Running(_) | Phase::Preparing { .. } | Phase::Spawning => {
+                Some(self.end(InstanceState::Stopped, now))
+            }
             Phase::Ending { after, .. } => {
                 *after = InstanceState::Stopped;
                 None
@@ -258,6 +298,10 @@ impl Machine {
     fn ended(&mut self, how: &str, now: Duration) {
         match &self.phase {
             Phase::Ending { after, .. } => self.phase = Phase::Over(after.clone()),
+            Phase::Preparing { .. } => {
+                self.ends_in_a_row = self.ends_in_a_row.saturating_add(1);
+                self.restart(how, now);
+            }
             Phase::Running(running) => {
                 let reset_after = Duration::from_millis(self.run.restart.reset_after_ms);
                 let was_stable = running.healthy_since.is_some_and(|since| now >= since + reset_after);

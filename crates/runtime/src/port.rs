@@ -3,6 +3,7 @@
 //! [`LocalDriver`](crate::LocalDriver) is one for this host; others run instances elsewhere. `tests/local/suite.rs` asks what every
 //! driver must do. Every call may be made twice: the second changes nothing.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -18,6 +19,7 @@ use crate::driver::{BringError, Instances, LocalDriver, RemoveError, StartError,
 use crate::logs::reader::{Follow, LogReader};
 use crate::releases::Unpacked;
 use crate::spec::InstanceSpec;
+use crate::usage::Usage;
 
 /// What a driver answers, when it has.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -71,6 +73,12 @@ pub trait Driver: Debug + Send + Sync {
 
     /// Removes an unpacked artifact that nothing runs. One that is not there counts as removed.
     fn remove_release<'a>(&'a self, release: &'a Digest) -> Answer<'a, Result<(), RemoveError>>;
+
+    /// Returns instances that have ended and whose logs are kept, also those that [`Driver::watch`] shows no more.
+    fn ended(&self) -> Answer<'_, io::Result<Vec<Instance>>>;
+
+    /// Looks what the instances use that run there now; one whose process is not there is left out.
+    fn usage(&self) -> Answer<'_, io::Result<BTreeMap<InstanceId, Usage>>>;
 
     /// Returns one instance as it was last seen.
     fn instance(&self, id: &InstanceId) -> Option<Instance> {
@@ -152,5 +160,13 @@ impl Driver for LocalDriver {
 
     fn remove_release<'a>(&'a self, release: &'a Digest) -> Answer<'a, Result<(), RemoveError>> {
         Box::pin(Self::remove_release(self, release))
+    }
+
+    fn ended(&self) -> Answer<'_, io::Result<Vec<Instance>>> {
+        Box::pin(Self::ended(self))
+    }
+
+    fn usage(&self) -> Answer<'_, io::Result<BTreeMap<InstanceId, Usage>>> {
+        Box::pin(Self::usage(self))
     }
 }

@@ -83,12 +83,16 @@ fn boot_id() -> Option<String> {
 
 /// What is needed of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    pid: i32,
+pub(crate) struct Stat {
+    pub(crate) pid: i32,
     state: u8,
     parent: i32,
-    group: i32,
+    pub(crate) group: i32,
+    /// Ticks of processors that it has used, with its children that it has waited for.
+    pub(crate) ticks: u64,
     started: u64,
+    /// Pages of memory that it has.
+    pub(crate) pages: u64,
 }
 
 impl Stat {
@@ -108,11 +112,13 @@ impl Stat {
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            ticks: fields.get(11..15)?.iter().filter_map(|it| it.parse::<u64>().ok()).sum(),
             started: fields.get(19)?.parse().ok()?,
+            pages: fields.get(21)?.parse().ok()?,
         })
     }
 
-    const fn runs(&self) -> bool {
+    pub(crate) const fn runs(&self) -> bool {
         !matches!(self.state, b'Z' | b'X')
     }
 
@@ -141,7 +147,7 @@ impl Belongings<'_> {
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let group = self.group.map(|pid| pid.as_raw_nonzero().get());
         let marker = marker_of(self.folder);
-        let all: Vec<Stat> = every_pid().filter_map(Stat::read).collect();
+        let all = every_process();
         let descendants = descendants_of(me, &all);
         let held: BTreeSet<i32> = self.control.map(ControlGroup::pids).into_iter().flatten().collect();
         all.iter()
@@ -228,12 +234,18 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
+/// Reads every process of this host.
+pub(crate) fn every_process() -> Vec<Stat> {
+    every_pid().filter_map(Stat::read).collect()
+}
+
 fn every_pid() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-fn descendants_of(root: i32, all: &[Stat]) -> BTreeSet<i32> {
+/// Names a process and all that it is an ancestor of.
+pub(crate) fn descendants_of(root: i32, all: &[Stat]) -> BTreeSet<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for stat in all {
         children.entry(stat.parent).or_default().push(stat.pid);
@@ -267,8 +279,16 @@ mod tests {
 
     #[test]
     fn parses_a_name_with_spaces_and_parentheses() {
-        let line = b"77 (a) b (c) S 1 70 70 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 0 0";
-        let stat = Stat { pid: 77, state: b'S', parent: 1, group: 70, started: 9876 };
+        let line = b"77 (a) b (c) S 1 70 70 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 4096 3 18446";
+        let stat = Stat {
+            pid: 77,
+            state: b'S',
+            parent: 1,
+            group: 70,
+            ticks: 5 + 6 + 7 + 8,
+            started: 9876,
+            pages: 3,
+        };
         assert_eq!(Stat::parse(line), Some(stat));
     }
 
@@ -289,7 +309,7 @@ mod tests {
 
     #[test]
     fn descendants_end_on_a_cycle() {
-        let stat = |pid, parent| Stat { pid, state: b'S', parent, group: 0, started: 0 };
+        let stat = |pid, parent| Stat { pid, state: b'S', parent, group: 0, ticks: 0, started: 0, pages: 0 };
         let found = descendants_of(1, &[stat(2, 1), stat(3, 2), stat(4, 9), stat(1, 3)]);
         assert_eq!(found, BTreeSet::from([1, 2, 3]));
     }

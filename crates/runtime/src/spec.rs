@@ -22,13 +22,15 @@ use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
-use crate::own::Ours;
+use crate::own::{Ours, PROGRAM};
 use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of an instance that something is run before, or whose program is that of its supervisor.
+pub(crate) const FORMAT: u32 = 15;
 /// The format of what Lockstep itself runs on a host.
-pub(crate) const FORMAT: u32 = 14;
+const FORMAT_OF_OWN: u32 = 14;
 /// The format of an instance that listens on another address than that of loopback.
 const FORMAT_ELSEWHERE: u32 = 13;
 /// The format of an instance that is asked for its health in HTTP/2 behind something else, or of a relay that shows a certificate.
@@ -346,8 +348,11 @@ impl SpecFile {
         } = spec;
         let by_http2 = !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. });
         let shows = run.external.as_ref().is_some_and(|external| external.certificate.is_some());
+        // Such a program lies in what older supervisors hide.
+        let is_of_supervisor = own.is_none() && run.command.first().is_some_and(|it| it == PROGRAM);
         let format = match run.kind {
-            _ if own.is_some() => FORMAT,
+            _ if run.prepare.is_some() || is_of_supervisor => FORMAT,
+            _ if own.is_some() => FORMAT_OF_OWN,
             _ if listen.is_some() => FORMAT_ELSEWHERE,
             _ if shows || (by_http2 && run.protocol.is_http() && !run.approach.is_plain()) => {
                 FORMAT_BEHIND_TLS
@@ -403,6 +408,12 @@ impl SpecFile {
             && self.release == spec.release
             && self.calls == spec.calls
             && self.listen == spec.listen
+    }
+
+    /// Tells whether its program is ours, which serves its files or passes requests on.
+    #[must_use]
+    pub(crate) fn is_served(&self) -> bool {
+        self.run.static_files.is_some() || self.run.external.is_some()
     }
 
     /// Returns where it listens; `None` where it listens on nothing.

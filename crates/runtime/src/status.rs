@@ -28,6 +28,9 @@ pub(crate) struct Status {
     pub(crate) since: Timestamp,
     /// The main process, while there is one.
     pub(crate) process: Option<ProcessIdentity>,
+    /// What runs before the process, while it does: whoever comes next ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preparing: Option<ProcessIdentity>,
     /// How often the process was started again.
     pub(crate) restarts: u32,
     /// How often it ended in a row without a healthy period.
@@ -51,6 +54,7 @@ impl Status {
             state: InstanceState::Starting,
             since,
             process: None,
+            preparing: None,
             restarts: 0,
             ends_in_a_row: 0,
             was_ready: false,

@@ -10,6 +10,7 @@ mod hold;
 mod launch;
 mod left;
 mod output;
+mod starting;
 mod telling;
 mod wording;
 
@@ -28,7 +29,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockstep_domain::fault::Fault;
 use lockstep_domain::run::Kind;
 use lockstep_files::{foreign, tree};
 use rustix::fs::FlockOperation;
@@ -46,9 +46,9 @@ use crate::folder::InstanceFolder;
 use crate::logs;
 use crate::logs::disk::LogFolder;
 use crate::logs::writer::LogWriter;
-use crate::machine::{Action, Input, Machine, Trouble};
+use crate::machine::{Action, Input, Machine};
 use crate::own;
-use crate::process::{Belongings, ProcessIdentity, ports, wait_for};
+use crate::process::{Belongings, wait_for};
 use crate::spec::SpecFile;
 use crate::status::Status;
 
@@ -119,6 +119,8 @@ struct Supervisor {
     is_saved: bool,
     watchers: Watchers,
     process: Option<Process>,
+    /// Whether that is what comes before the main process.
+    is_preparing: bool,
     /// Whether what the main process has left was asked to end.
     is_left_asked: bool,
     /// What holds it to its limits.
@@ -127,6 +129,8 @@ struct Supervisor {
     telling: Telling,
     /// Counts the starts of the process.
     start: u64,
+    /// When what comes before the process was started last.
+    begun: Instant,
     origin: Instant,
 }
 
@@ -170,8 +174,9 @@ impl Supervisor {
     fn open(folder: InstanceFolder, events: SyncSender<Event>) -> io::Result<Self> {
         let spec = folder.read_spec()?;
         let log = Log::new(LogWriter::new(LogFolder::at(folder.log()), spec.log));
-        let output = Output::start(&folder, log.clone())?;
         let stored = read_status(&folder, &log)?;
+        let was_preparing = stored.as_ref().is_some_and(|status| status.preparing.is_some());
+        let output = Output::start(&folder, log.clone(), was_preparing)?;
         let is_saved = stored.is_some();
         let machine = match &stored {
             Some(status) => Machine::resume(spec.run.clone(), status, Duration::ZERO),
@@ -193,10 +198,12 @@ impl Supervisor {
             is_saved,
             watchers: Watchers::default(),
             process: None,
+            is_preparing: false,
             is_left_asked: false,
             hold,
             telling,
             start: 0,
+            begun: Instant::now(),
             origin: Instant::now(),
         })
     }
@@ -257,7 +264,7 @@ impl Supervisor {
         }
         let Some(identity) = self.status.process.clone() else {
             // Killed between a start and the note of it, an earlier supervisor may have left a process.
-            self.clear(None);
+            self.end_what_prepared();
             if self.spec.run.kind == Kind::Job && !self.status.state.is_over() {
                 self.ended(Exit::Unknown);
             }
@@ -309,65 +316,13 @@ impl Supervisor {
 
     fn act(&mut self, action: Action) -> Option<Input> {
         match action {
+            Action::Prepare => return self.prepare(),
             Action::Spawn => return Some(self.spawn()),
             Action::Check => return self.check(),
             Action::Signal => self.signal(),
             Action::Kill => self.clear(self.process.as_ref().and_then(Process::group)),
         }
         None
-    }
-
-    fn spawn(&mut self) -> Input {
-        match self.try_spawn() {
-            Ok(()) => Input::Started,
-            Err(trouble) => {
-                self.log.note(&trouble.why);
-                self.clear(None);
-                (self.process, self.status.process) = (None, None);
-                Input::CannotStart(trouble)
-            }
-        }
-    }
-
-    fn try_spawn(&mut self) -> Result<(), Trouble> {
-        if let Some(address) = self.spec.address() {
-            ports::wait_free(address).map_err(|why| Trouble { why, fault: Fault::Port })?;
-        }
-        for path in launch::furnish(&self.folder, &self.spec)? {
-            self.log.note(&format!(
-                "`{}` was replaced by the process before, and is as released again",
-                path.display()
-            ));
-        }
-        self.hold = Arc::new(Hold::begin(&self.spec));
-        self.status.limits = self.hold.held();
-        let (child, confinement) = launch::start(&self.folder, &self.spec, &self.children, &self.hold)?;
-        let how = confinement.map_or_else(
-            || "not confined, because an older Lockstep has made its folders".to_owned(),
-            |confinement| confinement.to_string(),
-        );
-        let at = self.spec.port.map_or_else(String::new, |port| format!(" on port {port}"));
-        let held =
-            if self.status.limits.is_empty() { String::new() } else { format!("; {}", self.status.limits) };
-        self.log.note(&format!("started process {}{at}, {how}{held}", child.pid));
-        self.status.process = ProcessIdentity::of(child.pid);
-        self.is_saved = false;
-        let watched = self.watch(Process::Child(Arc::new(child)));
-        watched.map_err(|error| Trouble::of_place(format!("the process cannot be watched: {error}"), &error))
-    }
-
-    /// Reports the end of the process as an event.
-    fn watch(&mut self, process: Process) -> io::Result<()> {
-        self.start += 1;
-        let (watched, events, start) = (process.clone(), self.events.clone(), self.start);
-        let wait = move || {
-            let _ = wait_for(watched.pidfd(), None);
-            let _ = events.send(Event::Ended(start));
-        };
-        thread::Builder::new().name("watch".to_owned()).spawn(wait)?;
-        self.process = Some(process);
-        self.is_left_asked = false;
-        Ok(())
     }
 
     fn check(&self) -> Option<Input> {
@@ -437,6 +392,9 @@ impl Supervisor {
     }
 
     fn ended(&mut self, exit: Exit) {
+        if self.is_preparing {
+            return self.preparation_ended(exit);
+        }
         self.output.settle();
         self.hear_the_last();
         let how = self.hold.words(exit);

@@ -49,6 +49,8 @@ pub(crate) enum Caller {
     Operator(Actor),
     /// A gateway that showed its key.
     Gateway(GatewayName),
+    /// A program that may read metrics.
+    Scraper,
 }
 
 /// Finds out whose a key is.
@@ -59,6 +61,8 @@ pub(crate) type WhoseKey<'a> = &'a (dyn Fn(&str) -> Option<GatewayName> + Sync);
 pub(crate) struct Access {
     /// Only the digest is kept, and compared in a time that does not depend on what is given.
     token: Option<Arc<[u8; 32]>>,
+    /// The digest of the token that is for metrics alone.
+    scrape: Option<Arc<[u8; 32]>>,
     hosts: Arc<Hosts>,
     brake: Arc<Mutex<Brake>>,
     /// Who may be kept waiting.
@@ -105,11 +109,24 @@ impl Access {
         }
         Ok(Self {
             token: token.map(|token| Arc::new(digest(token))),
+            scrape: None,
             hosts: Arc::new(Hosts::new(listen, public_hosts).map_err(ServerError::PublicHost)?),
             brake: Arc::default(),
             slowed: Arc::new(Semaphore::new(MAX_SLOWED)),
             refusals: Arc::default(),
         })
+    }
+
+    /// Lets whoever has a token read metrics, beside those who may do everything.
+    pub(crate) fn for_scraping(self, token: Option<&str>) -> Self {
+        Self { scrape: token.map(|token| Arc::new(digest(token))), ..self }
+    }
+
+    fn is_scraper(&self, shown: &Shown<'_>) -> bool {
+        match (&self.scrape, shown) {
+            (Some(token), Shown::Token(given)) => digest(given).ct_eq(&**token).into(),
+            _ => false,
+        }
     }
 
     /// Returns for whom is asked. Who comes from a host is the gateway of that, and what they show makes them nobody else.
@@ -137,6 +154,7 @@ impl Access {
                 };
                 whose_key(key).map(Caller::Gateway).ok_or_else(unknown)
             }
+            shown if self.is_scraper(&shown) => Ok(Caller::Scraper),
             shown => {
                 self.check_token(&shown)?;
                 self.check_way(headers)?;
@@ -186,23 +204,37 @@ impl Access {
     }
 }
 
-/// A gateway may ask at the endpoints that are for gateways; about which environments, their handlers say.
+/// A gateway, or who reads metrics, may ask at the endpoints that are for them; about which environments, their handlers say.
 fn check_endpoint(caller: &Caller, request: &Request) -> Result<(), Problem> {
-    let Caller::Gateway(gateway) = caller else { return Ok(()) };
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let method = if request.method() == axum::http::Method::POST { Method::Post } else { Method::Get };
-    let is_for_gateways = |endpoint: &Endpoint| {
-        endpoint.method == method
-            && endpoint.callers != Callers::Operators
-            && path.strip_prefix(PREFIX) == Some(endpoint.path)
-    };
-    if endpoints().iter().any(is_for_gateways) {
+    if matches!(caller, Caller::Operator(_)) {
         return Ok(());
     }
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let method = if request.method() == axum::http::Method::POST { Method::Post } else { Method::Get };
+    let is_meant = |endpoint: &Endpoint| {
+        endpoint.method == method
+            && is_for(caller, endpoint.callers)
+            && path.strip_prefix(PREFIX).unwrap_or(path) == endpoint.path
+    };
+    if endpoints().iter().any(is_meant) {
+        return Ok(());
+    }
+    let Caller::Gateway(gateway) = caller else {
+        let detail = "this token is for reading metrics, and for nothing else";
+        return Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("use the token of the server"));
+    };
     let what = if request.extensions().get::<OfHost>().is_some() { "way" } else { "key" };
     let detail =
         format!("the {what} of gateway `{gateway}` is for tables and receipts, and for nothing else");
     Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("use the token of the server"))
+}
+
+const fn is_for(caller: &Caller, callers: Callers) -> bool {
+    match caller {
+        Caller::Operator(_) => !matches!(callers, Callers::Gateways),
+        Caller::Gateway(_) => matches!(callers, Callers::Gateways | Callers::OperatorsAndGateways),
+        Caller::Scraper => matches!(callers, Callers::OperatorsAndScrapers),
+    }
 }
 
 /// Tells whether a request is to an endpoint that takes files.

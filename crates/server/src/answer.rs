@@ -150,6 +150,9 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
                 let detail = format!("gateway `{gateway}` changes nothing");
                 Err(Failure(Problem::new(ErrorCode::Forbidden, detail)))
             }
+            Some(Caller::Scraper) => {
+                Err(Failure(Problem::new(ErrorCode::Forbidden, "who reads metrics changes nothing")))
+            }
             None => Err(not_noted()),
         }
     }

@@ -376,7 +376,7 @@ pub(crate) async fn receipt(
     control.check_environment(&name)?;
     match caller {
         Caller::Gateway(gateway) => control.receive(&gateway, &receipt)?,
-        Caller::Operator(_) => {
+        Caller::Operator(_) | Caller::Scraper => {
             control.note_anonymous(&name);
             let detail = "a receipt is taken with the key of a gateway only";
             return Err(Failure(

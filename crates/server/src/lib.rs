@@ -3,11 +3,13 @@
 //! A handler parses, calls one use case of `lockstep-control`, and converts the answer; it decides nothing.
 
 mod access;
+mod alerts;
 mod answer;
 mod brake;
 mod certificates;
 mod compat;
 mod connections;
+mod events;
 mod faults;
 mod from_hosts;
 mod handlers;
@@ -15,6 +17,7 @@ mod hosts;
 mod lanes;
 mod lines;
 mod maintenance;
+mod metrics;
 mod named;
 mod origin;
 mod refusals;
@@ -224,6 +227,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         .map_err(|source| ServerError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(ServerError::Serve)?;
     let control = Control::open(control_config(&config)).await?;
+    let scrape_token = control.scrape_token(!matches!(config.token, ApiToken::Nobodys))?;
     let (access, own_token) = match given {
         Some(access) => (access, None),
         None => {
@@ -231,6 +235,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
             (access(Some(&token))?, Some(file))
         }
     };
+    let access = access.for_scraping(scrape_token.as_ref().map(Token::reveal));
     let stop = CancellationToken::new();
     let app = router::router(Arc::clone(&control), access, stop.clone());
     config.host_door.open(app.clone(), stop.clone());

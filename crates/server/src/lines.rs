@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use lockstep_api::types::LogQuery;
 use lockstep_control::Follow;
 use lockstep_domain::{EnvironmentName, InstanceId};
 use lockstep_files::foreign;
@@ -103,6 +104,33 @@ pub(crate) async fn instance_log(
         let send = async {
             while let Ok(Some(mut line)) = log.next_line().await {
                 line.push('\n');
+                if sender.send(Ok::<_, io::Error>(Bytes::from(line))).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = send => {}
+            () = stop.cancelled() => {}
+            () = sender.closed() => {}
+        }
+    });
+    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+pub(crate) async fn logs(
+    State(control): App,
+    State(stop): State<CancellationToken>,
+    At(environment): At<EnvironmentName>,
+    Asked(query): Asked<LogQuery>,
+) -> Result<Response, Failure> {
+    let mut entries = control.logs(&environment, &query).await?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let send = async {
+            while let Some(entry) = entries.recv().await {
+                let Ok(mut line) = serde_json::to_vec(&entry) else { continue };
+                line.push(b'\n');
                 if sender.send(Ok::<_, io::Error>(Bytes::from(line))).await.is_err() {
                     return;
                 }

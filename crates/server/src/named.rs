@@ -3,7 +3,7 @@
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::{
     CertificateName, Digest, EnvironmentName, GatewayName, HostName, InstanceId, LaneName, OperationId,
-    ServiceName, VersionNumber, World,
+    ServiceName, VersionNumber, WatchingName, World,
 };
 
 /// A parameter of a path, or several.
@@ -41,7 +41,8 @@ no_service!(
     OperationId,
     ResourceName,
     String,
-    VersionNumber
+    VersionNumber,
+    WatchingName
 );
 
 impl<A: Named, B: Named> Named for (A, B) {

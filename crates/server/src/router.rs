@@ -1,4 +1,4 @@
-//! The router: every endpoint of `lockstep_api::endpoints` and nothing else.
+//! The router: every endpoint of `lockstep_api::endpoints`, metrics at their usual path, and nothing else.
 
 use std::sync::Arc;
 
@@ -15,15 +15,19 @@ use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
 use crate::{
-    certificates, compat, faults, handlers, hosts, lanes, lines, maintenance, resources, uploads,
-    version_rules, watch,
+    alerts, certificates, compat, events, faults, handlers, hosts, lanes, lines, maintenance, metrics,
+    resources, uploads, version_rules, watch,
 };
+
+/// Where every tool looks for metrics first.
+pub(crate) const METRICS: &str = "/metrics";
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
     let routes = table().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
     Router::new()
         .nest(PREFIX, routes)
+        .route(METRICS, get(metrics::metrics))
         .fallback(|| async { problem(ErrorCode::NotFound, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             problem(ErrorCode::MethodNotAllowed, "GET looks, POST changes")
@@ -93,6 +97,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/resources/{resource}/remove", post(resources::remove)),
         ("/environments/{environment}/operations", post(handlers::operate)),
         ("/environments/{environment}/holds/{service}/{version}/release", post(handlers::release_hold)),
+        ("/environments/{environment}/logs", get(lines::logs)),
         ("/environments/{environment}/routes", get(handlers::routes)),
         ("/environments/{environment}/routes/planned", post(handlers::routes_after)),
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
@@ -115,6 +120,15 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/prefetch", get(hosts::prefetched).post(hosts::prefetch)),
         ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
+        ("/notify/targets", get(alerts::targets).post(alerts::set_target)),
+        ("/notify/targets/{target}/remove", post(alerts::remove_target)),
+        ("/notify/targets/{target}/test", post(alerts::test_target)),
+        ("/silences", get(alerts::silences).post(alerts::add_silence)),
+        ("/silences/{silence}/end", post(alerts::end_silence)),
+        ("/alerts", get(alerts::list)),
+        ("/environments/{environment}/blame/{service}", get(alerts::blame)),
+        ("/events", get(events::list)),
+        ("/events/live", get(events::live)),
         ("/operations", get(handlers::operations)),
         ("/operations/{operation}", get(handlers::operation)),
         ("/operations/{operation}/accept", post(handlers::accept)),
@@ -122,6 +136,9 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/journal/verify", get(handlers::verify_journal)),
         ("/journal/export", get(lines::export_journal)),
         ("/store/collect", post(handlers::collect)),
+        ("/metrics", get(metrics::metrics)),
+        ("/targets", get(metrics::targets)),
+        ("/scrape-token", get(metrics::token)),
         ("/keys", get(handlers::keys)),
         ("/keys/callers/rotate", post(handlers::rotate_callers)),
         ("/data", get(handlers::data)),

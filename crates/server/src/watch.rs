@@ -21,7 +21,7 @@ use crate::answer::{At, Failure, UNBUFFERED};
 use crate::handlers::App;
 
 /// Events that may wait for a slow reader before the sender waits for it.
-const QUEUE: usize = 64;
+pub(crate) const QUEUE: usize = 64;
 
 /// What handlers can ask for.
 #[derive(Debug, Clone)]
@@ -178,13 +178,13 @@ async fn send_views(
     }
 }
 
-fn event(id: u64, data: &impl Serialize) -> Event {
+pub(crate) fn event(id: u64, data: &impl Serialize) -> Event {
     let text = serde_json::to_string(data).unwrap_or_else(|error| {
         serde_json::to_string(&Problem::new(ErrorCode::Internal, error.to_string())).unwrap_or_default()
     });
     Event::default().id(id.to_string()).data(text)
 }
 
-fn last_event_id(headers: &HeaderMap) -> u64 {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> u64 {
     headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok()).unwrap_or(0)
 }

@@ -1,6 +1,7 @@
 //! Booted hosts with a gateway each: bringing an artifact to all of them beside `rsync`, and going back on all of them at once.
 
 mod rollback;
+pub(super) mod simulated;
 mod transfer;
 
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 use lockstep_domain::acme::ChallengeKind;
 use lockstep_domain::certificate::CertificateFacts;
+use lockstep_domain::clients_at::PlannedEntrance;
 use lockstep_domain::entry::{ClientCertificates, PlainHttp, TlsVersion};
 use lockstep_domain::gateway_rules::Network;
 use lockstep_domain::tcp_port::TcpPort;
@@ -232,6 +233,9 @@ pub struct EntryView {
     /// The address of its gateway for https, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https: Option<String>,
+    /// The hosts to whose gateways clients from outside come, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<PlannedEntrance>,
     /// What is to be known, for people: why it does not listen, which certificates end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

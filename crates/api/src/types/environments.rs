@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use lockstep_domain::clients_at::ClientsAt;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network, ViaField};
 use lockstep_domain::injection::FaultInjection;
@@ -115,6 +116,9 @@ pub struct SettingsChange {
     /// After how long what runs on a host that is not reached is moved by itself: `never`, or milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evacuate_after: Option<EvacuateAfter>,
+    /// Which gateways listen for clients from outside: `server`, or `hosts:` with the labels of hosts whose gateways do as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients_at: Option<ClientsAt>,
     /// How clients come in.
     #[serde(default, skip_serializing_if = "EntryChange::is_nothing")]
     pub entry: EntryChange,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lockstep_domain::clients_at::OutsideAt;
 use lockstep_domain::edition::TableHistory;
 use lockstep_domain::routes::{LeftAlone, RefusedTable};
 use lockstep_domain::{Actor, EnvironmentName, GatewayName, Timestamp};
@@ -24,6 +25,9 @@ pub struct GatewayView {
     /// Versions that it leaves alone because they fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
+    /// Where clients from outside come in to it beside the address that it was told, or why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideAt>,
     /// When it last reported.
     pub seen: Timestamp,
     /// What is wrong with it: it is not believed, or not in everything, or does not listen for calls between services.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use lockstep_api::types::{
     CreateEnvironment, EnvironmentView, GatewayIdentityView, RemoveRequest, SettingsChange,
 };
+use lockstep_domain::clients_at::ClientsAt;
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError, ViaField};
 use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
@@ -163,6 +164,10 @@ struct SettingsOptions {
     /// The port of its gateway.
     #[arg(long, value_name = "PORT")]
     gateway_port: Option<u16>,
+    /// Where clients from outside come in: `server`, to the gateway in the server alone; or `hosts:` with labels, as well to the gateways of its hosts that
+    /// have them all, at the addresses of these hosts and the ports of the environment.
+    #[arg(long = "gateway", value_name = "WHERE")]
+    clients_at: Option<ClientsAt>,
     /// Where the ports of its instances are taken from: a range, such as `21000-21999`, or `server` for the range of the server.
     #[arg(long, value_name = "FIRST-LAST")]
     instance_ports: Option<InstancePorts>,
@@ -275,6 +280,7 @@ impl SettingsOptions {
             proven_requests: self.proven_requests,
             host_lost: self.host_lost,
             evacuate_after: self.evacuate_after,
+            clients_at: self.clients_at.clone(),
             entry: self.entry.change()?,
         })
     }
@@ -347,6 +353,12 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let drain = settings.drain_ms.map_or_else(|| "as long as time limits, at least 1m".to_owned(), exact);
     table.row(["drain".into(), drain]);
     table.row(["gateway".into(), view.gateway.clone()]);
+    if !settings.clients_at.is_server() {
+        table.row(["clients come to".into(), settings.clients_at.to_string()]);
+    }
+    for entrance in &view.entry.hosts {
+        table.row([String::new(), format!("{} at {}", entrance.host, entrance.urls.join(" and "))]);
+    }
     if let InstancePorts::Own(range) = settings.instance_ports {
         table.row(["instance ports".into(), range.to_string()]);
     }

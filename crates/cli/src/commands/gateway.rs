@@ -16,7 +16,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, GatewayView};
-use lockstep_domain::{EnvironmentName, GatewayName};
+use lockstep_domain::clients_at::OutsideAt;
+use lockstep_domain::{Actor, EnvironmentName, GatewayName, Timestamp};
 
 use self::check::CheckArgs;
 use self::drain::DrainArgs;
@@ -28,7 +29,7 @@ use self::top::TopArgs;
 use crate::context::{Context, Globals};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 
 /// Runs gateways of their own, and says which there are.
@@ -171,9 +172,18 @@ fn create_private(path: &Path) -> Result<std::fs::File, Failure> {
 /// A gateway with what is heard of it.
 #[derive(Debug, serde::Serialize)]
 struct Listed {
+    name: String,
+    environments: BTreeSet<EnvironmentName>,
+    /// When it was given its key, and by whom; that in the server, and those of hosts, have none.
     #[serde(flatten)]
-    identity: GatewayIdentityView,
+    key: Option<Given>,
     reports: Vec<Report>,
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Given {
+    added: Timestamp,
+    by: Actor,
 }
 
 #[derive(Debug, serde::Serialize)]
@@ -183,36 +193,68 @@ struct Report {
     seen: GatewayView,
 }
 
+impl Report {
+    /// The name of the gateway, of which this is one process.
+    fn name(&self) -> &str {
+        self.seen.gateway.split('/').next().unwrap_or_default()
+    }
+}
+
+impl Listed {
+    fn with_key(identity: GatewayIdentityView) -> Self {
+        let GatewayIdentityView { name, environments, added, by } = identity;
+        let key = Some(Given { added, by });
+        Self { name: name.to_string(), environments, key, reports: Vec::new() }
+    }
+}
+
 fn list(ctx: &Context) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for environment in ctx.client.environments()? {
         let seen = ctx.client.environment(&environment.name)?.gateways;
         reports.extend(seen.into_iter().map(|seen| Report { environment: environment.name.clone(), seen }));
     }
-    let mut listed = Vec::new();
-    for identity in ctx.client.gateways()? {
-        let name = identity.name.as_str();
-        let is_own = |report: &Report| report.seen.gateway.split('/').next() == Some(name);
-        let (own, others) = reports.into_iter().partition(is_own);
-        reports = others;
-        listed.push(Listed { identity, reports: own });
-    }
+    let listed = listed(ctx.client.gateways()?, reports);
     ctx.out.show(&listed, |listed, style| render(listed, style))
 }
+
+/// Gateways with a key come first, then those of hosts, which have none. That in the server is always there.
+fn listed(identities: Vec<GatewayIdentityView>, reports: Vec<Report>) -> Vec<Listed> {
+    let mut listed: Vec<_> = identities.into_iter().map(Listed::with_key).collect();
+    for report in reports {
+        let known = listed.iter_mut().find(|it| it.name == report.name());
+        match known {
+            Some(known) => known.reports.push(report),
+            None if report.name().starts_with(OF_HOST) => {
+                let environments = BTreeSet::new();
+                let name = report.name().to_owned();
+                listed.push(Listed { name, environments, key: None, reports: vec![report] });
+            }
+            None => {}
+        }
+    }
+    for of_host in listed.iter_mut().filter(|it| it.key.is_none()) {
+        of_host.environments = of_host.reports.iter().map(|report| report.environment.clone()).collect();
+    }
+    listed
+}
+
+/// What the names of gateways of hosts begin with.
+const OF_HOST: &str = "host-";
 
 fn render(listed: &[Listed], style: &Style) -> String {
     if listed.is_empty() {
         return "no gateway has a key; lockstep gateway add NAME --env ENV\n".to_owned();
     }
     let mut table = Table::new(["NAME", "ENVIRONMENTS", "ADDED", "BY", "REPORTS"]);
-    for Listed { identity, reports } in listed {
-        let environments: Vec<_> = identity.environments.iter().map(ToString::to_string).collect();
+    for Listed { name, environments, key, reports } in listed {
+        let environments: Vec<_> = environments.iter().map(ToString::to_string).collect();
         let reports: Vec<_> = reports.iter().map(|report| said(report, style)).collect();
         table.row([
-            identity.name.to_string(),
+            name.clone(),
             environments.join(", "),
-            style.ago(identity.added),
-            identity.by.to_string(),
+            key.as_ref().map_or_else(|| "with its host".to_owned(), |key| style.ago(key.added)),
+            key.as_ref().map(|key| key.by.to_string()).unwrap_or_default(),
             if reports.is_empty() { "nothing".to_owned() } else { reports.join("; ") },
         ]);
     }
@@ -222,8 +264,22 @@ fn render(listed: &[Listed], style: &Style) -> String {
 fn said(report: &Report, style: &Style) -> String {
     let Report { environment, seen } = report;
     let when = style.ago(seen.seen);
+    let outside: Vec<_> = seen.outside.iter().map(came_in).collect();
+    let outside = if outside.is_empty() {
+        String::new()
+    } else {
+        format!(", clients come in at {}", outside.join(" and "))
+    };
     match &seen.problem {
-        None => format!("{environment} at revision {} {when}", seen.revision),
+        None => format!("{environment} at revision {} {when}{outside}", seen.revision),
         Some(problem) => format!("{environment} {when}: {problem}"),
+    }
+}
+
+/// Where clients from outside come in, or why not there.
+fn came_in(at: &OutsideAt) -> String {
+    match &at.problem {
+        None => at.url(),
+        Some(why) => format!("{} not yet ({})", at.url(), printable(why)),
     }
 }

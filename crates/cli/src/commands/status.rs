@@ -76,6 +76,10 @@ fn https(entry: &EntryView, style: &Style) -> String {
     if let Some(https) = &entry.https {
         let _ = writeln!(text, "  https {}", printable(https));
     }
+    for entrance in &entry.hosts {
+        let urls = printable(&entrance.urls.join(" and ")).into_owned();
+        let _ = writeln!(text, "  clients come in at {}, {urls}", entrance.host);
+    }
     for warning in &entry.warnings {
         let _ = writeln!(text, "  {} {}", style.warn("entry:"), printable(warning));
     }
@@ -464,6 +468,7 @@ mod tests {
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
                 proven_after: Default::default(),
                 lost_hosts: Default::default(),
+                clients_at: Default::default(),
             },
             gateway: "http://127.0.0.1:8500".into(),
             entry: Default::default(),
@@ -490,6 +495,7 @@ mod tests {
                     revision: 3,
                     why: "it is older".into(),
                 }),
+                outside: Vec::new(),
                 left_alone: vec![LeftAlone {
                     arm: arm(4),
                     caller: None,

@@ -227,6 +227,7 @@ mod tests {
             work_before: Vec::new(),
             places: Vec::new(),
             without_hosts: Vec::new(),
+            entrances: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: Vec::new(),

@@ -79,6 +79,10 @@ fn write_records(text: &mut String, plan: &Plan) {
     for places in plan.places.iter().filter(|places| !places.hosts.is_empty()) {
         let _ = writeln!(text, "starts on hosts: {}", places_line(places));
     }
+    for entrance in &plan.entrances {
+        let urls = printable(&entrance.urls.join(" and ")).into_owned();
+        let _ = writeln!(text, "clients come in at {}, {urls}", entrance.host);
+    }
     text.push_str(&without_hosts_text(plan));
     for planned in &plan.jobs {
         let _ =
@@ -410,6 +414,7 @@ mod tests {
             work_before: Vec::new(),
             places: Vec::new(),
             without_hosts: Vec::new(),
+            entrances: Vec::new(),
             traffic_before: Vec::new(),
             secrets_kept: Vec::new(),
             warnings: vec!["nobody looks".into()],

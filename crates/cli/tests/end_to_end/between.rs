@@ -2,6 +2,7 @@
 //! their own.
 
 mod apart;
+mod edges;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};

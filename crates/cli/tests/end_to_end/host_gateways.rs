@@ -159,6 +159,7 @@ impl Bench {
             ports: InstancePorts::Server,
             host: "web1".parse().unwrap(),
             between: None,
+            outside: None,
             zone: None,
         };
         gateway.spec(&self.facts(), PROGRAMS[program].digest(), unique)

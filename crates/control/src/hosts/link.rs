@@ -84,7 +84,7 @@ impl Link {
         lock(&self.settings).clone_from(settings);
     }
 
-    pub(super) fn driver(&self) -> Arc<RemoteDriver> {
+    pub(crate) fn driver(&self) -> Arc<RemoteDriver> {
         Arc::clone(&self.driver)
     }
 

@@ -118,6 +118,7 @@ impl Control {
                         .with_hint(format!("lockstep host show {name}, then try again")));
                 }
                 self.check_environments(world, name, &before.environments, &settings.environments)?;
+                self.check_edges(world, name, Some(&settings))?;
                 let (host, settings, reason) =
                     (name.clone(), Box::new(settings.clone()), request.reason.clone());
                 Ok((vec![Event::HostChanged { host, settings, reason }], ()))
@@ -263,6 +264,9 @@ impl Control {
     ) -> Result<Vec<InstanceId>, Problem> {
         let host = known(world, name)?;
         self.check_environments(world, name, &host.settings.environments, &BTreeSet::new())?;
+        if !request.lost {
+            self.check_edges(world, name, None)?;
+        }
         let view = self.view_of_host(name, host);
         let is_here = self.hosts.is_reached(name);
         if (view.instances.is_empty() && !view.unknown) || (request.lost && !is_here) {

@@ -1,6 +1,7 @@
 //! How instances are, where their hosts are not reached: nobody knows, and what was seen last counts no further than is said here.
 
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::clients_at::entrances;
 use lockstep_domain::fleet::Fleet;
 use lockstep_domain::host::{doubt, evacuated, is_on_hosts};
 use lockstep_domain::lost_host::lost;
@@ -28,6 +29,7 @@ impl Control {
         observed.evacuated = evacuated(world, &observed.instances);
         observed.lost = lost(environment, &observed.instances, &self.hosts.gone(world));
         observed.away = self.hosts.unreached(world);
+        observed.not_led_to = self.not_led_to(world, &observed.instances);
     }
 
     /// Says which instances would have to go to which other host, so that all stand where they should.
@@ -38,7 +40,9 @@ impl Control {
         let standing: Vec<Instance> =
             arms.flat_map(|arm| Fleet::serving(environment, &observed, &arm).standing).cloned().collect();
         let (reached, running) = (self.hosts.reached(), self.running_on_hosts());
-        relocations(Placing { world, environment, reached: &reached, running: &running }, &standing)
+        let mute = self.hosts.mute(&environment.name);
+        let placing = Placing { world, environment, reached: &reached, mute: &mute, running: &running };
+        relocations(placing, &standing)
     }
 
     /// Everything that runs on hosts or is on its way to one.
@@ -59,9 +63,11 @@ impl Control {
             return Ok(());
         }
         let (reached, running) = (self.hosts.reached(), self.running_on_hosts());
-        let placing = Placing { world, environment, reached: &reached, running: &running };
+        let mute = self.hosts.mute(&environment.name);
+        let placing = Placing { world, environment, reached: &reached, mute: &mute, running: &running };
         plan.places = of_plan(placing, plan);
         plan.without_hosts = without_hosts(placing, intent, plan);
+        plan.entrances = entrances(world, environment);
         for places in &plan.places {
             let Some(why) = places.why_lacking() else { continue };
             if places.is_hopeless() {

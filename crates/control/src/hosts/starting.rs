@@ -74,7 +74,9 @@ impl Control {
         let known = self.known_instances();
         let others = launches.values().filter(|it| it.id != *id && !known.iter().any(|one| one.id == it.id));
         let running: Vec<Instance> = others.cloned().chain(known.iter().cloned()).collect();
-        let placing = Placing { world: &world, environment, reached: &reached, running: &running };
+        let mute = self.hosts.mute(&environment.name);
+        let placing =
+            Placing { world: &world, environment, reached: &reached, mute: &mute, running: &running };
         let host = place(placing, arm)?;
         if let Some(launch) = launches.get_mut(id) {
             launch.host = Some(host.clone());

@@ -22,6 +22,7 @@ impl Control {
         let instances = link.as_ref().map(all).unwrap_or_default();
         let world = self.ledger.world();
         let instances = self.as_known_now(world.as_named_now(instances));
+        let edge = self.notes_of_entrances(&world, name, host);
         HostView {
             name: name.clone(),
             misplaced: misplaced(&world, &instances),
@@ -34,7 +35,7 @@ impl Control {
             added: host.added,
             by: host.by.clone(),
             connection: connection(name, &host.settings, link.as_deref(), &self.hosts.server),
-            notes: facts.as_deref().map(notes).unwrap_or_default(),
+            notes: facts.as_deref().map(notes).into_iter().flatten().chain(edge).collect(),
             size: facts.as_deref().map(size),
             instances: instances.into_iter().filter(|instance| !instance.state.is_over()).collect(),
         }

@@ -33,11 +33,13 @@ impl Control {
             .map_err(|error| Problem::new(ErrorCode::Refused, error.why))?;
         let environment = find(&after, name)?;
         let instances = self.instances_of(&after, name);
+        let carried = self.carried(&after, &instances);
         let observed = Observed { instances, ..Observed::default() };
         let callers = self.known_callers(name, &observed);
         let table = routes_of(&after, environment, &observed, &callers, now);
         let table = table.with_listeners(self.listeners(observed.everything()));
         let table = self.with_visit_keys(self.with_fallbacks(table, &after, environment, &observed, now));
+        let table = self.with_between(table, &after, &carried, now);
         let served = self.registry.tables(name).borrow().as_ref().map_or(0, |table| table.revision);
         Ok(RouteTable { revision: served + 1, ..table })
     }

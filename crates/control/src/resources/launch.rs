@@ -213,6 +213,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         work: WorkSigns::default(),
         protocol: Protocol::default(),
         gateway: None,
+        prepare: None,
         approach: Default::default(),
         kind: Kind::Web,
         command: command(resource.kind),

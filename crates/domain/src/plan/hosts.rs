@@ -58,8 +58,8 @@ fn needs(environment: &Environment, version: &Version, values: &Configuration) -
     if version.runs().any(|run| !run.data.is_empty()) {
         needs.push("it keeps data in folders, which stay on one machine".to_owned());
     }
-    if version.runs().any(|run| run.static_files.is_some() || run.external.is_some()) {
-        needs.push("Lockstep serves it by its own program, which is on the machine of the server".to_owned());
+    if version.runs().any(|run| run.external.as_ref().is_some_and(|external| external.version.is_some())) {
+        needs.push("it is asked for its `version` through a relay on the machine of the server".to_owned());
     }
     let runs_here = |name: &&_| environment.resources.get(*name).is_some_and(Resource::runs_here);
     needs.extend(version.resources.keys().find(runs_here).map(|name| {

@@ -9,6 +9,7 @@ use super::FORMAT_BEFORE_ALIASES;
 use crate::between::SaidBetween;
 use crate::breaker::Phase;
 use crate::called::{Called, CalledByClients};
+use crate::clients_at::OutsideAt;
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
 use crate::listeners::ListensAt;
@@ -87,6 +88,9 @@ pub struct GatewayReceipt {
     /// What it is known by to other gateways, and where it listens for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between: Option<SaidBetween>,
+    /// Where it listens for clients from outside beside the addresses of its host, or why it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideAt>,
 }
 
 const fn format_before_aliases() -> u32 {

@@ -100,11 +100,88 @@ fn nothing_starts_where_a_person_or_a_cable_is_in_the_way() {
     let arm: Arm = stage.instances[0].arm.clone();
     let (world, environment) = (&stage.world, stage.env("staging"));
     let reached = BTreeSet::from([host("a"), host("c")]);
-    let nowhere = place(Placing { world, environment, reached: &reached, running: &[] }, &arm).unwrap_err();
+    let nowhere =
+        place(Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &[] }, &arm)
+            .unwrap_err();
     assert_eq!(
         nowhere.to_string(),
         "no host can take it: `a` is cordoned, `b` is not reached, `c` is cordoned"
     );
+}
+
+#[test]
+fn what_starts_goes_where_a_gateway_serves_and_elsewhere_only_when_there_is_no_such_host() {
+    let stage = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    let mut other = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    other.run("staging", &deploy(&["orders@1.0.0"]), None);
+    let arm: Arm = other.instances[0].arm.clone();
+    let (world, environment) = (&stage.world, stage.env("staging"));
+    let reached = BTreeSet::from([host("a"), host("b")]);
+    let place_all = |mute: &[&str]| {
+        let mute: BTreeSet<_> = mute.iter().map(|name| host(name)).collect();
+        let placing = Placing { world, environment, reached: &reached, mute: &mute, running: &[] };
+        place_all(placing, &arm, 2)
+    };
+    assert_eq!(place_all(&[]), [host("a"), host("b")]);
+    assert_eq!(place_all(&["a"]), [host("b"), host("b")]);
+    assert_eq!(place_all(&["a", "b"]), [host("a"), host("b")]);
+}
+
+#[test]
+fn what_listens_on_loopback_of_a_host_that_was_removed_is_in_no_table() {
+    use lockstep_domain::between::is_stranded;
+    use lockstep_domain::routes::{Endpoint, RouteTable, ServiceRoutes, Split};
+    let mut stage = stage_with(&[("a", ""), ("b", "")], Port::Assigned);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    let mut instance = stage.instances[0].clone();
+    instance.host = Some(host("b"));
+    instance.address = "127.0.0.1:20000".parse().ok();
+    assert!(!is_stranded(&stage.world, &instance));
+    stage.record(Event::HostRemoved { host: host("b"), left: Vec::new(), reason: String::new() });
+    assert!(is_stranded(&stage.world, &instance));
+    let elsewhere = Instance { address: "10.0.0.6:20000".parse().ok(), ..instance };
+    assert!(!is_stranded(&stage.world, &elsewhere), "its address is nobody else's");
+
+    let at = |id: &str| Endpoint::at(id.parse().unwrap(), "127.0.0.1:20000".parse().unwrap());
+    let split = Split {
+        leaving: vec![at("gone")],
+        ..Split::of_all("1.0.0".parse().unwrap(), vec![at("gone"), at("here")])
+    };
+    let routes = ServiceRoutes::of(vec![split]);
+    let table = RouteTable::to_one(environment("staging"), service("orders"), routes);
+    let left = table.leaving_out(&BTreeSet::from(["gone".parse().unwrap()]));
+    let split = &left.services[&service("orders")].splits[0];
+    assert_eq!((&split.endpoints, split.leaving.len()), (&vec![at("here")], 0));
+}
+
+#[test]
+fn clients_come_in_at_hosts_by_their_labels_and_the_last_one_is_known() {
+    let host_settings = |labels: &str| settings(labels);
+    use lockstep_domain::clients_at::{entrances, loses_last_edge};
+    let mut stage = stage_with(&[("a", "role=edge"), ("b", "role=edge"), ("c", "role=app")], Port::Assigned);
+    assert!(entrances(&stage.world, stage.env("staging")).is_empty());
+    let mut settings = stage.env("staging").settings.clone();
+    settings.clients_at = "hosts:role=edge".parse().unwrap();
+    settings.gateway_port = 8500;
+    settings.entry.https_port = Some(8443);
+    stage.record(Event::EnvironmentChanged { environment: environment("staging"), settings });
+    let at = |stage: &Stage| {
+        let all = entrances(&stage.world, stage.env("staging")).into_iter();
+        all.map(|it| format!("{} {}", it.host, it.urls.join(" "))).collect::<Vec<_>>()
+    };
+    let urls = "http://10.0.0.5:8500 https://10.0.0.5:8443";
+    assert_eq!(at(&stage), [format!("a {urls}"), format!("b {urls}")]);
+
+    let loses = |stage: &Stage, name: &str, after: Option<&str>| {
+        let after = after.map(host_settings);
+        loses_last_edge(&stage.world, &host(name), after.as_ref()).count() == 1
+    };
+    assert!(!loses(&stage, "a", None) && !loses(&stage, "c", None), "there is another one, and this is none");
+    stage.record(Event::HostRemoved { host: host("b"), left: Vec::new(), reason: String::new() });
+    assert!(loses(&stage, "a", None) && loses(&stage, "a", Some("role=app")));
+    assert!(!loses(&stage, "a", Some("role=edge,zone=a")), "another label is none of its business");
+    let elsewhere = HostSettings { environments: BTreeSet::new(), ..host_settings("role=edge") };
+    assert_eq!(loses_last_edge(&stage.world, &host("a"), Some(&elsewhere)).count(), 1);
 }
 
 #[test]
@@ -114,7 +191,8 @@ fn a_fixed_port_is_taken_once_a_host() {
     let arm: Arm = stage.instances[0].arm.clone();
     let (world, environment, reached) =
         (&stage.world, stage.env("staging"), BTreeSet::from([host("a"), host("b")]));
-    let placing = Placing { world, environment, reached: &reached, running: &stage.instances };
+    let placing =
+        Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &stage.instances };
     assert_eq!(place(placing, &arm), Ok(host("b")));
     assert_eq!(place_all(placing, &arm, 5), [host("b")], "the second one finds no port");
 }
@@ -261,7 +339,7 @@ proptest! {
         };
         let (world, environment) = (&stage.world, stage.env("staging"));
         let reached = world.hosts.keys().cloned().collect();
-        let placing = Placing { world, environment, reached: &reached, running: &[] };
+        let placing = Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &[] };
         let places = place_all(placing, &arm, count);
         prop_assert_eq!(places.len(), count as usize);
         let of = |name: &HostName| places.iter().filter(|place| *place == name).count();

@@ -50,7 +50,8 @@ fn wanted_moves(stage: &Stage) -> Vec<Relocation> {
     let reached: BTreeSet<HostName> =
         stage.world.hosts.keys().filter(|name| !stage.away.contains(*name)).cloned().collect();
     let (world, environment) = (&stage.world, stage.env(PLACE));
-    let placing = Placing { world, environment, reached: &reached, running: &stage.instances };
+    let placing =
+        Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &stage.instances };
     let standing: Vec<_> = stage.instances.iter().filter(|it| it.state.is_healthy()).cloned().collect();
     relocations(placing, &standing)
 }
@@ -81,7 +82,7 @@ fn where_no_host_has_the_label_it_is_said_by_name() {
     let stage = stage_wanting(&[("a", "role=db"), ("b", "")], &wish(&["role=web"], &[]), Port::Assigned);
     let (world, environment) = (&stage.world, stage.env(PLACE));
     let reached = world.hosts.keys().cloned().collect();
-    let placing = Placing { world, environment, reached: &reached, running: &[] };
+    let placing = Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &[] };
     let arm = Arm {
         service: service("orders"),
         version: "1.0.0".parse().unwrap(),
@@ -271,7 +272,7 @@ proptest! {
         let arm = Arm { service: service("orders"), version: "1.0.0".parse().unwrap(), config: Default::default(), process: None };
         let (world, environment) = (&stage.world, stage.env(PLACE));
         let reached = world.hosts.keys().cloned().collect();
-        let placing = Placing { world, environment, reached: &reached, running: &[] };
+        let placing = Placing { world, environment, reached: &reached, mute: &BTreeSet::new(), running: &[] };
         let places = place_all(placing, &arm, count);
         let labels = |name: &HostName| &world.hosts[name].settings.labels;
         prop_assert!(places.iter().all(|name| wanted.lacking(labels(name)).is_none()));

@@ -142,6 +142,7 @@ impl Stage {
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
                 proven_after: Default::default(),
                 lost_hosts: Default::default(),
+                clients_at: Default::default(),
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
         }
@@ -285,6 +286,7 @@ impl Stage {
         let mut observed = Observed {
             evacuated: evacuated(&self.world, &self.instances),
             unreached: BTreeSet::new(),
+            not_led_to: BTreeSet::new(),
             lost: lost(self.env(name), &self.instances, &self.gone),
             away: self.away.clone(),
             unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
@@ -541,7 +543,16 @@ impl Stage {
     fn place(&self, name: &str, arm: &Arm) -> Result<HostName, NoPlace> {
         let reached = self.world.hosts.keys().filter(|host| !self.away.contains(*host)).cloned().collect();
         let (world, environment) = (&self.world, self.env(name));
-        place(Placing { world, environment, reached: &reached, running: &self.instances }, arm)
+        place(
+            Placing {
+                world,
+                environment,
+                reached: &reached,
+                mute: &BTreeSet::new(),
+                running: &self.instances,
+            },
+            arm,
+        )
     }
 
     /// Writes the current set as `orders@1.0.0 payments@2.0.0`.
@@ -568,6 +579,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             work: Default::default(),
             protocol: Default::default(),
             gateway: None,
+            prepare: None,
             approach: Default::default(),
             kind: Default::default(),
             command: vec!["./serve".into()],

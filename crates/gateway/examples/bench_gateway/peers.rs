@@ -1,6 +1,5 @@
 //! The gateway and its peers, set up alike: two weighted versions behind one entrance, no access log, one worker.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
@@ -9,11 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::VersionNumber;
 use lockstep_domain::protocol::Protocol;
-use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
-};
-use lockstep_domain::{ConfigRevision, VersionNumber};
+use lockstep_domain::routes::{Endpoint, FULL_WEIGHT, RouteTable, ServiceRoutes, Split, SplitRole};
 use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::standalone::{CertificateFiles, StandaloneConfig, TableSource, run};
 
@@ -153,52 +150,13 @@ fn next_revision() -> u64 {
 fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     let split = |index: usize, weight: u32, role| -> Outcome<Split> {
         let endpoint = Endpoint::at(format!("orders-{index}").parse()?, setup.instances[index]);
-        Ok(Split {
-            version: VersionNumber::new(1, 1 - index as u64, 0),
-            config: ConfigRevision(0),
-            weight,
-            role,
-            endpoints: vec![endpoint],
-            leaving: Vec::new(),
-            named: Vec::new(),
-            policy: None,
-            protocol: setup.protocol,
-            approach: Default::default(),
-        })
+        let split = Split::of_all(VersionNumber::new(1, 1 - index as u64, 0), vec![endpoint]);
+        Ok(Split { weight, role, protocol: setup.protocol, ..split })
     };
     let new = setup.new_percent * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
-    let rule = RouteRule { host: None, path: "/".into(), ..RouteRule::default() };
-    Ok(RouteTable {
-        listeners: None,
-        entry: None,
-        visits: None,
-        lanes: Vec::new(),
-        switches: None,
-        between: None,
-        aliases: BTreeMap::new(),
-        format: ROUTE_TABLE_FORMAT,
-        environment: "bench".parse()?,
-        history: Default::default(),
-        revision,
-        baseline: 1,
-        routes: vec![Route { rule, service: "orders".parse()? }],
-        services: BTreeMap::from([(
-            "orders".parse()?,
-            ServiceRoutes {
-                salt: "orders@1.1.0".into(),
-                splits,
-                watch: None,
-                version_rules: Vec::new(),
-                fallback: None,
-                mirror: None,
-                growth: None,
-                passages: Vec::new(),
-            },
-        )]),
-        rules: None,
-        callers: Vec::new(),
-    })
+    let routes = ServiceRoutes { salt: "orders@1.1.0".into(), ..ServiceRoutes::of(splits) };
+    Ok(RouteTable { revision, ..RouteTable::to_one("bench".parse()?, "orders".parse()?, routes) })
 }
 
 /// Runs the gateway in this process; the driver started it with a table, a port, and a certificate where it ends TLS.

@@ -1,20 +1,22 @@
 //! A gateway that has come in: who it is, which instance it names, and the bytes of both.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use lockstep_domain::Digest;
 use rustls::AlertDescription;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::identity::digest_of;
+use super::seats::Seat;
 use super::{Neighbours, PROTOCOL};
 use crate::environment::Environment;
 use crate::tcp::{TcpEnd, Witness, pass};
@@ -68,49 +70,41 @@ pub(crate) struct Visitor {
     pub(crate) peer: SocketAddr,
     pub(crate) environment: Arc<Environment>,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) stop: CancellationToken,
 }
 
 /// Who came in, and where to.
 struct Let {
     stream: TlsStream<TcpStream>,
-    caller: String,
+    /// Told when its gateway is no more to be carried for.
+    withdrawn: CancellationToken,
     to: SocketAddr,
 }
 
 impl Visitor {
-    /// Carries a connection to its end. Whoever is no gateway of the environment is sent away.
+    /// Carries a connection to its end. Whoever is no gateway of the environment is sent away. A handshake that has begun goes on where
+    /// nobody is listened for any more: it has its time, and another process knows nothing of it.
     pub(crate) async fn serve(self) {
-        let Self { socket, peer, environment, worker, stop } = self;
-        let neighbours = environment.neighbours();
-        let Some(stranger) = neighbours.bounds().stranger() else {
+        let Self { socket, peer, environment, worker } = self;
+        let (neighbours, from) = (environment.neighbours(), peer.ip().to_canonical());
+        let Some(seat) = neighbours.seats.take(from, neighbours.is_of_gateway(from)) else {
             neighbours.handshakes.count(HandshakeEnd::TooMany);
             return;
         };
-        let entering = timeout(BEGINS_WITHIN, neighbours.enter(socket, peer, stranger));
-        let entered = tokio::select! {
-            entered = entering => entered.unwrap_or(Err(HandshakeEnd::Slow)),
-            () = stop.cancelled() => return,
-        };
-        let Let { stream, caller, to } = match entered {
+        let entered = timeout(BEGINS_WITHIN, neighbours.enter(socket, from, seat)).await;
+        let Let { stream, withdrawn, to } = match entered.unwrap_or(Err(HandshakeEnd::Slow)) {
             Ok(entered) => entered,
             Err(end) => return neighbours.handshakes.count(end),
         };
         neighbours.handshakes.count(HandshakeEnd::Full);
         let _one = neighbours.carrying();
-        neighbours.carry(stream, &caller, to).await;
+        neighbours.carry(stream, &withdrawn, to).await;
         drop(worker);
     }
 }
 
 impl Neighbours {
-    async fn enter(
-        &self,
-        mut socket: TcpStream,
-        peer: SocketAddr,
-        _stranger: OwnedSemaphorePermit,
-    ) -> Result<Let, HandshakeEnd> {
-        let _turn = self.bounds().turn(peer.ip().to_canonical()).await;
+    async fn enter(&self, mut socket: TcpStream, from: IpAddr, seat: Seat) -> Result<Let, HandshakeEnd> {
+        let _turn = seat.turn().await;
         let _ = socket.set_nodelay(true);
         let accepted = read_hello(&mut socket).await?;
         // Looked at before anything is computed for it: a stranger knows no name.
@@ -124,15 +118,25 @@ impl Neighbours {
         let shaking = StartHandshake::from_parts(accepted, socket).into_stream(config);
         let stream = shaking.await.map_err(|error| end_of(&error))?;
         let session = stream.get_ref().1;
-        let caller = self.caller(session.peer_certificates()).ok_or(HandshakeEnd::ClientCertificate)?;
+        let key = session.peer_certificates().and_then(|shown| Some(digest_of(shown.first()?)));
+        let withdrawn = key.and_then(|key| self.proved_from(from, key));
+        let withdrawn = withdrawn.ok_or(HandshakeEnd::ClientCertificate)?;
         if session.alpn_protocol() != Some(PROTOCOL) {
             return Err(HandshakeEnd::Failed);
         }
-        Ok(Let { stream, caller, to })
+        Ok(Let { stream, withdrawn, to })
+    }
+
+    /// Takes in who has proved a key, and returns until when the table lets something be carried for it; `None` where it does not.
+    fn proved_from(&self, from: IpAddr, key: Digest) -> Option<CancellationToken> {
+        let withdrawn = self.line_of_caller(&key)?;
+        let told = self.present.told.load();
+        self.seats.note_proved(from, key, |key| told.caller_of(key).is_some());
+        Some(withdrawn)
     }
 
     /// Opens the connection to the instance, and passes what comes, as long as the caller may.
-    async fn carry(&self, mut stream: TlsStream<TcpStream>, caller: &str, to: SocketAddr) {
+    async fn carry(&self, mut stream: TlsStream<TcpStream>, withdrawn: &CancellationToken, to: SocketAddr) {
         let connecting = timeout(TAKEN_WITHIN, TcpStream::connect(to)).await;
         let instance = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let opening = if instance.is_ok() { Opening::Open } else { Opening::Refused };
@@ -153,21 +157,11 @@ impl Neighbours {
         let (mut client, mut instance) = (Wire::new(stream), Wire::new(instance));
         // Whatever ends this but an end that was said is to be seen as one that was not.
         instance.breaks(true);
-        let end = pass(&mut client, &mut instance, None, self.is_withdrawn(caller), &mut Unseen).await;
+        let end = pass(&mut client, &mut instance, None, withdrawn.cancelled(), &mut Unseen).await;
         let is_whole = matches!(end, TcpEnd::Client | TcpEnd::Instance);
         instance.breaks(!is_whole);
         if !is_whole {
             client.breaks(true);
-        }
-    }
-
-    /// Ends when the table does not name a gateway any more: what is carried for it ends with that.
-    async fn is_withdrawn(&self, caller: &str) {
-        let mut changed = self.changed.subscribe();
-        while self.present.told.load().callers.contains_key(caller) {
-            if changed.changed().await.is_err() {
-                return;
-            }
         }
     }
 }

@@ -1,56 +1,26 @@
-//! Where other gateways come in: the listener, and how much a stranger may cost.
+//! Where other gateways come in: the listener, and its port.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
 
 use lockstep_domain::{EnvironmentName, HostName};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Neighbours, lock};
+use super::lock;
 use crate::error::ListenError;
 use crate::follow::TableStore;
 use crate::gateway::{Gateway, lock as lock_state};
 use crate::listening::Entrance;
 
-/// Connections that are not known to be a gateway's, over all workers. More are closed at once.
-const STRANGERS: usize = 1_024;
-/// Of one address; more of it wait for their turn, as long as a handshake may take.
-const STRANGERS_OF_ONE: usize = 64;
 /// Ports that are tried, from the one that is asked for on.
 const PORTS: u16 = 100;
 
-/// How many that nobody knows yet may be there.
+/// Where others are to come in, until they do.
 #[derive(Debug)]
-pub(super) struct Bounds {
-    all: Arc<Semaphore>,
-    by_address: Mutex<BTreeMap<IpAddr, Arc<Semaphore>>>,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(STRANGERS)), by_address: Mutex::default() }
-    }
-}
-
-impl Bounds {
-    /// Counts one more; nothing where there are too many.
-    pub(super) fn stranger(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.all).try_acquire_owned().ok()
-    }
-
-    /// Waits for the turn of one of an address.
-    pub(super) async fn turn(&self, address: IpAddr) -> Option<OwnedSemaphorePermit> {
-        let turns = {
-            let mut all = lock(&self.by_address);
-            // Those of whom nobody is there are forgotten, so there are never more than strangers.
-            all.retain(|it, turns| *it == address || Arc::strong_count(turns) > 1);
-            let new = || Arc::new(Semaphore::new(STRANGERS_OF_ONE));
-            Arc::clone(all.entry(address).or_insert_with(new))
-        };
-        turns.acquire_owned().await.ok()
-    }
+pub(super) struct Wish {
+    address: SocketAddr,
+    store: TableStore,
+    /// What was said last about why they do not.
+    said: Option<String>,
 }
 
 impl Gateway {
@@ -91,18 +61,33 @@ impl Gateway {
         Err(failed.unwrap_or(ListenError::ShuttingDown))
     }
 
-    /// Listens for other gateways no more. Connections that are carried go on.
-    pub fn close_between(&self, environment: &EnvironmentName) {
-        let mut state = lock_state(&self.state);
-        state.listeners.retain(|(of, _), listening| {
-            let stays = of != environment || !matches!(listening.entrance, Entrance::Between);
-            if !stays {
-                listening.stop.cancel();
+    /// Lets gateways of other hosts come in from now on, or as soon as that is possible: whoever calls from here, and instances of this host, are
+    /// served meanwhile.
+    pub(crate) fn want_door(&self, environment: &EnvironmentName, address: SocketAddr, store: &TableStore) {
+        let wish = Wish { address, store: store.clone(), said: None };
+        *lock(&self.environment(environment).neighbours().wish) = Some(wish);
+        self.keep_door(environment);
+    }
+
+    /// Opens the door that is wished for, where it is not open. Cheap where there is nothing to do.
+    pub(crate) fn keep_door(&self, environment: &EnvironmentName) {
+        let served = self.environment(environment);
+        let mut wish = lock(&served.neighbours().wish);
+        let Some(Wish { address, store, said }) = &mut *wish else { return };
+        if self.door_at(environment, address.ip()).is_some() {
+            return;
+        }
+        match self.listen_between(environment, *address, store) {
+            Ok(open) => tracing::info!(%environment, %open, "gateways of other hosts come in here"),
+            Err(error) => {
+                // Said once for each reason: it is tried again every second.
+                let why = error.to_string();
+                if said.as_ref() != Some(&why) {
+                    tracing::error!(%environment, why, "gateways of other hosts cannot come in here");
+                    *said = Some(why);
+                }
             }
-            stays
-        });
-        drop(state);
-        self.environment(environment).neighbours().note_door(None);
+        }
     }
 
     /// Returns where other gateways come in at an address of this machine, if they do.
@@ -135,12 +120,6 @@ impl TableStore {
     }
 }
 
-impl Neighbours {
-    pub(super) fn bounds(&self) -> &Bounds {
-        &self.bounds
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,26 +132,5 @@ mod tests {
         assert_eq!(first(Some("10.0.0.5:18507")), Some(address("10.0.0.5:18507")));
         assert_eq!(first(Some("10.0.0.6:18507")), Some(address("10.0.0.5:18500")));
         assert_eq!(candidates(None, address("10.0.0.5:65500")).count(), 36);
-    }
-
-    #[tokio::test]
-    async fn of_one_address_only_so_many_are_looked_at_at_once_and_others_have_their_turn() {
-        let bounds = Bounds::default();
-        let (one, other): (IpAddr, IpAddr) = ("10.0.0.5".parse().unwrap(), "10.0.0.6".parse().unwrap());
-        let mut held = Vec::new();
-        for _ in 0..STRANGERS_OF_ONE {
-            held.push(bounds.turn(one).await.unwrap());
-        }
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, bounds.turn(one)).await.is_err());
-        assert!(bounds.turn(other).await.is_some());
-        held.pop();
-        assert!(bounds.turn(one).await.is_some());
-        drop(held);
-        let _ = bounds.turn(other).await;
-        assert_eq!(lock(&bounds.by_address).len(), 1, "nobody is remembered who is gone");
-        let all: Vec<_> = (0..STRANGERS).map(|_| bounds.stranger().unwrap()).collect();
-        assert!(bounds.stranger().is_none());
-        drop(all);
-        assert!(bounds.stranger().is_some());
     }
 }

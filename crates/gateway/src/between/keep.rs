@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lockstep_domain::EnvironmentName;
+use lockstep_domain::{Digest, EnvironmentName};
 
+use super::Neighbours;
 use super::identity::Identity;
 use crate::follow::TableStore;
 use crate::gateway::Gateway;
@@ -40,8 +41,11 @@ impl Gateway {
                 return false;
             }
         };
+        // What another process of this gateway has kept was exchanged as this was; what somebody put there may be shown to nobody yet.
+        let is_shown =
+            |kept: &Identity| kept.digests().first().is_some_and(|key| neighbours.may_show(&present, key));
         let next = match store.identity(environment) {
-            Some(kept) if kept.digests() != present.digests() => kept,
+            Some(kept) if kept.digests() != present.digests() && is_shown(&kept) => kept,
             _ => match store.keep_secret(&store.identity_path(environment), &next.text()) {
                 Ok(()) => next,
                 Err(error) => {
@@ -53,6 +57,13 @@ impl Gateway {
         tracing::info!(environment = %environment, keys = next.digests().len(), "the keys between gateways are exchanged");
         neighbours.identify(Arc::new(next));
         true
+    }
+}
+
+impl Neighbours {
+    /// Tells whether a key may be shown by who has others: it is one of these, or the table names it.
+    fn may_show(&self, present: &Identity, key: &Digest) -> bool {
+        present.digests().contains(key) || self.present.caller_of(key).is_some()
     }
 }
 

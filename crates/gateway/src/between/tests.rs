@@ -10,10 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use lockstep_domain::between::{Between, BetweenGateway, BetweenHost, name_of_instance};
-use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, Route as TableRoute, RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
-};
-use lockstep_domain::{ConfigRevision, Digest, EnvironmentName, HostName, InstanceId, VersionNumber};
+use lockstep_domain::routes::{Endpoint, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::{Digest, EnvironmentName, HostName, InstanceId, VersionNumber};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -182,6 +180,47 @@ impl Two {
     fn name(&self) -> String {
         name_of_instance(&environment(), &id())
     }
+
+    /// The keys of the gateway that asks.
+    fn known(&self) -> Identity {
+        let text = std::fs::read_to_string(self.stores[0].folder().join("production.between.key"));
+        Identity::parse(&text.unwrap()).unwrap()
+    }
+
+    /// Begins to come to the door as the gateway that asks.
+    fn session(&self) -> ClientConnection {
+        let present = Arc::new(Present::default());
+        present.told.store(Arc::new(self.between()));
+        let config = verify::client(&self.known(), &present, &host()).unwrap();
+        ClientConnection::new(Arc::new(config), self.name().try_into().unwrap()).unwrap()
+    }
+
+    /// Opens a stream to the instance as the gateway that asks.
+    fn open(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let socket = TcpStream::connect(self.at).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut open = StreamOwned::new(self.session(), socket);
+        assert_eq!(byte(&mut open).unwrap(), 0);
+        open
+    }
+
+    /// Gives both of them a table in which the gateway that asks has these keys.
+    fn name_asking(&self, keys: Vec<Digest>) {
+        let mut between = self.between();
+        between.callers.insert("host-web1".to_owned(), BetweenGateway { keys });
+        self.apply(&between);
+    }
+}
+
+fn byte(from: &mut impl Read) -> std::io::Result<u8> {
+    let mut one = [0; 1];
+    from.read_exact(&mut one).map(|()| one[0])
+}
+
+fn is_alive(open: &mut StreamOwned<ClientConnection, TcpStream>) -> bool {
+    let asked = open.write_all(b"GET / HTTP/1.1\r\nhost: any\r\n\r\n").and_then(|()| open.flush());
+    let mut got = [0; 43];
+    asked.and_then(|()| open.read_exact(&mut got)).is_ok() && got.ends_with(b"hello")
 }
 
 /// Waits until something is so.
@@ -194,49 +233,11 @@ fn soon(mut is_so: impl FnMut() -> bool) -> bool {
 }
 
 fn table(revision: u64, between: &Between) -> RouteTable {
-    let shop = || "shop".parse().unwrap();
     let place = SocketAddr::from(([127, 0, 0, 2], 20_000));
-    let split = Split {
-        version: VersionNumber::new(1, 0, 0),
-        config: ConfigRevision(0),
-        weight: FULL_WEIGHT,
-        role: SplitRole::Stable,
-        endpoints: vec![Endpoint { through: Some(host()), ..Endpoint::at(id(), place) }],
-        leaving: Vec::new(),
-        named: Vec::new(),
-        protocol: Default::default(),
-        policy: None,
-        approach: Default::default(),
-    };
-    let routes = ServiceRoutes {
-        salt: String::new(),
-        splits: vec![split],
-        watch: None,
-        version_rules: Vec::new(),
-        fallback: None,
-        mirror: None,
-        growth: None,
-        passages: Vec::new(),
-    };
-    let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
-    RouteTable {
-        format: 27,
-        environment: environment(),
-        history: Default::default(),
-        revision,
-        baseline: 1,
-        routes: vec![TableRoute { rule, service: shop() }],
-        services: BTreeMap::from([(shop(), routes)]),
-        aliases: BTreeMap::new(),
-        rules: None,
-        callers: Vec::new(),
-        listeners: None,
-        entry: None,
-        visits: None,
-        lanes: Vec::new(),
-        switches: None,
-        between: Some(between.clone()),
-    }
+    let endpoint = Endpoint { through: Some(host()), ..Endpoint::at(id(), place) };
+    let routes = ServiceRoutes::of(vec![Split::of_all(VersionNumber::new(1, 0, 0), vec![endpoint])]);
+    let table = RouteTable::to_one(environment(), "shop".parse().unwrap(), routes);
+    RouteTable { revision, between: Some(between.clone()), ..table }
 }
 
 #[test]
@@ -259,10 +260,7 @@ fn a_request_is_carried_to_an_instance_on_loopback_of_another_host() {
 #[test]
 fn nobody_comes_in_without_a_key_of_the_table() {
     let two = Two::begin();
-    let known = Identity::parse(
-        &std::fs::read_to_string(two.stores[0].folder().join("production.between.key")).unwrap(),
-    );
-    let known = known.unwrap();
+    let known = two.known();
     let got = two.come(&known, &two.name()).unwrap();
     assert!(got.ends_with(b"hello"), "{:?}", String::from_utf8_lossy(&got));
 
@@ -293,8 +291,7 @@ fn nobody_comes_in_without_a_key_of_the_table() {
 #[test]
 fn only_instances_of_this_host_can_be_named_and_a_stranger_costs_no_signature() {
     let two = Two::begin();
-    let known = std::fs::read_to_string(two.stores[0].folder().join("production.between.key")).unwrap();
-    let known = Identity::parse(&known).unwrap();
+    let known = two.known();
     let mut between = two.between();
     // Of another host of the table.
     let other: InstanceId = "shop-1.0.0-c0-2".parse().unwrap();
@@ -316,20 +313,12 @@ fn only_instances_of_this_host_can_be_named_and_a_stranger_costs_no_signature() 
 #[test]
 fn a_key_ends_with_the_table_and_what_is_carried_for_its_gateway_too() {
     let two = Two::begin();
-    let known = std::fs::read_to_string(two.stores[0].folder().join("production.between.key")).unwrap();
-    let present = Arc::new(Present::default());
-    present.told.store(Arc::new(two.between()));
-    let config = verify::client(&Identity::parse(&known).unwrap(), &present, &host()).unwrap();
-    let session = ClientConnection::new(Arc::new(config), two.name().try_into().unwrap()).unwrap();
-    let mut open = StreamOwned::new(session, TcpStream::connect(two.at).unwrap());
-    let mut first = [0; 1];
-    open.read_exact(&mut first).unwrap();
-    assert_eq!(first, [0]);
+    let mut open = two.open();
 
     let mut between = two.between();
     between.callers.remove("host-web1");
     two.apply(&between);
-    assert!(open.read_exact(&mut first).is_err(), "what was carried for it ends");
+    assert!(byte(&mut open).is_err(), "what was carried for it ends");
     assert!(!two.served());
     assert!(soon(|| two.came_in("client_certificate") > 0));
     two.apply(&two.between());
@@ -407,7 +396,7 @@ fn keys_are_for_their_owner_alone_and_the_same_after_a_restart_at_the_same_port(
     let path = two.stores[1].folder().join("production.between.key");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (before, at) = (Two::keys(&two.has), two.at);
-    two.has.close_between(&environment());
+    assert!(two.has.unlisten(&environment(), two.at));
     let again = Gateway::start(GatewayConfig::new("three")).unwrap();
     again.keep_identity(&environment(), &two.stores[1], super::KEY_LIFE);
     assert_eq!(Two::keys(&again), before);
@@ -426,18 +415,154 @@ fn keys_are_for_their_owner_alone_and_the_same_after_a_restart_at_the_same_port(
 #[test]
 fn a_stream_that_is_ended_on_one_side_is_answered_on_the_other() {
     let two = Two::begin();
-    let known = std::fs::read_to_string(two.stores[0].folder().join("production.between.key")).unwrap();
-    let present = Arc::new(Present::default());
-    present.told.store(Arc::new(two.between()));
-    let config = verify::client(&Identity::parse(&known).unwrap(), &present, &host()).unwrap();
-    let session = ClientConnection::new(Arc::new(config), two.name().try_into().unwrap()).unwrap();
-    let mut open = StreamOwned::new(session, TcpStream::connect(two.at).unwrap());
-    let mut first = [0; 1];
-    open.read_exact(&mut first).unwrap();
+    let mut open = two.open();
     open.write_all(&vec![b'x'; 300_000]).unwrap();
     open.conn.send_close_notify();
     open.flush().unwrap();
     let mut text = String::new();
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, "got 300000");
+}
+
+#[test]
+fn a_stream_ends_with_its_key_and_not_with_the_name_of_its_gateway() {
+    let two = Two::begin();
+    let (shown, next, another) =
+        (Two::keys(&two.asks)[0], Digest::from_bytes([2; 32]), Digest::from_bytes([3; 32]));
+    let mut open = two.open();
+    for exchanged in [vec![shown, next], vec![next, shown], vec![next]] {
+        two.name_asking(exchanged);
+        assert!(is_alive(&mut open), "an exchange of keys ends nothing");
+    }
+    two.name_asking(vec![another]);
+    assert!(!is_alive(&mut open) && byte(&mut open).is_err(), "a key that was taken away carries nothing");
+}
+
+#[test]
+fn whoever_asks_believes_a_gateway_no_longer_than_the_table_names_its_key() {
+    let two = Two::begin();
+    assert!(two.served());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let environment = two.asks.environment(&environment());
+    let mut carried = runtime.block_on(environment.neighbours().reach(&host(), &two.name())).unwrap();
+    let reading = thread::spawn(move || {
+        use tokio::io::AsyncReadExt as _;
+        runtime.block_on(carried.read_u8()).map(drop).map_err(|error| error.to_string())
+    });
+    let mut between = two.between();
+    between.hosts.get_mut(&host()).unwrap().keys = vec![Digest::from_bytes([7; 32])];
+    two.give(&two.asks, &between);
+    let ended = reading.join().unwrap().unwrap_err();
+    assert!(ended.contains("not believed any more"), "{ended}");
+    // What was kept for the next request is not used either.
+    assert!(!two.served());
+}
+
+#[test]
+fn nobody_is_let_in_or_sent_away_before_the_first_table() {
+    let two = Two::begin();
+    let early = Gateway::start(GatewayConfig::new("early")).unwrap();
+    early.stand_on(&environment(), [host()]);
+    early.keep_identity(&environment(), &two.stores[1], super::KEY_LIFE);
+    let free = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
+    let store = TableStore::new(two.stores[1].folder().join("early"));
+    early.want_door(&environment(), free, &store);
+    let at = early.receipt(&environment()).between.unwrap().at.unwrap();
+    let two = Two { at, ..two };
+    let (begun, coming) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let came = scope.spawn(|| {
+            let socket = TcpStream::connect(two.at).unwrap();
+            begun.send(()).unwrap();
+            let mut open = StreamOwned::new(two.session(), socket);
+            byte(&mut open).map_err(|error| error.to_string())
+        });
+        coming.recv().unwrap();
+        early.apply(table(1, &two.between())).unwrap();
+        assert_eq!(came.join().unwrap(), Ok(0));
+    });
+    let (ends, ..) = early.environment(&environment()).neighbours().read();
+    assert!(ends.iter().all(|(word, count)| (*count == 0) == (*word != "full")), "{ends:?}");
+}
+
+#[test]
+fn a_handshake_that_has_begun_goes_on_when_nobody_is_listened_for_any_more() {
+    let two = Two::begin();
+    let mut session = two.session();
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).unwrap();
+    let mut socket = TcpStream::connect(two.at).unwrap();
+    socket.write_all(&hello[..20]).unwrap();
+    let environment = two.has.environment(&environment());
+    assert!(soon(|| environment.neighbours().seats.taken() == 1));
+    assert!(two.has.unlisten(&super::tests::environment(), two.at));
+    socket.write_all(&hello[20..]).unwrap();
+    let mut open = StreamOwned::new(session, socket);
+    assert_eq!(byte(&mut open).unwrap(), 0);
+    assert!(is_alive(&mut open));
+}
+
+#[test]
+fn one_address_with_many_silent_connections_closes_out_no_gateway() {
+    let two = Two::begin();
+    let environment = two.has.environment(&environment());
+    let neighbours = environment.neighbours();
+    let silent: Vec<_> = (0..400).map(|_| TcpStream::connect(two.at).unwrap()).collect();
+    assert!(soon(|| two.came_in("too_many") > 0));
+    // Those that are one too many are gone, and there is a place for somebody else.
+    assert!(neighbours.seats.take("10.0.0.9".parse().unwrap(), false).is_some());
+    assert!(neighbours.is_of_gateway(two.at.ip()) && !neighbours.is_of_gateway("10.0.0.9".parse().unwrap()));
+    drop(silent);
+    assert!(soon(|| two.served()), "{:?}", two.ask());
+    // From where a key was proved there is a gateway.
+    assert!(neighbours.is_of_gateway(Ipv4Addr::LOCALHOST.into()));
+    two.name_asking(vec![Digest::from_bytes([3; 32])]);
+    assert!(!neighbours.is_of_gateway(Ipv4Addr::LOCALHOST.into()));
+}
+
+#[test]
+fn a_door_that_cannot_be_opened_is_tried_again_and_its_gateway_serves_meanwhile() {
+    let gateway = Gateway::start(GatewayConfig::new("closed")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = TableStore::new(folder.path().to_owned());
+    gateway.keep_identity(&environment(), &store, super::KEY_LIFE);
+    // The last port of all: there is no next one.
+    let last = SocketAddr::from(([127, 0, 0, 4], u16::MAX));
+    let held = TcpListener::bind(last).unwrap();
+    gateway.want_door(&environment(), last, &store);
+    let at = || gateway.receipt(&environment()).between.unwrap().at;
+    assert_eq!(at(), None);
+    gateway.keep_listeners(&environment());
+    assert_eq!(at(), None);
+    drop(held);
+    assert!(soon(|| {
+        gateway.keep_listeners(&environment());
+        at() == Some(last)
+    }));
+    gateway.environment(&environment()).neighbours().give_up_door();
+    assert!(gateway.unlisten(&environment(), last));
+    gateway.keep_listeners(&environment());
+    assert_eq!(at(), None, "whoever was taken over from opens nothing any more");
+}
+
+#[test]
+fn keys_that_somebody_put_there_are_not_shown_before_the_others_know_them() {
+    let two = Two::begin();
+    let path = two.stores[0].folder().join("production.between.key");
+    let shown = Two::keys(&two.asks)[0];
+    std::fs::write(&path, Identity::make(0).unwrap().text()).unwrap();
+    assert!(two.asks.keep_identity(&environment(), &two.stores[0], Duration::ZERO));
+    assert_eq!(Two::keys(&two.asks)[0], shown);
+    assert_eq!(two.known().digests()[0], shown, "what is kept is what is shown");
+    // What another process of this gateway has kept is taken: the table names it.
+    let other = Identity::make(0).unwrap();
+    two.name_asking(vec![shown, other.digests()[0]]);
+    let known = Identity::parse(&std::fs::read_to_string(&path).unwrap()).unwrap().digests()[1];
+    two.apply(&Between {
+        known: vec![known],
+        ..two.asks.serving(&environment()).unwrap().between.clone().unwrap()
+    });
+    std::fs::write(&path, other.text()).unwrap();
+    assert!(two.asks.keep_identity(&environment(), &two.stores[0], super::KEY_LIFE));
+    assert_eq!(Two::keys(&two.asks)[0], other.digests()[0]);
 }

@@ -225,9 +225,4 @@ impl Neighbours {
         configs.server = Some(Arc::clone(&made));
         Ok(made)
     }
-
-    /// Returns the name of the gateway that has shown a key, as the table says now.
-    pub(super) fn caller(&self, shown: Option<&[CertificateDer<'_>]>) -> Option<String> {
-        self.present.caller_of(&digest_of(shown?.first()?))
-    }
 }

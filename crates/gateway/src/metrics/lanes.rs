@@ -13,16 +13,16 @@ impl Everything {
         text.family(name, "counter", help);
         for (environment, seen) in &self.environments {
             for lane in &seen.lanes {
-                let labels = format!("environment=\"{environment}\",lane=\"{}\"", lane.name);
+                let labels = format!("deployment_environment_name=\"{environment}\",lane=\"{}\"", lane.name);
                 for (service, counts) in &lane.services {
                     for (served, count) in ["lane", "not_served"].iter().zip(counts) {
                         text.line(format_args!(
-                            "{name}{{{labels},service=\"{service}\",served=\"{served}\"}} {count}"
+                            "{name}{{{labels},service_name=\"{service}\",served=\"{served}\"}} {count}"
                         ));
                     }
                 }
                 let others = lane.others;
-                text.line(format_args!("{name}{{{labels},service=\"\",served=\"baseline\"}} {others}"));
+                text.line(format_args!("{name}{{{labels},service_name=\"\",served=\"baseline\"}} {others}"));
             }
         }
     }

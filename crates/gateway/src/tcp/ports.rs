@@ -4,14 +4,12 @@
 //! host want the same port, one of them has it, and the other one takes it over when that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lockstep_domain::EnvironmentName;
 
 use crate::environment::Environment;
-use crate::error::ListenError;
 use crate::gateway::{Gateway, State, lock};
 use crate::listening::Entrance;
 
@@ -37,7 +35,7 @@ impl Gateway {
             }
             match self.open_on_all(&environment, address, &Entrance::Port) {
                 Ok((_, listening)) => drop(state.listeners.insert(key, listening)),
-                Err(error) => drop(problems.insert(address, reason(&error))),
+                Err(error) => drop(problems.insert(address, error.with_source())),
             }
         }
         environment.note_ports(problems);
@@ -48,11 +46,6 @@ impl Gateway {
     pub fn closed_ports(&self, name: &EnvironmentName) -> Vec<(SocketAddr, String)> {
         self.environment(name).closed_ports()
     }
-}
-
-fn reason(error: &ListenError) -> String {
-    let source = error.source().map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
 }
 
 /// Each port on each address on which the gateway listens; where it listens on all of a kind, on those.

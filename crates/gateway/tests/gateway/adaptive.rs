@@ -146,7 +146,7 @@ fn whom_a_version_turns_away_is_logged_with_it() {
         let metrics = running.gateway.admin().metrics();
         let counted = metrics.lines().find(|line| line.contains("requests_total") && line.contains("5xx"));
         assert!(
-            counted.is_some_and(|line| line.contains("version=\"1.0.0\"") && line.ends_with(" 1")),
+            counted.is_some_and(|line| line.contains("service_version=\"1.0.0\"") && line.ends_with(" 1")),
             "{metrics}"
         );
         held.go.send(()).unwrap();

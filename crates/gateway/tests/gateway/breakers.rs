@@ -313,7 +313,9 @@ fn it_is_said_in_metrics_and_by_top() {
     wait_until("all are counted", || {
         let text = asked.ask("/-/metrics").1;
         let labels = |version| {
-            format!("{{environment=\"production\",service=\"shop\",version=\"{version}\",config=\"0\"")
+            format!(
+                "{{deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"{version}\",config=\"0\""
+            )
         };
         let says = |name: &str, labels: String, value: u64| {
             text.lines().any(|line| line == format!("lockstep_gateway_{name}{labels}}} {value}"))

@@ -129,7 +129,7 @@ fn a_call_keeps_the_side_of_its_client_and_is_counted_by_both_versions() {
     assert_eq!(counted.len(), 4, "{counted:?}");
     for ((minor, version), count) in counted {
         let line = format!(
-            "lockstep_gateway_calls_total{{environment=\"production\",caller=\"web\",caller_version=\"3.{minor}.0\",caller_config=\"0\",service=\"shop\",version=\"{version}\",config=\"0\",class=\"2xx\"}} {count}\n"
+            "lockstep_gateway_calls_total{{deployment_environment_name=\"production\",caller=\"web\",caller_version=\"3.{minor}.0\",caller_config=\"0\",service_name=\"shop\",service_version=\"{version}\",config=\"0\",class=\"2xx\"}} {count}\n"
         );
         wait_for_metric(&running, &line);
     }
@@ -183,7 +183,10 @@ fn a_renamed_service_is_reached_by_the_name_that_was_required() {
     table.aliases.insert("stock".parse().unwrap(), "shop".parse().unwrap());
     apply(&running, table);
     assert_eq!(Client::connect(SocketAddr::new(ip, 17_001)).get("/", "k").unwrap().text(), "shop");
-    wait_for_metric(&running, "service=\"shop\",version=\"1.0.0\",config=\"0\",class=\"2xx\"} 1");
+    wait_for_metric(
+        &running,
+        "service_name=\"shop\",service_version=\"1.0.0\",config=\"0\",class=\"2xx\"} 1",
+    );
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn a_service_that_runs_nowhere_answers_with_the_reason() {
     assert_eq!(client.get("/", "k").unwrap().status(), 503, "it is not even in the table");
     for (version, config) in [("1.0.0", "0"), ("", "")] {
         let counted = format!(
-            "caller_config=\"0\",service=\"stock\",version=\"{version}\",config=\"{config}\",class=\"5xx\"}} 1"
+            "caller_config=\"0\",service_name=\"stock\",service_version=\"{version}\",config=\"{config}\",class=\"5xx\"}} 1"
         );
         wait_for_metric(&running, &counted);
     }

@@ -231,7 +231,7 @@ fn more_than_the_budget_is_not_asked_twice() {
     });
     let metrics = Asked::serve(running.gateway.admin()).ask("/-/metrics").1;
     assert!(
-        metrics.contains("retries_refused_total{environment=\"production\"} 0\n"),
+        metrics.contains("retries_refused_total{deployment_environment_name=\"production\"} 0\n"),
         "no repeat was refused"
     );
 }

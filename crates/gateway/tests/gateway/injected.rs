@@ -121,8 +121,9 @@ fn a_table_with_faults_that_are_not_allowed_is_refused() {
 
 /// What is counted of requests, without those that met a fault.
 fn counted(metrics: &str, family: &str) -> Vec<String> {
-    let is_it =
-        |line: &&str| line.starts_with(family) && !line.ends_with(" 0") && !line.contains("service=\"\"");
+    let is_it = |line: &&str| {
+        line.starts_with(family) && !line.ends_with(" 0") && !line.contains("service_name=\"\"")
+    };
     metrics.lines().filter(is_it).map(str::to_owned).collect()
 }
 

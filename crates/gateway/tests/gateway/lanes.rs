@@ -125,10 +125,10 @@ fn it_is_decided_where_a_request_comes_in_and_only_the_number_goes_along() {
     assert_eq!((outside.text().as_str(), outside.header("lockstep-lane")), ("shop0", None));
     assert!(!mall.told(0, "baggage").contains("rules"));
     mall.metric(
-        "lane_requests_total{environment=\"production\",lane=\"login\",service=\"stock\",served=\"lane\"} 3",
+        "lane_requests_total{deployment_environment_name=\"production\",lane=\"login\",service_name=\"stock\",served=\"lane\"} 3",
     );
     mall.metric(
-        "lane_requests_total{environment=\"production\",lane=\"login\",service=\"\",served=\"baseline\"} 1",
+        "lane_requests_total{deployment_environment_name=\"production\",lane=\"login\",service_name=\"\",served=\"baseline\"} 1",
     );
 }
 
@@ -212,7 +212,7 @@ fn what_does_not_serve_is_told_at_every_hop_and_counted() {
         mall.stock("baggage: lockstep.rules=7\r\n"),
         ("stock0".into(), Some("login; not-served=stock".into()))
     );
-    mall.metric("lane=\"login\",service=\"stock\",served=\"not_served\"} 1");
+    mall.metric("lane=\"login\",service_name=\"stock\",served=\"not_served\"} 1");
     assert_eq!(mall.ask("/", "").header("lockstep-lane"), None);
     // One that the table has, and that does not answer.
     mall.apply(RouteTable { revision: 4, ..mall.table.clone() });
@@ -221,7 +221,7 @@ fn what_does_not_serve_is_told_at_every_hop_and_counted() {
         mall.stock("baggage: lockstep.rules=7\r\n"),
         ("stock0".into(), Some("login; not-served=stock".into()))
     );
-    mall.metric("lane=\"login\",service=\"stock\",served=\"not_served\"} 2");
+    mall.metric("lane=\"login\",service_name=\"stock\",served=\"not_served\"} 2");
     // Counters stay as long as the lane does, and go with it.
     mall.apply(RouteTable { revision: 5, lanes: Vec::new(), ..crate::support::table(5, &[stable(0, &[])]) });
     assert!(!mall.running.gateway.admin().metrics().contains("lane_requests_total"));

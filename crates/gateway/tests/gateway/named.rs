@@ -136,7 +136,8 @@ async fn what_cannot_be_looked_up_keeps_its_addresses_and_is_said() {
     names.say(NAME, Say::NoName);
     put(&running, to(1, one.address.port(), &Approach::default())).await;
     assert_eq!(ask(&running).0, 503, "the gateway starts, and has nobody to ask");
-    let label = format!("{{environment=\"production\",name=\"{NAME}:{}\"", one.address.port());
+    let label =
+        format!("{{deployment_environment_name=\"production\",name=\"{NAME}:{}\"", one.address.port());
     assert!(metrics_say(&running, &format!("lockstep_gateway_name_addresses{label}}} 0")));
     names.addresses(NAME, &["127.0.0.1"], 0);
     wait_until("it is found", || ask(&running).0 == 200);
@@ -194,7 +195,8 @@ async fn a_hostile_answer_is_bounded_and_leads_neither_here_nor_to_secrets() {
     assert_eq!((ask(&running).0, local.served()), (503, 0));
     let many = (0..3_000_u16).map(|n| IpAddr::from([10, 9, n.to_be_bytes()[0], n.to_be_bytes()[1]]));
     names.say(NAME, Say::Addresses(many.collect(), 0));
-    let label = format!("{{environment=\"production\",name=\"{NAME}:{}\"}}", local.address.port());
+    let label =
+        format!("{{deployment_environment_name=\"production\",name=\"{NAME}:{}\"}}", local.address.port());
     wait_until("as many are taken as may be", || {
         metrics_say(&running, &format!("lockstep_gateway_name_addresses{label} {MAX_ADDRESSES}"))
     });
@@ -295,7 +297,7 @@ fn the_own_zone_is_asked_first_and_others_when_it_cannot() {
     assert!(zones(&running)[1] > 20);
     assert!(metrics_say(
         &running,
-        "lockstep_gateway_zone_requests_total{environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\",zone=\"other\"}"
+        "lockstep_gateway_zone_requests_total{deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\",zone=\"other\"}"
     ));
     table.revision = 2;
     for split in table.services.values_mut().flat_map(|it| &mut it.splits) {

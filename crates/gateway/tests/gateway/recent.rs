@@ -234,7 +234,7 @@ fn routes_are_counted_by_name_and_the_many_together() {
     assert_eq!(routes.len(), 201);
     assert_eq!(routes.values().map(|counted| counted.requests).sum::<u64>(), 300);
     let text = asked.ask("/-/metrics").1;
-    let name = "lockstep_gateway_route_duration_seconds_count{environment=\"production\",route=\"*/r007\",service=\"shop\"} 1";
+    let name = "lockstep_gateway_route_duration_seconds_count{deployment_environment_name=\"production\",route=\"*/r007\",service_name=\"shop\"} 1";
     assert!(text.contains(name), "{text}");
 }
 

@@ -172,11 +172,11 @@ fn what_was_asked_again_is_in_the_metrics() {
         assert_eq!(ask(&running, &format!("GET {path}"), "\r\n").unwrap().0, 200);
     }
     let asked = Asked::serve(running.gateway.admin());
-    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let labels = "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\"";
     let expected = [
         format!("lockstep_gateway_retried_requests_total{{{labels},cause=\"status\"}} 2\n"),
         format!("lockstep_gateway_retried_requests_total{{{labels},cause=\"timeout\"}} 1\n"),
-        "lockstep_gateway_retries_refused_total{environment=\"production\"} 0\n".to_owned(),
+        "lockstep_gateway_retries_refused_total{deployment_environment_name=\"production\"} 0\n".to_owned(),
     ];
     wait_until("all is counted", || {
         let text = asked.ask("/-/metrics").1;
@@ -211,5 +211,8 @@ fn more_than_the_budget_is_not_asked_again() {
     });
     assert_eq!(seen.load(Ordering::SeqCst), 24, "a fifth of those under way");
     let metrics = Asked::serve(running.gateway.admin()).ask("/-/metrics").1;
-    assert!(metrics.contains("retries_refused_total{environment=\"production\"} 16\n"), "{metrics}");
+    assert!(
+        metrics.contains("retries_refused_total{deployment_environment_name=\"production\"} 16\n"),
+        "{metrics}"
+    );
 }

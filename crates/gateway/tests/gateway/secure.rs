@@ -220,8 +220,9 @@ impl Entrance {
 
     fn count(&self, result: &str) -> u64 {
         let text = self.running.gateway.admin().metrics();
-        let line =
-            format!("lockstep_gateway_handshakes_total{{environment=\"production\",result=\"{result}\"}} ");
+        let line = format!(
+            "lockstep_gateway_handshakes_total{{deployment_environment_name=\"production\",result=\"{result}\"}} "
+        );
         text.lines().find_map(|it| it.strip_prefix(&line)).map_or(0, |it| it.parse().unwrap())
     }
 }
@@ -248,7 +249,7 @@ fn requests_within_tls_are_answered_and_services_are_told_so() {
     wait_until("both are counted", || entrance.count("full") == 2);
     let metrics = entrance.running.gateway.admin().metrics();
     assert!(metrics.contains(
-        "lockstep_gateway_certificate_not_after_seconds{environment=\"production\",certificate=\"shop\"} "
+        "lockstep_gateway_certificate_not_after_seconds{deployment_environment_name=\"production\",certificate=\"shop\"} "
     ));
 }
 

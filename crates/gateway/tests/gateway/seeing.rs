@@ -85,7 +85,7 @@ fn a_version_keeps_as_many_instances_as_it_says_and_that_is_counted_and_explaine
     let served: Vec<_> = instances.iter().map(Instance::served).collect();
     assert_eq!(served.iter().filter(|served| **served > 10).count(), 2, "{served:?}");
     let text = asked.ask("/-/metrics").1;
-    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let labels = "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\"";
     let held = sample(&text, &format!("lockstep_gateway_ejections_held_total{{{labels}}}"));
     assert!(held > Some(0.0), "{text}");
     let question = Question::new("GET", "http://shop.test/", &[], [192, 0, 2, 1].into()).unwrap();
@@ -110,8 +110,9 @@ fn metrics_count_what_clients_got() {
     let broken = "POST /broken HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(running.client().ask(broken).unwrap().status(), 502);
     assert_eq!(running.client().ask("GET / HTTP/1.1\r\nhost: nobody.test\r\n\r\n").unwrap().status(), 404);
-    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
-    let none = "environment=\"production\",service=\"\",version=\"\",config=\"\"";
+    let labels = "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\"";
+    let none =
+        "deployment_environment_name=\"production\",service_name=\"\",service_version=\"\",config=\"\"";
     let expected = [
         (format!("lockstep_gateway_requests_total{{{labels},class=\"2xx\"}}"), 3.0),
         (format!("lockstep_gateway_requests_total{{{labels},class=\"4xx\"}}"), 2.0),
@@ -119,7 +120,7 @@ fn metrics_count_what_clients_got() {
         (format!("lockstep_gateway_requests_total{{{none},class=\"4xx\"}}"), 1.0),
         (format!("lockstep_gateway_request_duration_seconds_count{{{labels}}}"), 10.0),
         (format!("lockstep_gateway_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}}"), 10.0),
-        ("lockstep_gateway_table_revision{environment=\"production\"}".to_owned(), 1.0),
+        ("lockstep_gateway_table_revision{deployment_environment_name=\"production\"}".to_owned(), 1.0),
         ("lockstep_gateway_ready".to_owned(), 1.0),
     ];
     // What was answered is counted once the last byte is gone, which a client may see first.
@@ -130,8 +131,9 @@ fn metrics_count_what_clients_got() {
     let text = asked.ask("/-/metrics").1;
     let failures = |cause| {
         let name = "lockstep_gateway_upstream_failures_total";
-        let labels =
-            format!("environment=\"production\",service=\"shop\",version=\"1.0.0\",cause=\"{cause}\"");
+        let labels = format!(
+            "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",cause=\"{cause}\""
+        );
         sample(&text, &format!("{name}{{{labels}}}"))
     };
     assert_eq!((failures("failed"), failures("broken")), (Some(4.0), Some(1.0)), "{text}");
@@ -174,7 +176,7 @@ fn retries_shields_and_those_who_left_are_counted() {
     let running = Running::start(&canary(9_999, ("new", candidate.address), ("old", old.address)));
     let asked = Asked::serve(running.gateway.admin());
     assert_eq!(running.client().get("/", "k").unwrap().version(), "1.0.0");
-    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let labels = "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\"";
     wait_until("the shield is counted", || {
         let text = asked.ask("/-/metrics").1;
         let of = |name: &str| sample(&text, &format!("lockstep_gateway_{name}{{{labels}}}"));
@@ -377,7 +379,7 @@ fn an_instance_that_answers_500_and_then_dies_is_in_the_counts_of_its_version() 
     let running = Running::start(&[arm]);
     let asked = Asked::serve(running.gateway.admin());
     assert_eq!(running.client().get("/", "k").unwrap().status(), 503);
-    let name = "lockstep_gateway_upstream_failures_total{environment=\"production\",service=\"shop\",version=\"1.0.0\",cause=\"unreachable\"}";
+    let name = "lockstep_gateway_upstream_failures_total{deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",cause=\"unreachable\"}";
     assert_eq!(sample(&asked.ask("/-/metrics").1, name), Some(1.0));
 }
 

@@ -178,7 +178,8 @@ fn how_calls_ended_is_in_the_metrics() {
         }
     });
     let admin = Asked::serve(running.gateway.admin());
-    let labels = r#"environment="production",service="shop",version="1.0.0",config="0""#;
+    let labels =
+        r#"deployment_environment_name="production",service_name="shop",service_version="1.0.0",config="0""#;
     wait_until("all are counted", || {
         let text = admin.ask("/-/metrics").1;
         [(0, 2), (5, 1), (14, 1)].iter().all(|(status, count)| {

@@ -53,7 +53,7 @@ fn no_byte_is_lost_or_mixed_in_either_direction() {
     wait_until("all are over", || running.in_flight() == 0);
     let all: usize = (0..12).map(|seed| 1_500_000 + seed).sum();
     let metrics = running.gateway.admin().metrics();
-    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let labels = "deployment_environment_name=\"production\",service_name=\"shop\",service_version=\"1.0.0\",config=\"0\"";
     for line in [
         format!("lockstep_gateway_tcp_connections_total{{{labels},end=\"client\"}} 12"),
         format!("lockstep_gateway_tcp_bytes_total{{{labels},direction=\"up\"}} {all}"),
@@ -156,7 +156,7 @@ fn an_instance_calls_by_host_and_port_and_each_of_its_connections_is_drawn() {
     assert!(counts["old"] > 20 && counts["new"] > 20, "{counts:?}");
     for (minor, name) in [(0, "old"), (1, "new")] {
         let line = format!(
-            "caller_config=\"0\",service=\"shop\",version=\"1.{minor}.0\",config=\"0\",class=\"tcp\"}} {}",
+            "caller_config=\"0\",service_name=\"shop\",service_version=\"1.{minor}.0\",config=\"0\",class=\"tcp\"}} {}",
             counts[name]
         );
         wait_until(&line, || running.gateway.admin().metrics().contains(&line));
@@ -187,7 +187,13 @@ fn a_port_that_another_program_has_is_said_and_taken_when_it_is_free() {
     running.gateway.apply(table).unwrap();
     let closed = running.gateway.closed_ports(&environment());
     assert!(matches!(closed.as_slice(), [(at, why)] if *at == port && why.contains("in use")), "{closed:?}");
-    assert!(running.gateway.admin().metrics().contains("tcp_ports_closed{environment=\"production\"} 1"));
+    assert!(
+        running
+            .gateway
+            .admin()
+            .metrics()
+            .contains("tcp_ports_closed{deployment_environment_name=\"production\"} 1")
+    );
     drop(taken);
     running.gateway.keep_listeners(&environment());
     assert_eq!(running.gateway.closed_ports(&environment()), []);

@@ -242,7 +242,7 @@ fn a_request_of_a_rule_is_neither_counted_for_the_verdict_nor_shielded_nor_given
         let metrics = running.gateway.admin().metrics();
         metrics.lines().any(|line| {
             line.starts_with("lockstep_gateway_requests_total")
-                && line.contains("version=\"1.1.0\"")
+                && line.contains("service_version=\"1.1.0\"")
                 && line.ends_with(" 20")
         })
     });

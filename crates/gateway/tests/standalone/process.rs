@@ -144,8 +144,11 @@ fn a_table_file_is_served_and_read_again_when_it_changes_and_a_broken_one_is_not
     write("{".into());
     process.signal(Signal::HUP);
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.1"));
-    let refused =
-        |count| process.metrics().contains(&format!("table_refused{{environment=\"production\"}} {count}\n"));
+    let refused = |count| {
+        process
+            .metrics()
+            .contains(&format!("table_refused{{deployment_environment_name=\"production\"}} {count}\n"))
+    };
     wait_until("it is said", || refused(1));
     // What would be waited for without end is no table either.
     std::fs::remove_file(&path).unwrap();

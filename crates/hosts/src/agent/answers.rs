@@ -82,6 +82,14 @@ impl Answers {
                 let releases = self.driver.releases().await.map_err(|error| Refusal::of(&error))?;
                 return Ok(Said::Releases(releases));
             }
+            Call::Ended => {
+                let ended = self.driver.ended().await.map_err(|error| Refusal::of(&error))?;
+                return Ok(Said::Ended(ended));
+            }
+            Call::Usage => {
+                let used = self.driver.usage().await.map_err(|error| Refusal::of(&error))?;
+                return Ok(Said::Usage(used));
+            }
             Call::RemoveRelease(release) => self.driver.remove_release(&release).await?,
             Call::Arrived(artifact) => return Ok(Said::Arrived(self.incoming.arrived(&artifact))),
             Call::Lacking { artifact, recipe, like } => {
@@ -121,8 +129,11 @@ impl Answers {
     fn news(&self, now: &Instances, shown: &mut BTreeMap<InstanceId, Row>) -> Vec<Seen> {
         let gone: Vec<_> = shown.keys().filter(|id| !now.contains_key(*id)).cloned().collect();
         shown.retain(|id, _| now.contains_key(id));
-        let row =
-            |instance: &Instance| Row { instance: instance.clone(), told: self.driver.told(&instance.id) };
+        let row = |instance: &Instance| {
+            let before = shown.get(&instance.id).filter(|row| row.instance == *instance);
+            let held = before.map_or_else(|| self.driver.held_of(instance), |row| row.held.clone());
+            Row { instance: instance.clone(), told: self.driver.told(&instance.id), held }
+        };
         let rows = now.values().map(row);
         let changed: Vec<Row> = rows.filter(|row| shown.get(&row.instance.id) != Some(row)).collect();
         shown.extend(changed.iter().map(|row| (row.instance.id.clone(), row.clone())));

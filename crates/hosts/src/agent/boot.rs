@@ -71,7 +71,7 @@ pub(super) fn ends_at_logout() -> Option<String> {
         "KillUserProcesses",
     ];
     let is_root = rustix::process::geteuid().is_root();
-    let said = if is_root { None } else { output_of("busctl", &ASKED) };
+    let said = if is_root { None } else { output_of(with("busctl", &ASKED)) };
     let kills = said.is_some_and(|said| said.trim() == "b true");
     kills.then(|| {
         "logind has KillUserProcesses=yes: instances would end with each connection; as root: set it to no in /etc/systemd/logind.conf"
@@ -79,10 +79,54 @@ pub(super) fn ends_at_logout() -> Option<String> {
     })
 }
 
+/// The systemd that makes units for this user: of the system for root, else that of the user, which has to outlast logins.
+pub(super) struct Manager {
+    is_of_system: bool,
+    runtime: PathBuf,
+}
+
+/// Finds it.
+///
+/// # Errors
+/// Says why there is none.
+pub(super) fn manager() -> Result<Manager, String> {
+    if !Path::new(SYSTEMD).is_dir() {
+        return Err("systemd does not run this host".to_owned());
+    }
+    let user = rustix::process::geteuid();
+    let told = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let runtime = told.unwrap_or_else(|| PathBuf::from(format!("/run/user/{}", user.as_raw())));
+    let manager = Manager { is_of_system: user.is_root(), runtime };
+    match look() {
+        _ if manager.is_of_system => Ok(manager),
+        Some(why) => Err(why),
+        None if manager.runtime.join("systemd/private").exists() => Ok(manager),
+        None => Err("this user has no systemd of its own; is libpam-systemd installed?".to_owned()),
+    }
+}
+
+impl Manager {
+    /// How its programs are told that it is meant.
+    pub(super) fn arguments(&self) -> &'static [&'static str] {
+        if self.is_of_system { &[] } else { &["--user"] }
+    }
+
+    /// Where it is found.
+    pub(super) fn runtime_folder(&self) -> Option<(&'static str, &Path)> {
+        (!self.is_of_system).then_some(("XDG_RUNTIME_DIR", &self.runtime))
+    }
+
+    /// What one of its programs prints, when it ends well and soon enough.
+    pub(super) fn run(&self, program: &str, arguments: &[String]) -> Option<String> {
+        let mut command = Command::new(program);
+        command.args(self.arguments()).args(arguments).envs(self.runtime_folder());
+        output_of(command)
+    }
+}
+
 /// What a program prints, when it ends well and soon enough.
-fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+fn output_of(mut command: Command) -> Option<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().ok()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -98,6 +142,12 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let _ = child.kill();
     let _ = child.wait();
     None
+}
+
+fn with(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
 }
 
 /// The unit of a folder, which has a name of its own.
@@ -187,7 +237,7 @@ fn lingers() -> Result<(), String> {
     if is_noted() {
         return Ok(());
     }
-    output_of("loginctl", &["--no-ask-password", "enable-linger"]);
+    output_of(with("loginctl", &["--no-ask-password", "enable-linger"]));
     match is_noted() {
         true => Ok(()),
         false => Err(format!(
@@ -225,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_answer_is_not_waited_for() {
-        assert_eq!(output_of("echo", &["b true"]).as_deref(), Some("b true\n"));
-        assert_eq!(output_of("false", &[]), None);
-        assert_eq!(output_of("/no/such/program", &[]), None);
+        assert_eq!(output_of(with("echo", &["b true"])).as_deref(), Some("b true\n"));
+        assert_eq!(output_of(with("false", &[])), None);
+        assert_eq!(output_of(with("/no/such/program", &[])), None);
     }
 }

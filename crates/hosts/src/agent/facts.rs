@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::limits::Means;
 
 use super::boot;
 use crate::lease;
@@ -18,17 +19,19 @@ pub(super) fn look(
     folder: &HostFolder,
     ports: Option<PortRange>,
     address: Option<IpAddr>,
+    scope: &Result<(), String>,
 ) -> io::Result<Looked> {
     let unprotected =
         lockstep_confine::available().unprotected().iter().map(|open| (*open).to_owned()).collect();
     Ok(Looked {
-        facts: of(folder, unprotected, boot::look()),
+        facts: of(folder, unprotected, boot::look(), explained(lockstep_runtime::means_here(), scope)),
         owner: lease::owner(folder.path())?,
         free_ports: ports.map_or(0, free_among),
         no_listening: address
             .and_then(|address| TcpListener::bind((address, 0)).err())
             .map(|error| error.to_string()),
-        ends_at_logout: boot::ends_at_logout(),
+        // What is started there is of no login.
+        ends_at_logout: if scope.is_ok() { None } else { boot::ends_at_logout() },
     })
 }
 
@@ -39,7 +42,12 @@ fn free_among(ports: PortRange) -> u32 {
 }
 
 /// Looks at this host. What cannot be found out is empty or zero.
-pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>, not_after_boot: Option<String>) -> HostFacts {
+pub(super) fn of(
+    folder: &HostFolder,
+    unprotected: Vec<String>,
+    not_after_boot: Option<String>,
+    means: Means,
+) -> HostFacts {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     HostFacts {
@@ -56,6 +64,16 @@ pub(super) fn of(folder: &HostFolder, unprotected: Vec<String>, not_after_boot: 
         address: address(),
         not_after_boot,
         unprotected,
+        means,
+    }
+}
+
+/// Says why limits are not held where it is known better than that no control group was handed over.
+pub(super) fn explained(means: Means, scope: &Result<(), String>) -> Means {
+    let holds = means.group_memory || means.group_cpu || means.group_processes;
+    match scope {
+        Err(why) if !holds => Means { why: why.clone(), ..means },
+        _ => means,
     }
 }
 

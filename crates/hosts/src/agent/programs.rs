@@ -1,8 +1,9 @@
 //! Programs of other releases on a host: one that nothing runs any more goes.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,19 @@ const BROUGHT_WITHIN: Duration = Duration::from_secs(3600);
 pub(super) fn clean(folder: &Path) {
     if let Err(error) = clean_below(&folder.join("programs")) {
         tracing::warn!(%error, "programs of other releases cannot be removed");
+    }
+}
+
+/// Lets every user run this program where it is root's: services with a user of their own whose program it is. Who may not pass to its
+/// folder does not come to it otherwise.
+pub(super) fn open_for_services() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let opened =
+        std::env::current_exe().and_then(|own| fs::set_permissions(own, Permissions::from_mode(0o755)));
+    if let Err(error) = opened {
+        tracing::warn!(%error, "services with users of their own cannot run the program");
     }
 }
 

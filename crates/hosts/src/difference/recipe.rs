@@ -1,6 +1,6 @@
 //! The pieces of an archive: how it is cut, and how that is sent.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::spawn_blocking;
+
+use crate::newest::Newest;
 
 /// Bytes of the smallest, a usual and the largest piece of a file.
 const PIECES: [usize; 3] = [2 * 1024, 8 * 1024, 32 * 1024];
@@ -243,8 +245,14 @@ mod as_text {
 }
 
 /// Recipes of the artifacts that are being sent: each is cut once, however many hosts it goes to.
-#[derive(Debug, Default)]
-pub struct Recipes(Mutex<BTreeMap<Digest, Arc<OnceCell<Arc<Recipe>>>>>);
+#[derive(Debug)]
+pub struct Recipes(Mutex<Newest<Digest, Arc<OnceCell<Arc<Recipe>>>>>);
+
+impl Default for Recipes {
+    fn default() -> Self {
+        Self(Mutex::new(Newest::of(KEPT)))
+    }
+}
 
 impl Recipes {
     /// Returns the recipe of an artifact.
@@ -259,9 +267,11 @@ impl Recipes {
 
     async fn cell(&self, artifact: Digest) -> Arc<OnceCell<Arc<Recipe>>> {
         let mut all = self.0.lock().await;
-        if all.len() >= KEPT && !all.contains_key(&artifact) {
-            all.pop_first();
+        if let Some(known) = all.get(&artifact) {
+            return Arc::clone(known);
         }
-        Arc::clone(all.entry(artifact).or_default())
+        let new = Arc::default();
+        all.put(artifact, Arc::clone(&new));
+        new
     }
 }

@@ -7,6 +7,7 @@ mod common;
 mod days;
 mod fixture;
 mod hostile;
+mod limits;
 mod server;
 #[path = "../../../runtime/tests/local/suite.rs"]
 mod suite;

@@ -119,6 +119,7 @@ async fn gateway(fixture: &Fixture, unique: &str) -> InstanceSpec {
         ports: InstancePorts::Server,
         host: "web1".parse().unwrap(),
         between: None,
+        outside: None,
         zone: None,
     };
     let mut spec = gateway.spec(&*fixture.facts().await, PROGRAM.digest(), unique);

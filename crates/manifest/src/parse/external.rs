@@ -34,8 +34,9 @@ const OWN: [(&str, &str); 6] = [
     ("version", VERSION),
 ];
 /// What is said of a program of ours.
-const OF_PROGRAMS: [&str; 18] = [
+const OF_PROGRAMS: [&str; 19] = [
     "command",
+    "prepare",
     "image",
     "arguments",
     "port",

@@ -11,7 +11,7 @@ use super::field::{duration, environment};
 use super::job::{WHEN, refuse_port_of_job, when};
 use super::reference::{filled_command, filled_variables};
 use super::run::{DATA_EXAMPLE, FILES_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, paths, stop};
-use super::{hosts, limits};
+use super::{hosts, limits, prepare};
 use super::{image, schedule};
 use crate::reader::{Field, Table};
 
@@ -37,6 +37,8 @@ pub(super) fn run(
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let (limits, user) = (limits::of(&table), limits::user(&table, image.is_some()));
     let hosts = hosts::of(&table);
+    let why = "only what runs all the time is prepared";
+    prepare::refuse(&table, why, "let the job do it before its work, or make a [[job]] of it");
     let job = job(&table, name, scope);
     refuse_port_of_job(None, variables.as_ref(), scope);
     table.finish();

@@ -19,8 +19,18 @@ use crate::reader::{Field, Table};
 pub(super) const EXAMPLE: &str = "[process.worker] with command = \"./bin/worker\"";
 const KIND_EXAMPLE: &str = "kind = \"worker\"; only the process `web` is of kind `web` where nothing is said";
 /// What a process has for itself, and not for all.
-const OF_EACH: [&str; 9] =
-    ["command", "kind", "port", "health", "metrics", "queue", "replace", "replace_after", "schedule"];
+const OF_EACH: [&str; 10] = [
+    "command",
+    "prepare",
+    "kind",
+    "port",
+    "health",
+    "metrics",
+    "queue",
+    "replace",
+    "replace_after",
+    "schedule",
+];
 /// Most processes of a version: more programs are more services.
 const MAX_PROCESSES: usize = 10;
 /// The process that takes requests where a manifest does not say.

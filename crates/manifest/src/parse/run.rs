@@ -15,7 +15,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{approach, external, gateway, hosts, image, protocol, static_files, work};
+use super::{approach, external, gateway, hosts, image, prepare, protocol, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -123,6 +123,14 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     if !listens {
         no_port(&table);
     }
+    if static_files.is_some() {
+        prepare::refuse(
+            &table,
+            "the files of a `static` service are served by Lockstep, and never change",
+            "remove it, or do it in a build step",
+        );
+    }
+    let prepare = prepare::of(&table, scope, listens);
     let protocol = protocol::of(&table, &health.probe, listens);
     let gateway = gateway::of(&table, kind, protocol);
     let approach = approach::of(&table, false);
@@ -160,6 +168,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let run = RunSpec {
         kind,
         command: run?,
+        prepare,
         variables: all,
         port: port.map(Port::Fixed).unwrap_or_default(),
         health,

@@ -14,6 +14,7 @@ use super::*;
 use crate::MAX_PROBLEMS;
 use crate::model::ContractOrigin;
 
+mod prepare;
 mod processes;
 
 const WHOLE: &str = r#"

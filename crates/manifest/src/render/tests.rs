@@ -276,6 +276,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 let data = data.into_iter().filter(apart).collect();
                 let run = RunSpec {
                     kind,
+                    prepare: prepared(&health, &command),
                     command,
                     variables,
                     port,
@@ -769,6 +770,16 @@ fn static_files() -> impl Strategy<Value = StaticFiles> {
         .prop_map(|(root, fallback, immutable)| StaticFiles { root, fallback, immutable })
 }
 
+/// Some are prepared, with a time limit of their own or without.
+fn prepared(health: &HealthCheck, command: &[String]) -> Option<Preparation> {
+    let timeout_ms = match health.unhealthy_after % 3 {
+        0 => return None,
+        1 => USUAL_PREPARE_TIMEOUT_MS,
+        _ => health.interval_ms,
+    };
+    Some(Preparation { command: command.to_vec(), timeout_ms })
+}
+
 /// Its files are served, where it is a service that is called.
 fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
     match files {
@@ -779,8 +790,8 @@ fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
             };
             let (health, protocol) = (HealthCheck { probe, ..run.health }, Protocol::Http1);
             let approach = Approach::default();
-            RunSpec { command: Vec::new(), static_files: Some(files), health, protocol, approach, ..run }
-                .with_values_noted()
+            let (command, prepare, static_files) = (Vec::new(), None, Some(files));
+            RunSpec { command, prepare, static_files, health, protocol, approach, ..run }.with_values_noted()
         }
         _ => run,
     }
@@ -852,6 +863,7 @@ fn of_jobs(run: RunSpec) -> RunSpec {
         kind: Kind::Job,
         gateway: None,
         command: Vec::new(),
+        prepare: None,
         port: Port::Assigned,
         health: HealthCheck::new(Probe::Ends),
         restart: Restart::default(),

@@ -164,6 +164,7 @@ fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
         answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
         proven_after: Default::default(),
         lost_hosts: Default::default(),
+        clients_at: Default::default(),
     };
     let mut events = vec![
         Event::LifecycleDefined {
@@ -216,6 +217,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
             work: Default::default(),
             protocol: Default::default(),
             gateway: None,
+            prepare: None,
             approach: Default::default(),
             kind,
             command: vec!["./serve".into()],

@@ -143,6 +143,7 @@ impl Gateway {
             taken_from: None,
             handed_to: None,
             between: None,
+            outside: Vec::new(),
         }
     }
 

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use lockstep_confine::User;
-use lockstep_domain::InstanceId;
-use lockstep_domain::limits::Held;
+use lockstep_domain::limits::{Held, Means};
 use lockstep_domain::run::{RunSpec, RunUser};
+use lockstep_domain::{Instance, InstanceId};
+use tokio::task::spawn_blocking;
 
 use super::{LocalDriver, Shared, StartError};
 use crate::give;
+use crate::process::every_process;
 use crate::spec::{GroupOf, InstanceSpec, SpecFile};
 use crate::status::Status;
+use crate::usage::{Usage, of_group, of_processes};
 use crate::users::SpecUser;
+
+/// How an instance is held to its limits, and whom it runs as.
+pub type HeldAs = (Held, Option<String>);
 
 impl LocalDriver {
     /// Says how this host would hold an instance to its limits.
@@ -24,23 +31,72 @@ impl LocalDriver {
     /// Says how the instances that run are held to their limits, and whom they run as; those of which neither is to be said are
     /// left out.
     #[must_use]
-    pub fn held(&self) -> BTreeMap<InstanceId, (Held, Option<String>)> {
-        let alive = self.list().into_iter().filter(|instance| !instance.state.is_over());
-        let held = alive.filter_map(|instance| {
-            let folder = self.shared.folder(&instance.id);
-            let (status, spec) = (Status::read(&folder).ok().flatten()?, folder.read_spec().ok()?);
-            let asked = match &spec.run.user {
-                RunUser::Named(name) => Some(format!("{name}, as its manifest says")),
-                RunUser::Own => None,
-            };
-            let user = spec.user.as_ref().map(SpecUser::words).or(asked);
-            Some((instance.id, (status.limits, user)))
-        });
-        held.filter(|(_, (held, user))| !held.is_empty() || user.is_some()).collect()
+    pub fn held(&self) -> BTreeMap<InstanceId, HeldAs> {
+        let all = self.list();
+        all.iter().filter_map(|instance| Some((instance.id.clone(), self.held_of(instance)?))).collect()
+    }
+
+    /// Says the same of one of them.
+    #[must_use]
+    pub fn held_of(&self, instance: &Instance) -> Option<HeldAs> {
+        if instance.state.is_over() {
+            return None;
+        }
+        let folder = self.shared.folder(&instance.id);
+        let (status, spec) = (Status::read(&folder).ok().flatten()?, folder.read_spec().ok()?);
+        let asked = match &spec.run.user {
+            RunUser::Named(name) => Some(format!("{name}, as its manifest says")),
+            RunUser::Own => None,
+        };
+        let user = spec.user.as_ref().map(SpecUser::words).or(asked);
+        (!status.limits.is_empty() || user.is_some()).then_some((status.limits, user))
+    }
+
+    /// Says with what this host holds limits of services that say nothing of a user.
+    #[must_use]
+    pub fn means(&self) -> Means {
+        self.shared.groups.means(self.shared.users.counts(&RunUser::Own))
+    }
+}
+
+impl LocalDriver {
+    /// Returns instances that have ended and whose logs are kept, the newest of each service and job.
+    ///
+    /// # Errors
+    /// When the looking itself breaks off.
+    pub async fn ended(&self) -> io::Result<Vec<Instance>> {
+        let shared = Arc::clone(&self.shared);
+        let newest = move || shared.ended.newest(shared.options.ended.instances);
+        spawn_blocking(newest).await.map_err(io::Error::other)
+    }
+
+    /// Looks what the instances use that run now; one whose process is not there is left out.
+    ///
+    /// # Errors
+    /// When the looking itself breaks off.
+    pub async fn usage(&self) -> io::Result<BTreeMap<InstanceId, Usage>> {
+        let shared = Arc::clone(&self.shared);
+        spawn_blocking(move || shared.usage()).await.map_err(io::Error::other)
     }
 }
 
 impl Shared {
+    fn usage(&self) -> BTreeMap<InstanceId, Usage> {
+        let all = every_process();
+        let instances = Arc::clone(&self.instances.borrow());
+        let alive = instances.values().filter(|instance| !instance.state.is_over());
+        let used = alive.filter_map(|instance| {
+            let process = Status::read(&self.folder(&instance.id)).ok().flatten()?.process?;
+            let found = of_processes(process.pid, &all);
+            let used = match self.groups.of(&instance.id) {
+                Some(group) => of_group(&group, found),
+                None => found,
+            };
+            (used.processes > 0).then(|| (instance.id.clone(), used))
+        });
+        used.collect()
+    }
+
     /// Chooses whom an instance runs as. A database has a user of its own kind, an image says whom it runs as, and what is
     /// ours has ours.
     pub(super) fn user_of(&self, spec: &InstanceSpec) -> Result<Option<SpecUser>, StartError> {

@@ -2,6 +2,7 @@
 
 use lockstep_domain::Timestamp;
 use lockstep_domain::external::External;
+use lockstep_domain::preparation::Preparation;
 use lockstep_domain::run::{HealthCheck, Probe, Restart, Stop};
 use proptest::prelude::*;
 
@@ -13,6 +14,7 @@ fn run_spec() -> RunSpec {
         work: Default::default(),
         protocol: Default::default(),
         gateway: None,
+        prepare: None,
         approach: Default::default(),
         kind: Default::default(),
         command: vec!["./orders".to_owned()],
@@ -116,6 +118,72 @@ fn a_job_that_another_supervisor_may_have_begun_is_not_begun_again() {
         machine.step(Input::Ended("an unknown exit code".to_owned()), ms(1));
         assert_eq!(machine.state(), failed("ended with an unknown exit code", Fault::Crash));
     }
+}
+
+/// A specification with something that comes before, of a second at most.
+fn prepared() -> RunSpec {
+    RunSpec { prepare: Some(Preparation { command: Vec::new(), timeout_ms: 1_000 }), ..run_spec() }
+}
+
+/// A machine that has begun to prepare at 0.
+fn preparing() -> Machine {
+    let mut machine = Machine::new(prepared());
+    assert_eq!(machine.step(Input::Time, ms(0)), [Action::Prepare]);
+    machine
+}
+
+#[test]
+fn what_comes_before_comes_before_each_start_and_counts_for_no_check() {
+    let mut machine = preparing();
+    assert_eq!((machine.next_due(), machine.state()), (Some(ms(1_000)), InstanceState::Starting));
+    assert_eq!(machine.step(Input::Prepared, ms(900)), [Action::Spawn]);
+    machine.step(Input::Started, ms(900));
+    assert_eq!(machine.step(Input::Time, ms(910)), [Action::Check]);
+    machine.step(Input::Checked(Ok(())), ms(910));
+    ends(&mut machine, ms(950));
+    assert_eq!(machine.step(Input::Time, ms(1_050)), [Action::Prepare]);
+    assert!(matches!(machine.state(), InstanceState::Unhealthy { .. }));
+    assert_eq!(machine.step(Input::Prepared, ms(1_060)), [Action::Spawn]);
+}
+
+#[test]
+fn what_comes_before_and_fails_is_a_start_that_failed() {
+    let mut machine = preparing();
+    for now in [0, 100, 300] {
+        ends(&mut machine, ms(now));
+        let again = machine.next_due().unwrap();
+        assert_eq!(machine.step(Input::Time, again), [Action::Prepare], "{now}");
+    }
+    ends(&mut machine, ms(600));
+    let wanted = "ended 4 times in a row, the last time with exit code 3";
+    assert_eq!(machine.state(), failed(wanted, Fault::Crash));
+}
+
+#[test]
+fn what_comes_before_is_ended_when_its_time_is_over_or_a_stop_is_asked_for() {
+    for last in [Input::Prepared, Input::Ended("signal 15 (TERM)".to_owned())] {
+        let mut machine = preparing();
+        assert_eq!(machine.step(Input::Time, ms(1_000)), [Action::Signal]);
+        assert_eq!(machine.step(Input::Time, ms(3_000)), [Action::Kill]);
+        assert_eq!(machine.step(last.clone(), ms(3_001)), []);
+        let wanted = "its `prepare` command had not ended after 1000 ms";
+        assert_eq!(machine.state(), failed(wanted, Fault::Start));
+        let mut machine = preparing();
+        assert_eq!(machine.step(Input::StopAsked, ms(10)), [Action::Signal]);
+        assert_eq!(machine.state(), InstanceState::Stopping);
+        assert_eq!(machine.step(last, ms(11)), []);
+        assert_eq!(machine.state(), InstanceState::Stopped);
+    }
+}
+
+#[test]
+fn another_supervisor_prepares_anew_and_not_for_a_process_that_runs() {
+    let mut status = Status::starting(Timestamp(0));
+    let mut machine = Machine::resume(prepared(), &status, ms(0));
+    assert_eq!(machine.step(Input::Time, ms(0)), [Action::Prepare]);
+    status.process = ProcessIdentity::of(rustix::process::getpid());
+    let mut machine = Machine::resume(prepared(), &status, ms(0));
+    assert_eq!(machine.step(Input::Time, ms(0)), []);
 }
 
 #[test]
@@ -300,6 +368,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => Just(Input::Checked(Ok(()))),
         2 => Just(Input::Checked(Err("no answer".to_owned()))),
         2 => Just(Input::Ended("exit code 3".to_owned())),
+        1 => Just(Input::Prepared),
         1 => Just(Input::StopAsked),
     ]
 }
@@ -310,15 +379,18 @@ proptest! {
     #[test]
     fn any_history_keeps_the_invariants(
         history in proptest::collection::vec((any_input(), 0_u64..3_000), 1..200),
+        is_prepared in any::<bool>(),
     ) {
-        let mut machine = Machine::new(run_spec());
+        let mut machine = Machine::new(if is_prepared { prepared() } else { run_spec() });
+        let mut prepares = false;
         let (mut runs, mut checks, mut now, mut asked) = (false, false, ms(0), false);
         for (input, pause) in history {
             now += ms(pause);
             match input {
                 Input::Ended(_) if !runs => continue,
                 Input::Checked(_) if !checks => continue,
-                Input::Ended(_) => (runs, checks) = (false, false),
+                Input::Prepared if !prepares => continue,
+                Input::Ended(_) | Input::Prepared => (runs, checks, prepares) = (false, false, false),
                 Input::Checked(_) => checks = false,
                 _ => {}
             }
@@ -329,11 +401,13 @@ proptest! {
                 let actions = machine.step(input, now);
                 prop_assert!(actions.len() <= 2 && (!was_over || actions.is_empty()));
                 for action in actions {
-                    prop_assert_eq!(runs, action != Action::Spawn, "{:?}", action);
+                    let begins = matches!(action, Action::Spawn | Action::Prepare);
+                    prop_assert_eq!(runs, !begins, "{:?}", action);
+                    prop_assert!(action != Action::Check || !prepares);
                     checks |= action == Action::Check;
-                    if action == Action::Spawn {
-                        runs = true;
-                        inputs.push(Input::Started);
+                    if begins {
+                        (runs, prepares) = (true, action == Action::Prepare);
+                        inputs.extend((action == Action::Spawn).then_some(Input::Started));
                     }
                 }
             }

@@ -32,6 +32,7 @@ fn loads_every_later_format() {
         include_str!("../../tests/formats/spec-12.json"),
         include_str!("../../tests/formats/spec-13.json"),
         include_str!("../../tests/formats/spec-14.json"),
+        include_str!("../../tests/formats/spec-15.json"),
     ] {
         let spec: SpecFile = serde_json::from_str(text).unwrap();
         assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -127,6 +128,18 @@ fn an_address_is_filled_after_the_variables_that_it_refers_to() {
     spec.filled.clear();
     let error = spec.with_port(Some(20_001)).unwrap_err().to_string();
     assert!(error.contains("HOST_NAME"), "{error}");
+}
+
+#[test]
+fn what_comes_before_is_filled_in_and_has_a_format_of_its_own() {
+    let file: SpecFile = serde_json::from_str(include_str!("../../tests/formats/spec-15.json")).unwrap();
+    let mut run = file.run.clone();
+    run.prepare.as_mut().unwrap().command.push("--for=${self.version}".to_owned());
+    let filled = asking(&file, run, ("REGION", "north")).with_port(None).unwrap();
+    assert_eq!(filled.run.prepare.as_ref().unwrap().command, ["./warm", "--all", "--for=1.4.0"]);
+    let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
+    let written = SpecFile::new(filled, file.release_folder, None, limits, rooms, BTreeMap::new(), None);
+    assert_eq!(written.format, FORMAT);
 }
 
 #[test]

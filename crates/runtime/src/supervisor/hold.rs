@@ -10,9 +10,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::children::Exit;
-use crate::control_group::{ControlGroup, Happened, most_open_files};
+use crate::control_group::{ControlGroup, Happened, may_take_in, most_open_files};
 use crate::spec::{GroupOf, SpecFile};
 use crate::users::SpecUser;
+
+/// Why a supervisor cannot use a group that is there for its instance.
+const OUTSIDE: &str = "its supervisor was started outside of the part of the control groups that it may use";
 
 /// What holds an instance.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +38,7 @@ impl Hold {
         let (group, means) = match &spec.group {
             None => (None, means(String::new())),
             Some(GroupOf::Nothing(why)) => (None, means(why.clone())),
+            Some(GroupOf::At(path)) if !may_take_in(path) => (None, means(OUTSIDE.to_owned())),
             Some(GroupOf::At(path)) => match ControlGroup::begin(path, &limits, &means(String::new())) {
                 Ok((group, means)) => (Some(group), means),
                 Err(error) => (None, means(format!("its control group cannot be made: {error}"))),

@@ -68,7 +68,7 @@ pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<Pa
         .map_err(|error| Trouble::of_place(format!("its folders cannot be made: {error}"), &error))
 }
 
-/// Starts the process of an instance, and tells how far it is confined; `None` is one of the first format.
+/// Starts the process of an instance, or what comes before it, and tells how far it is confined; `None` is one of the first format.
 ///
 /// # Errors
 ///
@@ -76,19 +76,20 @@ pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<Pa
 pub(super) fn start(
     folder: &InstanceFolder,
     spec: &SpecFile,
+    line: &[String],
     children: &Children,
     hold: &Hold,
 ) -> Result<(Child, Option<Confinement>), Trouble> {
     let words = |error: &io::Error| {
         let hint = hint(spec, error);
-        format!("`{}` cannot be started: {error}{hint}", spec.run.command.join(" "))
+        format!("`{}` cannot be started: {error}{hint}", line.join(" "))
     };
     let of_place = |error: io::Error| Trouble::of_place(words(&error), &error);
     let stdout = open_for_process(&folder.stdout()).map_err(of_place)?;
     let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
     let begin = || {
         let outputs = (stdout.try_clone()?.into(), stderr.try_clone()?.into());
-        spawn(folder, spec, (&spec.run.command, In::Own), (children, hold), outputs)
+        spawn(folder, spec, (line, In::Own), (children, hold), outputs)
     };
     unless_passing(begin).map_err(|error| match error {
         NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault_of(spec, &error) },
@@ -184,9 +185,11 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
     own.extend(rooms.data_folders(spec));
     let mut policy = Policy::of_service(&rooms.hidden, &spec.release_folder, own);
     policy.readable.push(folder.told());
-    if spec.own.is_some() {
+    if spec.own.is_some() || spec.is_served() {
         // It may lie in what is hidden.
         policy.readable.push(std::env::current_exe()?);
+    }
+    if spec.own.is_some() {
         // The gateway that it takes over from is no child of it.
         policy.reached = Reached::Everybody;
     }

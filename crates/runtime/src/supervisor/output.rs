@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,6 +31,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const LAST_CHUNKS: usize = PIPE_BYTES / CHUNK_BYTES;
 /// How long the last lines of a process are waited for.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// What each line begins with that comes from before the process.
+const OF_PREPARATION: &[u8] = b"prepare: ";
 
 /// The log, as the supervisor's threads share it.
 #[derive(Debug, Clone)]
@@ -58,6 +62,8 @@ impl Log {
 /// The thread that empties the pipes.
 #[derive(Debug)]
 pub(super) struct Output {
+    /// Whether what is read is of what comes before the process.
+    is_preparing: Arc<AtomicBool>,
     wake: PipeWriter,
     requests: Sender<Sender<()>>,
 }
@@ -68,15 +74,21 @@ impl Output {
     /// # Errors
     ///
     /// When a pipe cannot be opened.
-    pub(super) fn start(folder: &InstanceFolder, log: Log) -> io::Result<Self> {
+    pub(super) fn start(folder: &InstanceFolder, log: Log, is_preparing: bool) -> io::Result<Self> {
+        let is_preparing = Arc::new(AtomicBool::new(is_preparing));
         let pipes = [
-            Pipe::open(&folder.stdout(), Source::Out, log.clone())?,
-            Pipe::open(&folder.stderr(), Source::Err, log)?,
+            Pipe::open(&folder.stdout(), Source::Out, log.clone(), is_preparing.clone())?,
+            Pipe::open(&folder.stderr(), Source::Err, log, is_preparing.clone())?,
         ];
         let (woken, wake) = io::pipe()?;
         let (requests, asked) = channel();
         thread::Builder::new().name("output".to_owned()).spawn(move || empty(pipes, woken, &asked))?;
-        Ok(Self { wake, requests })
+        Ok(Self { is_preparing, wake, requests })
+    }
+
+    /// Says of whom is what comes next. What was written before is to be settled.
+    pub(super) fn is_of_preparation(&self, is: bool) {
+        self.is_preparing.store(is, Ordering::Relaxed);
     }
 
     /// Waits until everything that was written before is in the log.
@@ -111,16 +123,17 @@ struct Pipe {
     file: File,
     source: Source,
     log: Log,
+    is_preparing: Arc<AtomicBool>,
     /// The line that has not ended yet.
     pending: Vec<u8>,
 }
 
 impl Pipe {
-    fn open(path: &Path, source: Source, log: Log) -> io::Result<Self> {
+    fn open(path: &Path, source: Source, log: Log, is_preparing: Arc<AtomicBool>) -> io::Result<Self> {
         let file = open_pipe(path, OFlags::NONBLOCK)?;
         // A smaller pipe works too: the limit of the user may be reached.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_BYTES);
-        Ok(Self { file, source, log, pending: Vec::new() })
+        Ok(Self { file, source, log, is_preparing, pending: Vec::new() })
     }
 
     /// Takes one chunk, and tells whether there was any.
@@ -130,10 +143,14 @@ impl Pipe {
         let read = self.file.read(buffer);
         let taken = read.as_ref().map_or(0, |read| *read);
         self.pending.extend_from_slice(buffer.get(..taken).unwrap_or_default());
-        let rest = write_lines(&self.log, self.source, &self.pending);
+        let rest = write_lines(&self.log, (self.source, self.mark()), &self.pending);
         self.pending.drain(..rest);
         self.log.lock().hold(self.source, !self.pending.is_empty());
         read.map_or_else(|error| error.kind() == io::ErrorKind::Interrupted, |read| read > 0)
+    }
+
+    fn mark(&self) -> &'static [u8] {
+        if self.is_preparing.load(Ordering::Relaxed) { OF_PREPARATION } else { b"" }
     }
 
     fn take_last(&mut self, buffer: &mut [u8]) {
@@ -144,7 +161,7 @@ impl Pipe {
         }
         if !self.pending.is_empty() {
             let mut log = self.log.lock();
-            log.line(self.source, &self.pending);
+            log.line(self.source, &[self.mark(), &self.pending].concat());
             log.flush();
             log.hold(self.source, false);
             self.pending.clear();
@@ -153,17 +170,22 @@ impl Pipe {
 }
 
 /// Writes the lines in `bytes` that are whole or too long, and returns where the rest begins.
-fn write_lines(log: &Log, source: Source, bytes: &[u8]) -> usize {
+fn write_lines(log: &Log, (source, mark): (Source, &[u8]), bytes: &[u8]) -> usize {
     let mut log = log.lock();
+    let most = MAX_LINE_BYTES - mark.len();
     let mut start = 0;
     while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
-        let window = rest.get(..=MAX_LINE_BYTES).unwrap_or(rest);
+        let window = rest.get(..=most).unwrap_or(rest);
         let (length, skip) = match window.iter().position(|byte| *byte == b'\n') {
             Some(end) => (end, end + 1),
-            None if window.len() > MAX_LINE_BYTES => (MAX_LINE_BYTES, MAX_LINE_BYTES),
+            None if window.len() > most => (most, most),
             None => break,
         };
-        log.line(source, rest.get(..length).unwrap_or(rest));
+        let line = rest.get(..length).unwrap_or(rest);
+        match mark {
+            [] => log.line(source, line),
+            mark => log.line(source, &[mark, line].concat()),
+        };
         start += skip;
     }
     log.flush();
@@ -220,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::new(LogWriter::new(LogFolder::at(folder.path().to_owned()), LogLimits::default()));
         let text = [b"one\n".to_vec(), vec![b'x'; MAX_LINE_BYTES + 5], b"\ntwo\nrest".to_vec()].concat();
-        let start = write_lines(&log, Source::Out, &text);
+        let start = write_lines(&log, (Source::Out, b""), &text);
         assert_eq!(&text[start..], b"rest");
         let lengths: Vec<usize> = tail(folder.path(), 10)
             .iter()

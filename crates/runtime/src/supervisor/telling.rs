@@ -70,7 +70,7 @@ impl Supervisor {
     /// Asks what is due, as long as there is a process.
     pub(super) fn ask_of_work(&mut self) {
         let signs = &self.spec.run.work;
-        if signs.is_none() || self.process.is_none() {
+        if signs.is_none() || self.process.is_none() || self.is_preparing {
             return;
         }
         let now = self.now();
@@ -90,7 +90,7 @@ impl Supervisor {
 
     /// When something is to be asked next.
     pub(super) fn next_question(&self) -> Option<Duration> {
-        self.process.as_ref().and_then(|_| self.telling.next_due())
+        self.process.as_ref().filter(|_| !self.is_preparing).and_then(|_| self.telling.next_due())
     }
 
     fn ask(&self, name: &str, question: impl FnOnce(&Asked) -> Said + Send + 'static) {

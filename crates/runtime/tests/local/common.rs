@@ -39,6 +39,7 @@ pub(crate) fn spec(number: u32, release: Digest, modes: &[&str]) -> InstanceSpec
             work: Default::default(),
             protocol: Default::default(),
             gateway: None,
+            prepare: None,
             approach: Default::default(),
             kind: Default::default(),
             command,

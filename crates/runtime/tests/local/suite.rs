@@ -4,8 +4,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use lockstep_domain::InstanceState;
+use lockstep_domain::preparation::Preparation;
 use lockstep_domain::run::{Port, Probe};
-use lockstep_runtime::{Follow, RemoveError, StartError, StopError, Unpacked};
+use lockstep_runtime::{Follow, InstanceSpec, RemoveError, StartError, StopError, Unpacked};
 
 use crate::common::{eventually, get, kill, pid_of, runs};
 use crate::fixture::Fixture;
@@ -166,6 +167,102 @@ async fn a_restart_clears_what_the_process_before_has_left() {
     kill(pid_of(&instance));
     fixture.wait_until(&instance.id, |instance| instance.restarts == 1 && instance.state.is_healthy()).await;
     assert!(before.into_iter().all(|pid| !runs(pid)));
+}
+
+/// Lets a shell run before each start, for a minute at most.
+fn prepared(fixture: &Fixture, script: &str) -> InstanceSpec {
+    let mut spec = fixture.spec(&[]);
+    let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+    spec.run.prepare = Some(Preparation { command, timeout_ms: 60_000 });
+    spec
+}
+
+#[tokio::test]
+async fn what_comes_before_runs_like_the_instance_before_each_start_and_is_marked_in_the_log() {
+    let fixture = Fixture::new().await;
+    let script = "echo warming $LEVEL for $LOCKSTEP_INSTANCE; pwd; echo no trouble >&2; \
+                  (sleep 1000 &); echo x >> warm; env | grep -c ^PORT=";
+    let mut spec = prepared(&fixture, script);
+    spec.variables.insert("LEVEL".to_owned(), "north".to_owned());
+    let id = fixture.start(spec).await;
+    let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    let work = fixture.folder(&id).join("work");
+    assert_eq!(std::fs::read_to_string(work.join("warm")).unwrap(), "x\n");
+    assert_eq!(fixture.processes(), [pid_of(&instance)], "what it has left is ended");
+    let log = std::fs::read_to_string(fixture.folder(&id).join("log/current")).unwrap();
+    let of =
+        |line: &str| log.lines().position(|it| it.ends_with(line)).unwrap_or_else(|| panic!("{line}: {log}"));
+    assert!(
+        of(&format!(" out prepare: warming north for {id}"))
+            < of(&format!(" out prepare: {}", work.display()))
+    );
+    assert!(
+        of(" err prepare: no trouble") < of(" out listens") && of(" out prepare: 1") < of(" out listens")
+    );
+    kill(pid_of(&instance));
+    fixture.wait_until(&id, |instance| instance.restarts == 1 && instance.state.is_healthy()).await;
+    assert_eq!(std::fs::read_to_string(work.join("warm")).unwrap(), "x\nx\n");
+}
+
+#[tokio::test]
+async fn what_comes_before_and_fails_or_takes_too_long_fails_the_instance_with_what_it_said() {
+    let fixture = Fixture::new().await;
+    let mut spec = prepared(&fixture, "echo no cache at all; exit 7");
+    spec.run.restart.max_restarts = 1;
+    let id = fixture.start(spec).await;
+    let reason = fixture.wait_failed(&id).await;
+    let wanted = "ended 2 times in a row, the last time with exit code 7 of its `prepare` command\n";
+    assert!(reason.starts_with(wanted) && reason.contains(" out prepare: no cache at all"), "{reason}");
+    let mut spec = prepared(&fixture, "echo looks for it; sleep 1000");
+    spec.run.prepare.as_mut().unwrap().timeout_ms = 300;
+    let id = fixture.start(spec).await;
+    let reason = fixture.wait_failed(&id).await;
+    assert!(reason.starts_with("its `prepare` command had not ended after 300 ms\n"), "{reason}");
+    assert!(reason.contains(" out prepare: looks for it"), "{reason}");
+    let mut spec = prepared(&fixture, "");
+    spec.run.prepare.as_mut().unwrap().command = vec!["./is-not-there".to_owned()];
+    let id = fixture.start(spec).await;
+    let reason = fixture.wait_failed(&id).await;
+    assert!(reason.starts_with("`./is-not-there` cannot be started: "), "{reason}");
+    assert!(fixture.processes().is_empty());
+}
+
+#[tokio::test]
+async fn a_stop_while_something_comes_before_ends_it_and_starts_nothing() {
+    let fixture = Fixture::new().await;
+    let mut spec = prepared(&fixture, "trap '' TERM; echo begun > begun; while :; do sleep 0.05; done");
+    spec.run.stop.timeout_ms = 100;
+    let id = fixture.start(spec).await;
+    let begun = fixture.folder(&id).join("work/begun");
+    eventually("it has begun", || begun.exists()).await;
+    fixture.stop(&id).await;
+    assert!(fixture.processes().is_empty());
+    let (mut lines, mut seen) = (fixture.lines(&id, Follow::No).await, 0);
+    while let Some(line) = lines.next_line().await.unwrap() {
+        assert!(!line.contains("started process"), "{line}");
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_while_something_comes_before_leaves_none_of_it_and_begins_anew() {
+    let fixture = Fixture::new().await;
+    // What leaves its mark behind is found by its group.
+    let script =
+        "echo x >> begun; [ -e goes ] || exec env -i sh -c 'echo $$ > bare; while :; do sleep 0.05; done'";
+    let id = fixture.start(prepared(&fixture, script)).await;
+    let work = fixture.folder(&id).join("work");
+    let bare = || std::fs::read_to_string(work.join("bare")).ok().filter(|it| it.ends_with('\n'));
+    eventually("it has begun", || bare().is_some()).await;
+    let first = bare().unwrap().trim().parse().unwrap();
+    std::fs::write(work.join("goes"), "").unwrap();
+    fixture.supervisors().into_iter().for_each(kill);
+    let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    assert!(!runs(first));
+    assert_eq!(instance.restarts, 0, "no process has ended");
+    assert_eq!(std::fs::read_to_string(work.join("begun")).unwrap(), "x\nx\n");
+    assert_eq!(fixture.processes(), [pid_of(&instance)]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::task::Poll;
 use std::time::Duration;
 
+use lockstep_domain::preparation::Preparation;
 use lockstep_domain::{Instance, InstanceState};
 use lockstep_runtime::{LocalDriver, OpenError, RemoveError, StartError, SupervisorCommand};
 use rustix::process::{Pid, Signal, getsid};
@@ -110,6 +111,25 @@ async fn a_supervisor_killed_at_any_moment_of_a_start_leaves_one_healthy_process
         eventually("it is the only one", || fixture.processes().len() == 1).await;
         fixture.stop(&id).await;
         assert!(fixture.processes().is_empty(), "killed after {} ms", moment * 2);
+    }
+}
+
+#[tokio::test]
+async fn a_server_and_a_supervisor_killed_at_any_moment_of_a_preparation_leave_one_healthy_process() {
+    let mut fixture = Fixture::new().await;
+    for moment in 0..12 {
+        let mut spec = fixture.spec(&[]);
+        let command = ["sh", "-c", "sleep 0.01; (sleep 1000 &) ; sleep 0.01"].map(str::to_owned).to_vec();
+        spec.run.prepare = Some(Preparation { command, timeout_ms: 60_000 });
+        let id = fixture.start(spec).await;
+        tokio::time::sleep(Duration::from_millis(moment * 4)).await;
+        fixture.driver = None;
+        fixture.supervisors().into_iter().for_each(kill);
+        fixture.reopen().await;
+        let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+        eventually("it is the only one", || fixture.processes() == [pid_of(&instance)]).await;
+        fixture.stop(&id).await;
+        assert!(fixture.processes().is_empty(), "killed after {} ms", moment * 4);
     }
 }
 

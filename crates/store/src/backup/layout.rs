@@ -12,7 +12,11 @@ pub const IN_BACKUP: [&str; 6] =
     ["journal.db", "journal.head", "journal.key", "place.json", "blobs", "secrets"];
 /// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
 /// on with the history of route tables, or with what was done by later records: the original has.
-pub const LEFT_OUT: [&str; 15] = [
+pub const LEFT_OUT: [&str; 19] = [
+    "alerts.json",
+    "alerts-history.json",
+    "alerts-turns.json",
+    "alerts.unreadable",
     "editions.json",
     "done.json",
     "clock.json",

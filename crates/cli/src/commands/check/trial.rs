@@ -223,7 +223,7 @@ impl Trial {
             let failure = Some(format!("it cannot be started: {}", with_sources(&error)));
             return Ok(Seen { name, failure, variables, ended_after_ms: Some(0), ..Seen::default() });
         }
-        let limit = Duration::from_millis(run.health.start_timeout_ms) + GRACE;
+        let limit = Duration::from_millis(run.start_limit_ms()) + GRACE;
         // What has failed listens nowhere any more, so it is looked while it starts.
         let mut listens = BTreeSet::new();
         let settled = |it: &Instance| {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lockstep_domain::clients_at::OutsideAddresses;
 use lockstep_domain::targets::LookupBounds;
 use lockstep_domain::{EnvironmentName, HostName, ZoneName};
 use lockstep_gateway::follow::{Server, TableStore};
@@ -124,6 +125,12 @@ pub(crate) struct RunArgs {
     /// Where gateways of other hosts come in, who have connections to instances of this one carried; where the port is taken, at one of the next.
     #[arg(long, value_name = "ADDRESS", requires = "host")]
     between: Option<SocketAddr>,
+    /// Where clients from outside come in, beside --listen; a port that somebody has is tried again, and who calls at --listen is served meanwhile.
+    #[arg(long, value_name = "ADDRESS", requires = "host")]
+    outside: Option<SocketAddr>,
+    /// Where they come in by https, with the certificates of the environment.
+    #[arg(long, value_name = "ADDRESS", requires = "outside")]
+    outside_tls: Option<SocketAddr>,
     /// How long a key lives by which other gateways know it.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "24h")]
     key_life: u64,
@@ -155,7 +162,8 @@ impl RunArgs {
         let spans = self.spans.clone().config()?;
         let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
         let (zone, lookups) = (self.zone.clone(), self.lookups()?);
-        let between = self.host.clone().map(|host| BetweenConfig { host, at: self.between });
+        let outside = self.outside.map(|http| OutsideAddresses { http, https: self.outside_tls });
+        let between = self.host.clone().map(|host| BetweenConfig { host, at: self.between, outside });
         let key_life = Duration::from_millis(self.key_life);
         let source = self.source(globals, out)?;
         let log = log::start(globals.verbose);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Load, both_answer, commit, folder_teller, listen, table};
 use crate::host_check::server::SshServer;
@@ -11,7 +12,7 @@ use crate::support::place::{ENVIRONMENT, Place};
 use crate::support::repository::manifest;
 use crate::support::{eventually, processes};
 
-const HOSTS: [(&str, u8); 2] = [("web1", 11), ("web2", 12)];
+pub(super) const HOSTS: [(&str, u8); 2] = [("web1", 11), ("web2", 12)];
 /// Where their servers of SSH listen.
 const SSH: u16 = 2_222;
 
@@ -20,9 +21,12 @@ struct Networks {
     id: u32,
 }
 
+/// Tests of this process have networks of their own.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 impl Networks {
     fn begin() -> Option<Self> {
-        let networks = Self { id: std::process::id() % 10_000 };
+        let networks = Self { id: (std::process::id() + NEXT.fetch_add(1, Ordering::SeqCst)) % 10_000 };
         let bridge = networks.bridge();
         if !rustix::process::geteuid().is_root() || !ip(&["link", "add", &bridge, "type", "bridge"]) {
             eprintln!("skipped: networks of their own are made by root, with `ip`");
@@ -78,15 +82,15 @@ fn ip(words: &[&str]) -> bool {
     Command::new("ip").args(words).status().is_ok_and(|status| status.success())
 }
 
-struct Bench {
-    place: Place,
+pub(super) struct Bench {
+    pub(super) place: Place,
     sshd: BTreeMap<&'static str, SshServer>,
     networks: Networks,
     port: u16,
 }
 
 impl Bench {
-    fn begin() -> Option<Self> {
+    pub(super) fn begin() -> Option<Self> {
         let networks = Networks::begin()?;
         let sshd = HOSTS.map(|(name, number)| {
             let (space, address) = (networks.space(name), networks.address(number));
@@ -103,22 +107,42 @@ impl Bench {
         self.place.path(&format!("at-{name}"))
     }
 
+    /// The network of a host.
+    pub(super) fn space(&self, name: &str) -> String {
+        self.networks.space(name)
+    }
+
+    /// The address of a host.
+    pub(super) fn address(&self, name: &str) -> String {
+        let (_, number) = HOSTS.iter().find(|(known, _)| *known == name).unwrap();
+        self.networks.address(*number)
+    }
+
+    /// Where clients from outside would come in at a host.
+    pub(super) fn outside(&self, name: &str) -> String {
+        format!("{}:{}", self.address(name), self.port)
+    }
+
     fn add(&self, name: &str) {
+        self.add_with(name, &[]);
+    }
+
+    pub(super) fn add_with(&self, name: &str, more: &[&str]) {
         let (sshd, folder) = (&self.sshd[name], self.host(name));
         let (key, target) = (sshd.key().display().to_string(), sshd.target());
         let words =
             ["host", "add", name, "--ssh", &target, "--key", &key, "--folder", &folder, "--env", ENVIRONMENT];
-        let said = self.place.run(&words);
+        let said = self.place.run(&[&words[..], more].concat());
         assert!(said.contains("within TLS"), "{said}");
     }
 
     /// Asks the gateway of a host as its instances do.
-    fn ask_at(&self, name: &str) -> Option<(u16, String)> {
+    pub(super) fn ask_at(&self, name: &str) -> Option<(u16, String)> {
         ask_in(&self.networks.space(name), self.port).ok()
     }
 
     /// The main process of the gateway of a host.
-    fn gateway_at(&self, name: &str) -> Option<rustix::process::Pid> {
+    pub(super) fn gateway_at(&self, name: &str) -> Option<rustix::process::Pid> {
         let instances = fs::read_dir(format!("{}/runtime/instances", self.host(name))).ok()?.flatten();
         let gateways = instances.filter(|entry| entry.file_name().to_string_lossy().starts_with("gateway-"));
         gateways.into_iter().find_map(|entry| {

@@ -1,0 +1,398 @@
+//! What is seen at one look, for [`lockstep_monitor`]: read from the world, the drivers and the gateways. Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lockstep_domain::environment::Environment;
+use lockstep_domain::host::Stance;
+use lockstep_domain::intent::Intent;
+use lockstep_domain::operation::{Operation, Phase};
+use lockstep_domain::readiness::{ServiceReadiness, Standing};
+use lockstep_domain::reconcile::wanted;
+use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::{Arm, Instance, InstanceState, ServiceName, Timestamp, World};
+use lockstep_monitor::Observation;
+use lockstep_monitor::seen::{
+    self, ArmSeen, CertificateSeen, Counters, DiskSeen, EnvironmentSeen, FailedVersion, GatewaySeen,
+    HostSeen, InstanceSeen, OperationPhase, OperationSeen, Seen, ServiceSeen, Way, WayBackSeen,
+};
+
+use super::Memory;
+use super::changes::Changes;
+use crate::Control;
+
+/// An operation that was taken back is told of for so long, unless something else was decided about its services.
+const REVERTED_FOR_MS: u64 = 24 * 60 * 60 * 1_000;
+/// A connection that breaks is made anew within a moment: a host is away from here on.
+const AWAY_FROM_MS: u64 = 30_000;
+/// For so long there may be no instance of a version at all: what is decided is started within a moment.
+pub(super) const VACANT_FOR: Duration = Duration::from_secs(10);
+/// Operations that are over and are looked at for that.
+const MAX_LOOKED_AT: usize = 200;
+/// Longest reason that is taken along.
+const MAX_REASON: usize = 300;
+
+impl Control {
+    /// Looks at everything.
+    pub(super) fn observe(&self, memory: &mut Memory) -> Observation {
+        let (now, world) = self.ledger.look();
+        let looked = world.environments.values().map(|environment| {
+            let name = environment.name.to_string();
+            (name, self.environment_seen(&world, environment, now, memory))
+        });
+        Observation {
+            at_ms: now.0,
+            environments: Seen::Is(looked.collect()),
+            hosts: Seen::Is(self.hosts_seen(&world, now)),
+            certificates: Seen::Is(certificates(&world)),
+            server_disk: self.disk(),
+        }
+    }
+
+    fn environment_seen(
+        &self,
+        world: &World,
+        environment: &Environment,
+        now: Timestamp,
+        memory: &mut Memory,
+    ) -> EnvironmentSeen {
+        EnvironmentSeen {
+            services: Seen::Is(self.services_seen(world, environment, memory)),
+            operations: Seen::Is(operations(environment, now, &memory.changes)),
+            gateways: Seen::Is(self.gateways_seen(environment, now, memory)),
+        }
+    }
+
+    fn services_seen(
+        &self,
+        world: &World,
+        environment: &Environment,
+        memory: &mut Memory,
+    ) -> BTreeMap<String, ServiceSeen> {
+        let all = self.instances_of(world, &environment.name);
+        let wanted = wanted(world, environment);
+        let counted = self.registry.counted(&environment.name);
+        let calls = memory.calls(&environment.name, || self.call_book.graph(environment));
+        let ways = self.follow_readiness(&environment.name);
+        let ways = ways.borrow();
+        let mut of: BTreeMap<&ServiceName, Parts<'_>> = BTreeMap::new();
+        for service in environment.entries().keys() {
+            of.entry(service).or_default();
+        }
+        all.iter().for_each(|it| of.entry(&it.arm.service).or_default().instances.push(it));
+        wanted.iter().for_each(|(arm, count)| of.entry(&arm.service).or_default().wanted.push((arm, *count)));
+        for (arm, traffic) in &counted {
+            of.entry(world.current_name(&arm.service)).or_default().counted.push((arm, traffic));
+        }
+        for way in ways.iter().flat_map(|view| &view.readiness.services) {
+            of.entry(&way.service).or_default().way = Some(way);
+        }
+        let mut seen = BTreeMap::new();
+        for (service, parts) in of.into_iter().filter(|(_, parts)| parts.is_there()) {
+            let owner = world.service(service).and_then(|it| it.owner.clone());
+            let of_service = ServiceSeen {
+                owners: owner.into_iter().collect(),
+                calls: calls.get(service).into_iter().flatten().map(ToString::to_string).collect(),
+                arms: parts.arms(|arm, is_vacant| {
+                    memory.is_vacant_long((&environment.name, service, arm), is_vacant)
+                }),
+                instances: Seen::Is(parts.instances()),
+                way_back: parts.way.map_or(Seen::Nothing, |way| Seen::Is(way_back(way))),
+            };
+            seen.insert(service.to_string(), of_service);
+        }
+        seen
+    }
+
+    fn gateways_seen(
+        &self,
+        environment: &Environment,
+        now: Timestamp,
+        memory: &mut Memory,
+    ) -> Vec<GatewaySeen> {
+        let late = self.registry.behind(&environment.name, now).into_iter().collect();
+        memory.note_behind(&environment.name, late);
+        let gateways = self.registry.gateways(&environment.name, now);
+        let seen = gateways.into_iter().map(|it| {
+            let behind = memory.behind_for(&environment.name, &it.gateway);
+            let behind_ms = behind.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+            GatewaySeen {
+                host: None,
+                receipt_ms: Some(it.seen.0),
+                behind_since_ms: behind_ms.map(|ms| now.0.saturating_sub(ms)),
+                refused: it.refused.map(|refused| shortened(&refused.why)),
+                name: it.gateway,
+            }
+        });
+        seen.collect()
+    }
+
+    fn hosts_seen(&self, world: &World, now: Timestamp) -> BTreeMap<String, HostSeen> {
+        let seen = world.hosts.iter().map(|(name, host)| {
+            // Who empties a host is about to switch it off.
+            let away = self.hosts.away(name);
+            let away = away.filter(|(ms, _)| *ms >= AWAY_FROM_MS && host.stance != Stance::Draining);
+            let seen = HostSeen {
+                away_since_ms: away.as_ref().map(|(for_ms, _)| now.0.saturating_sub(*for_ms)),
+                why: away.map(|(_, why)| shortened(&why)),
+                disk: Seen::Nothing,
+            };
+            (name.to_string(), seen)
+        });
+        seen.collect()
+    }
+
+    fn disk(&self) -> Seen<DiskSeen> {
+        match rustix::fs::statvfs(&self.config.folder) {
+            Ok(found) => Seen::Is(DiskSeen {
+                free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+                size_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            }),
+            Err(error) => Seen::Failed(format!("the disk of the data folder: {error}")),
+        }
+    }
+}
+
+/// What is known of one service.
+#[derive(Debug, Default)]
+struct Parts<'a> {
+    instances: Vec<&'a Instance>,
+    /// How many instances of each arm should run now, by what is decided and how far that is.
+    wanted: Vec<(&'a Arm, u32)>,
+    counted: Vec<(&'a Arm, &'a ArmTraffic)>,
+    way: Option<&'a ServiceReadiness>,
+}
+
+impl Parts<'_> {
+    /// Tells whether anything of it runs or should: what was counted of a service that is gone is of no interest.
+    fn is_there(&self) -> bool {
+        !(self.instances.is_empty() && self.wanted.is_empty() && self.way.is_none())
+    }
+
+    /// `may_alarm` tells of an arm, and of whether there is no instance of it at all, whether that is so for long enough to be a fault.
+    fn arms(&self, mut may_alarm: impl FnMut(&Arm, bool) -> bool) -> BTreeMap<String, ArmSeen> {
+        let mut seen: BTreeMap<String, ArmSeen> = BTreeMap::new();
+        for (arm, count) in &self.wanted {
+            let is_vacant = self
+                .instances()
+                .iter()
+                .all(|it| it.version != named(arm) || it.state == seen::InstanceState::Leaving);
+            let count = if may_alarm(arm, is_vacant) { *count } else { 0 };
+            seen.entry(named(arm)).or_default().wanted += count;
+        }
+        for instance in self.instances.iter().filter(|it| !it.state.is_over()) {
+            seen.entry(named(&instance.arm)).or_default();
+        }
+        for (name, arm) in &mut seen {
+            let own = self.counted.iter().filter(|(counted, _)| named(counted) == *name);
+            let sum = own.fold(Counters::default(), |sum, (_, traffic)| Counters {
+                requests: sum.requests.saturating_add(traffic.requests),
+                failures: sum.failures.saturating_add(traffic.failures),
+                ..sum
+            });
+            arm.counters = Seen::Is(sum);
+        }
+        seen
+    }
+
+    /// An instance that failed is down as long as nobody took its place: what is over stays listed for a while.
+    fn instances(&self) -> Vec<InstanceSeen> {
+        let lacks = |arm: &Arm| {
+            let wanted = self.wanted.iter().find(|(it, _)| *it == arm).map_or(0, |(_, count)| *count);
+            let lives = |it: &&&Instance| {
+                it.arm == *arm && !it.state.is_over() && it.state != InstanceState::Stopping
+            };
+            (self.instances.iter().filter(lives).count() as u32) < wanted
+        };
+        // Nobody waits for what is only kept warm.
+        let is_wanted = |arm: &Arm| self.wanted.iter().any(|(it, _)| *it == arm);
+        let seen = self.instances.iter().map(|it| {
+            let seen = instance(it, lacks(&it.arm));
+            if is_wanted(&it.arm) || !seen.state.is_down() {
+                return seen;
+            }
+            InstanceSeen { state: seen::InstanceState::Leaving, restarts: 0, ..seen }
+        });
+        seen.collect()
+    }
+}
+
+/// What people call a version with its configuration, and its process where that is not the main one.
+pub(super) fn named(arm: &Arm) -> String {
+    let config = if arm.config.0 == 0 { String::new() } else { format!(" (c{})", arm.config.0) };
+    let process = arm.process.as_ref().map(|process| format!(" {process}")).unwrap_or_default();
+    format!("{}{process}{config}", arm.version)
+}
+
+fn instance(instance: &Instance, is_lacking: bool) -> InstanceSeen {
+    let (state, reason) = match &instance.state {
+        InstanceState::Starting => (seen::InstanceState::Starting, None),
+        InstanceState::Healthy => (seen::InstanceState::Healthy, None),
+        InstanceState::Unhealthy { reason } => (seen::InstanceState::Unhealthy, Some(shortened(reason))),
+        InstanceState::Failed { reason, .. } if is_lacking => {
+            (seen::InstanceState::Failed, Some(shortened(reason)))
+        }
+        InstanceState::Failed { .. }
+        | InstanceState::Stopping
+        | InstanceState::Stopped
+        | InstanceState::Completed => (seen::InstanceState::Leaving, None),
+    };
+    InstanceSeen {
+        id: instance.id.to_string(),
+        version: named(&instance.arm),
+        host: instance.host.as_ref().map(ToString::to_string),
+        state,
+        since_ms: instance.since.0,
+        restarts: instance.restarts,
+        reason,
+    }
+}
+
+/// The first line, and no more of that than a person reads.
+fn shortened(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(MAX_REASON).collect()
+}
+
+fn way_back(way: &ServiceReadiness) -> WayBackSeen {
+    match way.standing {
+        Standing::First | Standing::Oldest => WayBackSeen::First,
+        Standing::Open | Standing::UnderWay | Standing::NotProved => WayBackSeen::Open,
+        Standing::Closed => {
+            let reason = way.reasons.iter().find(|reason| reason.forbids).or(way.reasons.first());
+            WayBackSeen::Closed {
+                why: reason.map(|it| shortened(&it.what)).unwrap_or_default(),
+                hint: reason.and_then(|it| it.hint.clone()),
+            }
+        }
+    }
+}
+
+/// Operations under way, and the last one of each service where that was taken back.
+fn operations(environment: &Environment, now: Timestamp, changes: &Changes) -> Vec<OperationSeen> {
+    let mut decided: BTreeSet<ServiceName> = environment.under_way().flat_map(|it| it.touches()).collect();
+    let mut seen: Vec<_> = environment.under_way().filter_map(|it| operation(it, changes)).collect();
+    for over in environment.operations.iter().rev().take(MAX_LOOKED_AT) {
+        let touched = over.touches();
+        let is_news = touched.iter().any(|service| !decided.contains(service));
+        decided.extend(touched);
+        let is_lately =
+            matches!(over.phase, Phase::Reverted { at, .. } if now.since_ms(at) <= REVERTED_FOR_MS);
+        if is_news && is_lately {
+            seen.extend(operation(over, changes));
+        }
+    }
+    seen
+}
+
+fn operation(operation: &Operation, changes: &Changes) -> Option<OperationSeen> {
+    let blamed = match &operation.phase {
+        Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } => blamed.as_slice(),
+        _ => &[],
+    };
+    let (phase, since) = phase(operation)?;
+    let cause = match &phase {
+        OperationPhase::Reverting { cause } | OperationPhase::Reverted { cause } => cause.clone(),
+        _ => String::new(),
+    };
+    // What a version did itself: a disk that was full is no fault of it.
+    let failed = blamed.iter().find(|blame| blame.fault.is_own()).map(|blame| FailedVersion {
+        service: blame.arm.service.to_string(),
+        version: named(&blame.arm),
+        why: cause,
+    });
+    Some(OperationSeen {
+        id: format!("operation {}", operation.id),
+        what: operation.intent.to_string(),
+        way: way(&operation.intent),
+        services: operation.touches().iter().map(ToString::to_string).collect(),
+        phase,
+        since_ms: since.0,
+        person: changes.person(operation.id).map(ToString::to_string),
+        failed,
+    })
+}
+
+/// How far an operation came, and since when; nothing where it is done.
+fn phase(operation: &Operation) -> Option<(OperationPhase, Timestamp)> {
+    let waits = |at: (usize, Option<usize>), since: Timestamp| {
+        let waits = operation
+            .waits
+            .as_ref()
+            .filter(|it| it.wave == at.0 && at.1.is_none_or(|step| it.step == step) && it.at >= since);
+        match waits {
+            Some(waits) => (OperationPhase::Waits { what: shortened(&waits.missing) }, waits.at),
+            None => (OperationPhase::Goes, since),
+        }
+    };
+    match &operation.phase {
+        Phase::Preparing { wave, since } => Some(waits((*wave, None), *since)),
+        Phase::Shifted { wave, step, since } => Some(waits((*wave, Some(*step)), *since)),
+        Phase::Reverting { cause, since, .. } => {
+            Some((OperationPhase::Reverting { cause: shortened(cause) }, *since))
+        }
+        Phase::Reverted { cause, at, .. } => {
+            Some((OperationPhase::Reverted { cause: shortened(cause) }, *at))
+        }
+        Phase::Done { .. } => None,
+    }
+}
+
+pub(super) const fn way(intent: &Intent) -> Way {
+    match intent {
+        Intent::RollBackService { .. }
+        | Intent::RollBackServices { .. }
+        | Intent::RollBackEnvironment { .. }
+        | Intent::RollBackToLastGood { .. }
+        | Intent::Undo => Way::Back,
+        _ => Way::Forward,
+    }
+}
+
+fn certificates(world: &World) -> Vec<CertificateSeen> {
+    let of = |environment: &Environment| {
+        let all = environment.certificates.iter().map(|(name, certificate)| CertificateSeen {
+            environment: environment.name.to_string(),
+            name: name.to_string(),
+            not_after_ms: certificate.facts.valid_until.0,
+            not_renewed: environment.automatic.get(name).and_then(|it| it.progress.problem.clone()),
+        });
+        all.collect::<Vec<_>>()
+    };
+    world.environments.values().flat_map(|environment| of(environment)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance_of(arm: &Arm, id: &str, state: InstanceState) -> Instance {
+        Instance {
+            id: id.parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            arm: arm.clone(),
+            state,
+            address: None,
+            since: Timestamp(0),
+            restarts: 0,
+            job: None,
+            resource: None,
+            host: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_is_down_until_somebody_took_its_place() {
+        let arm: Arm = serde_json::from_value(
+            serde_json::json!({ "service": "orders", "version": "1.4.0", "config": 2, "process": "worker" }),
+        )
+        .unwrap();
+        let failed =
+            InstanceState::Failed { reason: "it ended".into(), fault: lockstep_domain::fault::Fault::Crash };
+        let (dead, new) = (instance_of(&arm, "a", failed), instance_of(&arm, "b", InstanceState::Starting));
+        let mut parts = Parts { wanted: vec![(&arm, 1)], instances: vec![&dead], ..Parts::default() };
+        assert_eq!(parts.instances()[0].state, seen::InstanceState::Failed);
+        parts.instances.push(&new);
+        assert_eq!(parts.instances()[0].state, seen::InstanceState::Leaving, "another one is there");
+        assert_eq!(parts.arms(|_, _| true).keys().collect::<Vec<_>>(), ["1.4.0 worker (c2)"]);
+    }
+}
