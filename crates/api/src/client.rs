@@ -36,15 +36,15 @@ use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
     CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DismissRequest, EndLane,
+    ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView, DismissRequest, EndLane,
     EnvironmentSummary, EnvironmentView, EventQuery, EventView, FaultList, GatewayAdded, GatewayIdentityView,
     Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, LogQuery, MaintenanceList,
     ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
     ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource,
     RemoveVersionRules, RemoveWatching, RenameRequest, Renaming, RequestCertificate, ResourceView,
-    RevokeRequest, Revoked, RotateRequest, RunResource, ScrapeToken, ServiceTraffic, ServiceView, SetTarget,
-    SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload, VersionRuleList,
-    VersionView, WaysBack,
+    RevokeRequest, Revoked, RotateRequest, RuleView, RunResource, ScrapeToken, ServiceTraffic, ServiceView,
+    SetRules, SetTarget, SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload,
+    VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -570,6 +570,32 @@ impl Client {
     pub fn alerts(&self, environment: Option<&EnvironmentName>) -> Answer<AlertList> {
         let of = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
         self.get(&format!("/alerts{of}"))
+    }
+
+    /// Lists the rules that say when something is wrong.
+    pub fn rules(&self) -> Answer<Vec<RuleView>> {
+        self.get("/rules")
+    }
+
+    /// Sets rules, all of them or none.
+    pub fn set_rules(&self, request: &SetRules) -> Answer<Vec<RuleView>> {
+        self.post("/rules", request)
+    }
+
+    /// Removes a rule that somebody set.
+    pub fn remove_rule(&self, name: &WatchingName, request: &RemoveWatching) -> Answer<Vec<RuleView>> {
+        self.post(&format!("/rules/{name}/remove"), request)
+    }
+
+    /// Returns DORA's figures of an environment, of one service or of all.
+    pub fn delivery(
+        &self,
+        environment: &EnvironmentName,
+        service: Option<&ServiceName>,
+        within_ms: u64,
+    ) -> Answer<DeliveryView> {
+        let of = service.map(|name| format!("&service={name}")).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/delivery?within_ms={within_ms}{of}"))
     }
 
     /// Ranks what changed before a fault of a service.

@@ -18,15 +18,15 @@ use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
     CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DismissRequest, EndLane,
-    EnvironmentSummary, EnvironmentView, EventView, FaultList, GatewayAdded, GatewayIdentityView, Health,
-    History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, MaintenanceList, ManifestRequest,
-    MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService, ReleaseRequest,
-    RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource, RemoveVersionRules,
-    RemoveWatching, RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked,
-    RotateRequest, RunResource, ScrapeTarget, ScrapeToken, ServiceTraffic, ServiceView, SetTarget,
-    SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload, VersionRuleList,
-    VersionView, VisitKeys, WaysBack,
+    CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView,
+    DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, EventView, FaultList, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView,
+    MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView,
+    RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest,
+    RemoveResource, RemoveVersionRules, RemoveWatching, RenameRequest, Renaming, RequestCertificate,
+    ResourceView, RevokeRequest, Revoked, RotateRequest, RuleView, RunResource, ScrapeTarget, ScrapeToken,
+    ServiceTraffic, ServiceView, SetRules, SetTarget, SettingsChange, SilenceView, StageRequest, TargetView,
+    TestedTarget, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -747,6 +747,38 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<BlameView>),
             ),
             &[("within_ms", "only changes of the last so many milliseconds, by the clock of the server")],
+        ),
+        get(
+            "/rules",
+            "listRules",
+            "Lists the rules that say when something is wrong, those that are there by themselves among them",
+            Json(of::<Vec<RuleView>>),
+        ),
+        post(
+            "/rules",
+            "setRules",
+            "Sets rules, all of them or none; one of the same name is replaced",
+            of::<SetRules>,
+            Json(of::<Vec<RuleView>>),
+        ),
+        post(
+            "/rules/{rule}/remove",
+            "removeRule",
+            "Removes a rule that somebody set; where it replaced one that is there by itself, that holds again",
+            of::<RemoveWatching>,
+            Json(of::<Vec<RuleView>>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/delivery",
+                "delivery",
+                "Returns DORA's five figures of what was delivered to an environment, each with its definition",
+                Json(of::<DeliveryView>),
+            ),
+            &[
+                ("service", "only of this service"),
+                ("within_ms", "of the last so many milliseconds; of 90 days by itself"),
+            ],
         ),
         query(
             get("/events", "listEvents", "Lists what happened, the oldest first", Json(of::<Vec<EventView>>)),

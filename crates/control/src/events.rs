@@ -57,7 +57,8 @@ impl Control {
         since: Timestamp,
         newest: usize,
     ) -> Result<(Vec<EventView>, u64), Problem> {
-        let (mut found, mut seq) = (VecDeque::new(), 0);
+        let mut found = VecDeque::new();
+        let mut seq = self.ledger.last_before(since).map_err(internal)?;
         loop {
             let (views, last) = self.events_after(filter, seq)?;
             if last == seq {

@@ -31,6 +31,7 @@ use lockstep_domain::host::Stance;
 use lockstep_domain::limits::Means;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, HostName, Instance, InstanceId, World};
+use lockstep_files::whole::Room;
 use lockstep_hosts::{ClaimFile, FromHost, HostFacts, HostState, Program, Recipes, RemoteDriver};
 use lockstep_runtime::{Driver as _, Turns};
 use tokio::sync::{Semaphore, watch};
@@ -83,6 +84,8 @@ pub(crate) struct Hosts {
     begun: Instant,
     /// Counts changes of what is seen.
     changed: watch::Sender<u64>,
+    /// How much there is of the disk of each host, and when it said so.
+    rooms: Mutex<BTreeMap<HostName, (Room, Instant)>>,
     /// Hosts that came back, by environment, and the table that their gateways have to have: nothing is known of those that are away.
     behind: Mutex<BTreeMap<(HostName, EnvironmentName), Option<Edition>>>,
     /// Hosts that are reached and where no gateway serves that the others know, by environment, and since when.
@@ -129,6 +132,7 @@ impl Hosts {
             sending: Semaphore::new(SENT_AT_ONCE),
             begun: Instant::now(),
             changed: watch::Sender::default(),
+            rooms: Mutex::default(),
             behind: Mutex::default(),
             mute: Mutex::default(),
         })

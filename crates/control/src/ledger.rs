@@ -244,6 +244,23 @@ impl Ledger {
         Ok(events)
     }
 
+    /// Returns the number of the last record before a time, found by halves: nobody needs to read a long journal for its last days.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(crate) fn last_before(&self, at: Timestamp) -> Result<u64, LedgerError> {
+        let (mut low, mut high) = (0, self.world().seq);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let first = self.events_after(middle, 1)?;
+            match first.first() {
+                Some(recorded) if recorded.at < at => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
     /// Gives every event after a sequence number to `each`, from the journal.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod contracts;
 mod counted_file;
 mod data;
 mod databases;
+mod delivery;
 mod dismiss;
 mod editions;
 mod entry;
@@ -443,6 +444,7 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_proofs());
         control.spawn(Arc::clone(&control).look_after_calls());
         control.spawn(Arc::clone(&control).look_after_readiness());
+        control.spawn(Arc::clone(&control).look_after_rooms());
         control.spawn(Arc::clone(&control).keep_watching());
         control.spawn(Arc::clone(&control).keep_telling());
         control.spawn(Arc::clone(&control).look_after_certificates());

@@ -14,12 +14,8 @@ use std::time::Duration;
 use lockstep_domain::metrics_text::MetricsText;
 use lockstep_domain::{EnvironmentName, HostName, Instance, InstanceId, Timestamp, World};
 use lockstep_runtime::{Driver as _, Usage};
-use tokio::time::timeout;
 
 use crate::Control;
-
-/// How long a host has to say what its instances use: who asks waits ten seconds for everything.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
 
 /// What is looked at once for all families.
 struct Look<'a> {
@@ -51,14 +47,9 @@ impl Control {
     /// Asks the drivers what their instances use, all at the same time. A host that does not say it in time is left out.
     async fn usage(&self) -> (BTreeMap<InstanceId, Usage>, BTreeMap<HostName, bool>) {
         let mut used = self.driver.usage().await.unwrap_or_default();
-        let asked = self.hosts.drivers().into_iter().map(|(name, driver)| {
-            let asked = async move { timeout(SAID_WITHIN, driver.usage()).await };
-            (name, tokio::spawn(asked))
-        });
-        let asked: Vec<_> = asked.collect();
+        let asked = self.hosts.ask_all(|driver| async move { driver.usage().await }).await;
         let mut said = BTreeMap::new();
-        for (name, asked) in asked {
-            let of_host = asked.await.ok().and_then(Result::ok).and_then(Result::ok);
+        for (name, of_host) in asked {
             said.insert(name.clone(), of_host.is_some());
             // A host is believed of what runs there, and of nothing else.
             let of_host = of_host.into_iter().flatten();

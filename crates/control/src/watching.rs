@@ -8,6 +8,7 @@
 mod changes;
 mod files;
 mod observe;
+mod rules;
 mod silences;
 mod targets;
 mod telling;
@@ -29,6 +30,7 @@ use tokio::sync::Notify;
 
 use self::changes::Changes;
 use self::files::Files;
+pub(crate) use self::observe::way;
 use crate::{Control, lock};
 
 /// How often it is looked: an instance that is dead is to be told of within two seconds.
@@ -65,6 +67,8 @@ struct Known {
     /// What people decided, and what that means.
     settings: WatchingSettings,
     config: Config,
+    /// Of which bounds rules ask how many answers took longer, in milliseconds.
+    bounds: Arc<BTreeSet<u64>>,
     /// Grows with each text that is made to be kept, so that an older one is not written after a newer one.
     version: u64,
 }
@@ -85,6 +89,8 @@ struct Memory {
     /// What services did lately.
     history: History,
     changes: Changes,
+    /// Of which bounds rules ask how many answers took longer.
+    bounds: Arc<BTreeSet<u64>>,
     /// Since when gateways lack a table, by the clock that nobody sets.
     behind: BTreeMap<(EnvironmentName, String), Instant>,
     calls: BTreeMap<EnvironmentName, (Instant, Arc<Graph>)>,
@@ -158,6 +164,7 @@ impl Watching {
             looked: None,
             settings: WatchingSettings::default(),
             config: Config { rules: with_built_in(&[]), ..Config::default() },
+            bounds: Arc::default(),
             version: 0,
         };
         Self { files, known: Mutex::new(known), changes: Mutex::default(), wake: Notify::new() }
@@ -183,6 +190,7 @@ impl Control {
         let mut memory = Memory {
             history: self.watching.files.history(),
             changes: Changes::default(),
+            bounds: Arc::default(),
             behind: BTreeMap::new(),
             calls: BTreeMap::new(),
             vacant: BTreeMap::new(),
@@ -206,6 +214,7 @@ impl Control {
 
     fn look_at_alerts(&self, memory: &mut Memory) {
         self.read_changes(memory);
+        memory.bounds = Arc::clone(&lock(&self.watching.known).bounds);
         let look = self.observe(memory);
         memory.forget_unasked();
         memory.history.note(&look);
@@ -243,11 +252,12 @@ impl Known {
         if self.settings == world.watching {
             return;
         }
-        let rules = world.watching.rules.values();
-        let own: Vec<Rule> = rules.filter_map(|kept| serde_json::from_str(&kept.settings).ok()).collect();
+        let own: Vec<Rule> = rules::own(world).into_iter().map(|(rule, _)| rule).collect();
         let silences = silences::silences(world).into_iter().map(|(_, silence)| silence);
         self.config =
             Config { rules: with_built_in(&own), silences: silences.collect(), ..Config::default() };
+        let bounds = self.config.rules.iter().filter_map(|rule| rule.condition.slower_than_ms());
+        self.bounds = Arc::new(bounds.collect());
         self.settings = world.watching.clone();
     }
 

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::commits::{Change, ChangeKind, History, counted};
+use crate::commits::{Change, ChangeKind, Commit, History, counted};
+use crate::time::Timestamp;
 
 /// Most entries kept of one version: more than a person reads, and the repository has the rest.
 pub const MAX_CHANGELOG_ENTRIES: usize = 500;
@@ -50,6 +51,9 @@ pub struct ChangelogEntry {
     pub text: String,
     /// The hash of its commit.
     pub commit: String,
+    /// When it was committed; missing where nobody knows, as in what an older release recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 impl Changelog {
@@ -60,16 +64,17 @@ impl Changelog {
         let counted = counted(history);
         for one in counted.iter().rev().take(MAX_CHANGELOG_ENTRIES) {
             for change in &one.changes {
-                changelog.add(&one.commit.id, change.clone());
+                changelog.add(&one.commit, change.clone());
             }
         }
         changelog.omitted = counted.len().saturating_sub(MAX_CHANGELOG_ENTRIES) as u64;
         changelog
     }
 
-    fn add(&mut self, id: &str, change: Change) {
+    fn add(&mut self, commit: &Commit, change: Change) {
         let Change { kind, scope, text, breaking } = change;
-        let entry = |text| ChangelogEntry { scope: scope.clone(), text, commit: id.to_owned() };
+        let entry =
+            |text| ChangelogEntry { scope: scope.clone(), text, commit: commit.id.clone(), at: commit.at };
         if let Some(breaking) = breaking {
             self.breaking.push(entry(breaking));
         }
@@ -127,11 +132,13 @@ impl ChangelogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commits::Commit;
 
     fn commits(messages: &[&str]) -> History {
-        let commit =
-            |(n, message): (usize, &&str)| Commit { id: format!("{n:040x}"), message: (*message).into() };
+        let commit = |(n, message): (usize, &&str)| Commit {
+            id: format!("{n:040x}"),
+            message: (*message).into(),
+            at: None,
+        };
         messages.iter().enumerate().map(commit).collect::<Vec<_>>().into()
     }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::time::Timestamp;
+
 mod nearly;
 mod reverts;
 mod standing;
@@ -66,6 +68,9 @@ pub struct Commit {
     pub id: String,
     /// Its whole message: subject, body and footers.
     pub message: String,
+    /// When it was committed, by the clock of who did; missing where that is no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// What a commit does, as its message says.
@@ -203,7 +208,7 @@ mod tests {
     use super::*;
 
     fn commit(id: &str, message: &str) -> Commit {
-        Commit { id: id.repeat(8), message: message.into() }
+        Commit { id: id.repeat(8), message: message.into(), at: None }
     }
 
     fn read(message: &str) -> Change {

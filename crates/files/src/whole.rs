@@ -146,13 +146,33 @@ pub fn sync_file_system_of(path: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(path)?)?)
 }
 
+/// A file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What can still be written to it by this user.
+    pub free: u64,
+    /// What it has.
+    pub size: u64,
+}
+
+/// Returns how much there is of the file system of a path.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn file_system_of(path: &Path) -> io::Result<Room> {
+    let found = statvfs(path)?;
+    Ok(Room {
+        free: found.f_bavail.saturating_mul(found.f_frsize),
+        size: found.f_blocks.saturating_mul(found.f_frsize),
+    })
+}
+
 /// Returns how many bytes can still be written to the file system of a path by this user.
 ///
 /// # Errors
 /// When it cannot be asked.
 pub fn room_of(path: &Path) -> io::Result<u64> {
-    let found = statvfs(path)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    file_system_of(path).map(|room| room.free)
 }
 
 /// Makes the names in the folder of a path durable.

@@ -239,7 +239,8 @@ async fn begin(request: Request<RecvStream>, new: New) -> Result<(Welcome, Answe
     let means = facts::explained(driver.means(), &scope);
     let facts = facts::of(&folder, driver.unprotected(), not_after_boot, means);
     let incoming = Incoming::at(folder.incoming());
-    let answers = Answers { driver, incoming, way: Way::open(folder).await, _alone: alone };
+    let path = folder.path().to_owned();
+    let answers = Answers { driver, folder: path, incoming, way: Way::open(folder).await, _alone: alone };
     Ok((Welcome { protocol: PROTOCOL, lease, facts }, answers))
 }
 

@@ -151,6 +151,8 @@ pub(crate) enum Call {
     Releases,
     RemoveRelease(Digest),
     Usage,
+    /// How much there is of the disk where the agent keeps what it has.
+    Room,
     /// Instances that have ended and whose logs are kept.
     Ended,
     /// How many bytes of an artifact have come.
@@ -171,6 +173,7 @@ pub(crate) enum Said {
     Looked(Look),
     Releases(Vec<Digest>),
     Usage(BTreeMap<InstanceId, Usage>),
+    Room { free: u64, size: u64 },
     Ended(Vec<Instance>),
     Arrived(u64),
     Lacking(Lacking),

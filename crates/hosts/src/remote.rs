@@ -20,6 +20,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::work::Told;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, InstanceState};
+use lockstep_files::whole::Room;
 use lockstep_runtime::{
     Answer, BringError, Driver, Elsewhere, Follow, HeldAs, InstanceSpec, Instances, LogLines, RemoveError,
     StartError, StopError, Turns, Unpacked, Usage,
@@ -204,6 +205,17 @@ struct Shared {
 }
 
 impl RemoteDriver {
+    /// Returns how much there is of the disk of the host on which its agent keeps what it has.
+    ///
+    /// # Errors
+    /// When the host cannot be asked.
+    pub async fn room(&self) -> io::Result<Room> {
+        match self.shared.call(Call::Room).await.map_err(as_io)? {
+            Said::Room { free, size } => Ok(Room { free, size }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Says how an instance is held to its limits, and whom it runs as, where there is anything to say.
     #[must_use]
     pub fn held_of(&self, id: &InstanceId) -> Option<HeldAs> {

@@ -22,7 +22,7 @@ pub struct Delivery {
     /// When commits that are new in it were made, in milliseconds since 1970; empty where that is not known.
     #[serde(default)]
     pub commits_ms: Vec<u64>,
-    /// When it got its first request, in milliseconds since 1970.
+    /// When the first requests were led to it, in milliseconds since 1970.
     pub deployed_ms: u64,
     /// When requests were taken from it because something was wrong, in milliseconds since 1970.
     #[serde(default)]
@@ -87,7 +87,7 @@ fn lead_time(counted: &[&Delivery]) -> Figure {
     let times: Vec<u64> = times.into_iter().flatten().collect();
     Figure {
         name: "change lead time",
-        definition: "the median time from a commit until the first request to a version in production that has it",
+        definition: "the median time from a commit until requests are led to a version in production that has it",
         counted: times.len(),
         left_out,
         amount: median(times).map(Amount::MedianMs),
@@ -98,7 +98,7 @@ fn frequency(counted: &[&Delivery], period_ms: u64) -> Figure {
     let per_day = counted.len() as f64 * DAY_MS / period_ms.max(1) as f64;
     Figure {
         name: "deployment frequency",
-        definition: "versions that went forward into production and got requests, a day; going back is none",
+        definition: "versions a day that went forward into production and to which requests are led; going back is none",
         amount: (!counted.is_empty() && period_ms > 0).then_some(Amount::PerDay(per_day)),
         counted: counted.len(),
         left_out: 0,
@@ -111,8 +111,8 @@ fn recovery_time(counted: &[&Delivery], all: &[Delivery]) -> Figure {
     let times: Vec<u64> = failed.iter().filter_map(|delivery| delivery.recovered_in_ms(all)).collect();
     Figure {
         name: "failed deployment recovery time",
-        definition: "the median time from the first request to a version that failed until requests were taken from it, or until \
-                     a version that mends it got requests",
+        definition: "the median time from when requests are led to a version that failed until they are taken from it, or are \
+                     led to a version that mends it",
         counted: times.len(),
         left_out: failed.len() - times.len(),
         amount: median(times).map(Amount::MedianMs),
@@ -133,7 +133,8 @@ fn fail_rate(counted: &[&Delivery]) -> Figure {
 fn rework_rate(counted: &[&Delivery]) -> Figure {
     Figure {
         name: "deployment rework rate",
-        definition: "the share of deployments that were not planned and mend a fault in production",
+        definition: "the share of deployments that mend a fault in production: cut from a branch hotfix/..., or the next one of a \
+                     service after one that failed",
         amount: share(counted, |delivery| delivery.mends.is_some()),
         counted: counted.len(),
         left_out: 0,

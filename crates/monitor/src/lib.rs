@@ -22,6 +22,7 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod watch;
+mod words;
 
 pub use alert::{Alert, Stage, Turn};
 pub use calls::Calls;

@@ -15,6 +15,8 @@ use crate::subject::{Subject, matches};
 pub const MAX_RULES: usize = 500;
 /// The longest time that a rule looks back: what is kept of counters reaches so far.
 pub const MAX_OVER_SECONDS: u64 = 3 * 24 * 3_600;
+/// The largest bound by which it is counted how long answers take, in milliseconds.
+pub const MAX_SLOWER_MS: u64 = 65_536;
 /// The longest time for which a rule waits or goes on firing.
 const MAX_FOR_SECONDS: u64 = 24 * 3_600;
 
@@ -232,6 +234,15 @@ impl Condition {
         }
     }
 
+    /// Returns the bound of which it must be counted how many answers took longer, in milliseconds.
+    #[must_use]
+    pub const fn slower_than_ms(&self) -> Option<u64> {
+        match self {
+            Self::SlowShare { slower_than_ms, .. } => Some(*slower_than_ms),
+            _ => None,
+        }
+    }
+
     /// Returns the numbers that must be in a range: their names, themselves, and the range.
     fn numbers(&self) -> Vec<(&'static str, f64, f64, f64)> {
         let over = MAX_OVER_SECONDS as f64;
@@ -290,6 +301,16 @@ pub enum RuleError {
         /// The most it may be.
         high: f64,
     },
+    /// How long answers took is counted by certain bounds alone.
+    #[error(
+        "rule `{rule}`: `slower_than_ms` is {is}, and must be 1, 2, 4, 8 and so on up to 65536: answers are counted by these"
+    )]
+    Bound {
+        /// The rule.
+        rule: String,
+        /// What it is.
+        is: u64,
+    },
     /// There are too many.
     #[error("there are {0} rules; at most {MAX_RULES} are looked at")]
     TooMany(usize),
@@ -339,8 +360,16 @@ impl Rule {
         let range =
             |(field, is, low, high)| RuleError::Range { rule: self.name.clone(), field, is, low, high };
         problems.extend(times.into_iter().chain(self.condition.numbers()).filter(out).map(range));
+        if let Some(is) = self.condition.slower_than_ms().filter(|ms| !is_counted(*ms)) {
+            problems.push(RuleError::Bound { rule: self.name.clone(), is });
+        }
         problems
     }
+}
+
+/// Tells whether answers are counted that took longer.
+const fn is_counted(ms: u64) -> bool {
+    ms.is_power_of_two() && ms <= MAX_SLOWER_MS
 }
 
 fn is_name(name: &str) -> bool {

@@ -263,6 +263,19 @@ impl Registry {
     pub fn counted(&self, environment: &EnvironmentName) -> Totals {
         self.with(environment, |live| live.counted())
     }
+
+    /// Returns how many answers of each arm took how long to begin that were counted while this server listened.
+    #[must_use]
+    pub fn counted_latencies(&self, environment: &EnvironmentName) -> BTreeMap<Arm, LatencyCounts> {
+        self.with(environment, |live| live.latencies.counted())
+    }
+
+    /// Returns gateways of their own that fell silent without saying that they end, and when each was heard of last.
+    #[must_use]
+    pub fn silent(&self, environment: &EnvironmentName, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        self.with(environment, |live| live.silent(now))
+    }
 }
 
+pub use latencies::LatencyCounts;
 pub use traffic::Totals;

@@ -57,6 +57,11 @@ pub struct GatewaySeen {
 /// Addresses for clients from outside that one gateway says: more than one host has.
 const MAX_OUTSIDE: usize = 16;
 
+/// The name of the gateway whose run reports under an id; none for those within the server.
+fn named(run: &str) -> Option<&str> {
+    run.split_once('/').map(|(name, _)| name)
+}
+
 fn cut(said: &OutsideAt) -> OutsideAt {
     let problem = said.problem.as_ref().map(|why| why.chars().take(MAX_WHY).collect());
     OutsideAt { problem, ..said.clone() }
@@ -71,6 +76,8 @@ pub(crate) struct Live {
     record: Option<u64>,
     published: watch::Sender<Option<RouteTable>>,
     gateways: BTreeMap<String, GatewaySeen>,
+    /// Gateways of their own, by name, that were forgotten because they said nothing more, and when they did last.
+    silent: BTreeMap<String, Timestamp>,
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
     /// What each gateway says of the listeners of instances.
     listens: BTreeMap<String, Vec<ListensAt>>,
@@ -79,7 +86,7 @@ pub(crate) struct Live {
     /// What gateways had counted before anybody saw them.
     unseen: Totals,
     watched: WatchedTraffic,
-    latencies: Latencies,
+    pub(crate) latencies: Latencies,
     pub(crate) mirrors: Mirrors,
     pub(crate) called: Seen,
     instances: Instances,
@@ -97,6 +104,7 @@ impl Default for Live {
             record: None,
             published: watch::Sender::new(None),
             gateways: BTreeMap::new(),
+            silent: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             listens: BTreeMap::new(),
             traffic: Traffic::default(),
@@ -303,6 +311,7 @@ impl Live {
                 self.gateways.values().min_by_key(|gateway| gateway.seen).map(|g| g.gateway.clone());
             longest.iter().for_each(|gateway| self.forget(gateway));
         }
+        named(gateway).into_iter().for_each(|name| _ = self.silent.remove(name));
         let gateway = gateway.to_owned();
         let seen = GatewaySeen {
             gateway: gateway.clone(),
@@ -319,6 +328,7 @@ impl Live {
 
     pub(crate) fn skip(&mut self, ms: u64) {
         self.gateways.values_mut().for_each(|gateway| gateway.seen = gateway.seen.plus_ms(ms));
+        self.silent.values_mut().for_each(|seen| *seen = seen.plus_ms(ms));
         self.instances.skip(ms);
         self.troubles.skip(ms);
         self.counting.skip(ms);
@@ -359,9 +369,23 @@ impl Live {
             .gateways
             .values()
             .filter(|gateway| now.since_ms(gateway.seen) > GATEWAY_LEASE_MS)
-            .map(|gateway| gateway.gateway.clone())
+            .map(|gateway| (gateway.gateway.clone(), gateway.seen))
             .collect();
-        silent.iter().for_each(|gateway| self.forget(gateway));
+        for (gateway, seen) in silent {
+            self.forget(&gateway);
+            // Another process of it may go on.
+            let name = named(&gateway).filter(|name| !self.reports(name));
+            name.into_iter().for_each(|name| _ = self.silent.insert(name.to_owned(), seen));
+        }
+    }
+
+    fn reports(&self, name: &str) -> bool {
+        self.gateways.keys().any(|gateway| named(gateway) == Some(name))
+    }
+
+    pub(crate) fn silent(&mut self, now: Timestamp) -> BTreeMap<String, Timestamp> {
+        self.forget_silent(now);
+        self.silent.clone()
     }
 
     /// What it counted stays: it may only have been silent for a while, and go on with the same counters.
@@ -370,6 +394,7 @@ impl Live {
         let its = format!("{gateway}/");
         let runs: Vec<_> = self.gateways.keys().filter(|id| id.starts_with(&its)).cloned().collect();
         runs.iter().for_each(|run| self.forget(run));
+        self.silent.remove(gateway.as_str());
     }
 
     fn forget(&mut self, gateway: &str) {

@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use lockstep_api::types::{
-    AddSilence, AlertList, BlameView, RemoveWatching, SetTarget, SilenceView, TargetView, TestedTarget,
+    AddSilence, AlertList, BlameView, RemoveWatching, RuleView, SetRules, SetTarget, SilenceView, TargetView,
+    TestedTarget,
 };
 use lockstep_domain::{EnvironmentName, ServiceName, WatchingName};
 use serde::Deserialize;
@@ -83,4 +84,25 @@ pub(crate) async fn end_silence(
     Body(body): Body<RemoveWatching>,
 ) -> Answer<Vec<SilenceView>> {
     Ok(Json(block_in_place(|| control.end_silence(&actor, &name, &body))?))
+}
+
+pub(crate) async fn rules(State(control): App) -> Json<Vec<RuleView>> {
+    Json(block_in_place(|| control.rules()))
+}
+
+pub(crate) async fn set_rules(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<SetRules>,
+) -> Answer<Vec<RuleView>> {
+    Ok(Json(block_in_place(|| control.set_rules(&actor, &body))?))
+}
+
+pub(crate) async fn remove_rule(
+    State(control): App,
+    By(actor): By,
+    At(name): At<WatchingName>,
+    Body(body): Body<RemoveWatching>,
+) -> Answer<Vec<RuleView>> {
+    Ok(Json(block_in_place(|| control.remove_rule(&actor, &name, &body))?))
 }

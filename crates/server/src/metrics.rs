@@ -4,12 +4,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::types::{ScrapeTarget, ScrapeToken};
+use lockstep_api::types::{DeliveryView, ScrapeTarget, ScrapeToken};
 use lockstep_domain::metrics_text::{OPEN_METRICS, PROMETHEUS_TEXT, open_metrics, wants_open_metrics};
 use lockstep_domain::{EnvironmentName, ServiceName};
 use serde::Deserialize;
 
-use crate::answer::{Answer, Asked, Json};
+use tokio::task::block_in_place;
+
+use crate::answer::{Answer, Asked, At, Json};
 use crate::handlers::App;
 
 pub(crate) async fn metrics(State(control): App, headers: HeaderMap) -> Response {
@@ -34,4 +36,23 @@ pub(crate) async fn targets(State(control): App, Asked(of): Asked<Of>) -> Answer
 
 pub(crate) async fn token(State(control): App) -> Json<ScrapeToken> {
     Json(control.scrape_token_view())
+}
+
+/// DORA's figures are of the last 90 days where nobody says of which: a quarter is what teams compare.
+const NINETY_DAYS_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
+
+/// Of what figures are asked for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Delivered {
+    service: Option<ServiceName>,
+    within_ms: Option<u64>,
+}
+
+pub(crate) async fn delivery(
+    State(control): App,
+    At(environment): At<EnvironmentName>,
+    Asked(of): Asked<Delivered>,
+) -> Answer<DeliveryView> {
+    let within_ms = of.within_ms.unwrap_or(NINETY_DAYS_MS);
+    Ok(Json(block_in_place(|| control.delivery(&environment, of.service.as_ref(), within_ms))?))
 }

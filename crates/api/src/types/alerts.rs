@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_domain::{EnvironmentName, ServiceName, Timestamp};
+use lockstep_domain::{Actor, EnvironmentName, ServiceName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,4 +106,41 @@ pub struct BlamedChange {
     pub score: f64,
     /// How near in time and in the graph of calls, in words.
     pub why: String,
+}
+
+/// A rule that says when something is wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RuleView {
+    /// Its name.
+    pub name: String,
+    /// `critical`, `warning` or `info`.
+    pub severity: String,
+    /// Whether it is looked at.
+    pub enabled: bool,
+    /// Whether it is there by itself; else somebody set it, maybe in the place of one that is.
+    pub built_in: bool,
+    /// What it says, in words.
+    pub says: String,
+    /// The rule as a `[[rule]]` of TOML has it.
+    pub rule: serde_json::Value,
+    /// Who set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
+    /// When it was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// Sets rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetRules {
+    /// The rules as TOML, a `[[rule]]` each. One of the same name is replaced.
+    pub rules: String,
+    /// Why, for the journal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Whether it is only looked whether they can be set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }

@@ -1,5 +1,7 @@
 //! `lockstep alerts`: what is wrong now, and what fired and recovered.
 
+mod rules;
+
 use lockstep_api::types::{AlertList, AlertTurn, AlertView};
 use lockstep_domain::EnvironmentName;
 
@@ -15,8 +17,13 @@ use crate::output::style::{Style, printable};
 ///
 /// Ends with code 0 when nothing fires and 3 when something does.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep alerts\n  lockstep alerts --env production --history")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  lockstep alerts\n  lockstep alerts --env production --history\n  lockstep alerts rules"
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<AlertsCommand>,
     /// Only of this environment, and what is of none, such as hosts.
     #[arg(long = "env", value_name = "ENV")]
     environment: Option<EnvironmentName>,
@@ -25,8 +32,16 @@ pub(crate) struct Args {
     history: bool,
 }
 
+#[derive(Debug, Clone, clap::Subcommand)]
+enum AlertsCommand {
+    Rules(rules::Args),
+}
+
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        if let Some(AlertsCommand::Rules(args)) = self.command {
+            return args.run(ctx);
+        }
         let list = ctx.client.alerts(self.environment.as_ref())?;
         ctx.out.show(&list, |list, style| render(list, self.history, style))?;
         match list.alerts.iter().filter(|alert| alert.stage == "firing").count() {

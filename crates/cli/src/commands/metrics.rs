@@ -1,5 +1,7 @@
 //! `lockstep metrics`: what is measured, and how Prometheus is told to collect it.
 
+mod delivery;
+
 use lockstep_api::types::ScrapeToken;
 use lockstep_reach::ServerAddress;
 
@@ -11,7 +13,7 @@ use crate::output::style::Style;
 /// Where the token lies in what is written for Prometheus.
 const TOKEN_FILE: &str = "/etc/prometheus/lockstep.token";
 
-/// Shows what is measured, and writes what Prometheus needs to collect it.
+/// Shows what is measured, writes what Prometheus needs to collect it, and says how software is delivered.
 ///
 /// The server answers at /metrics, with everything that it knows and what the gateways inside it count. The names are in the guide on
 /// monitoring.
@@ -29,6 +31,7 @@ enum MetricsCommand {
     Show(ShowArgs),
     Prometheus(PrometheusArgs),
     Token(TokenArgs),
+    Delivery(delivery::Args),
 }
 
 /// Writes what is measured now, in the text format of Prometheus.
@@ -60,6 +63,7 @@ impl Args {
                 let asks = ctx.client.scrape_token()?.token.is_some();
                 ctx.out.text(&configuration(&ctx.globals.server, asks))
             }
+            MetricsCommand::Delivery(args) => args.run(ctx),
             MetricsCommand::Token(_) => ctx.out.show(&ctx.client.scrape_token()?, token),
         }
     }

@@ -1,5 +1,8 @@
 //! Metrics: a real Prometheus collects them and finds instances, and who may read them.
 
+mod delivery;
+mod rules;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

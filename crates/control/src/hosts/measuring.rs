@@ -1,12 +1,30 @@
 //! What is asked of hosts to be measured.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockstep_domain::{HostName, InstanceId};
+use lockstep_files::whole::Room;
 use lockstep_hosts::{HostState, RemoteDriver};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Hosts;
+use crate::{Control, lock};
+
+/// How long a host has to say what it was asked: who asks waits ten seconds for everything.
+const SAID_WITHIN: Duration = Duration::from_secs(2);
+/// How often hosts are asked how much there is of their disks.
+const ROOM_EVERY: Duration = Duration::from_secs(10);
+
+impl Control {
+    /// Measures hosts again and again.
+    pub(crate) async fn look_after_rooms(self: Arc<Self>) {
+        self.hosts.keep_measuring(&self.stop).await;
+    }
+}
 
 impl Hosts {
     /// Returns the drivers of the hosts that are reached now.
@@ -15,11 +33,48 @@ impl Hosts {
         reached.map(|link| (link.name.clone(), link.driver())).collect()
     }
 
-    /// Returns how many bytes were free on each host that is reached, when it was reached.
-    pub(crate) fn free_bytes(&self) -> BTreeMap<HostName, u64> {
-        let facts =
-            self.links().into_iter().filter_map(|link| Some((link.name.clone(), link.facts()?.free_bytes)));
-        facts.collect()
+    /// Asks all hosts that are reached at once; what a host did not say in time is missing.
+    pub(crate) async fn ask_all<T: Send + 'static, F>(
+        &self,
+        ask: impl Fn(Arc<RemoteDriver>) -> F,
+    ) -> Vec<(HostName, Option<T>)>
+    where
+        F: Future<Output = io::Result<T>> + Send + 'static,
+    {
+        let asked = self.drivers().into_iter().map(|(name, driver)| {
+            let asked = ask(driver);
+            (name, tokio::spawn(timeout(SAID_WITHIN, asked)))
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut said = Vec::with_capacity(asked.len());
+        for (name, asked) in asked {
+            said.push((name, asked.await.ok().and_then(Result::ok).and_then(Result::ok)));
+        }
+        said
+    }
+
+    /// Returns how much there is of the disk of each host that said so lately.
+    pub(crate) fn rooms(&self) -> BTreeMap<HostName, Room> {
+        let rooms = lock(&self.rooms);
+        let lately = rooms.iter().filter(|(_, (_, at))| at.elapsed() < 3 * ROOM_EVERY);
+        lately.map(|(name, (room, _))| (name.clone(), *room)).collect()
+    }
+
+    /// Asks again and again how much there is of the disks of hosts.
+    pub(super) async fn keep_measuring(&self, stop: &CancellationToken) {
+        loop {
+            let said = self.ask_all(|driver| async move { driver.room().await }).await;
+            let at = Instant::now();
+            {
+                let mut rooms = lock(&self.rooms);
+                rooms.retain(|name, _| self.link(name).is_some());
+                rooms.extend(said.into_iter().filter_map(|(name, room)| Some((name, (room?, at)))));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ROOM_EVERY) => {}
+            }
+        }
     }
 
     /// Says for how many milliseconds a host has been away, and why; `None` while it is there or was not tried yet.

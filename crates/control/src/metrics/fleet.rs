@@ -40,15 +40,19 @@ impl Look<'_> {
         if self.world.hosts.is_empty() {
             return;
         }
-        let (reached, free) = (self.control.hosts.reached(), self.control.hosts.free_bytes());
+        let (reached, rooms) = (self.control.hosts.reached(), self.control.hosts.rooms());
         text.family("lockstep_host_reached", Kind::Gauge, "1 while the server is connected to a host.");
         for name in self.world.hosts.keys() {
             text.sample(&[(HOST, name.as_str())], u8::from(reached.contains(name)));
         }
-        let help = "Bytes that were free on a host when the server connected to it.";
+        let help = "Bytes that can still be written to the disk of a host.";
         text.family("lockstep_host_free_bytes", Kind::Gauge, help);
-        for (name, bytes) in &free {
-            text.sample(&[(HOST, name.as_str())], bytes);
+        for (name, room) in &rooms {
+            text.sample(&[(HOST, name.as_str())], room.free);
+        }
+        text.family("lockstep_host_size_bytes", Kind::Gauge, "Bytes of the disk of a host.");
+        for (name, room) in &rooms {
+            text.sample(&[(HOST, name.as_str())], room.size);
         }
         let help = "1 where a host said just now what its instances use; without it they have no samples of memory and processors.";
         text.family("lockstep_host_usage_known", Kind::Gauge, help);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use lockstep_domain::host::Stance;
 use lockstep_domain::intent::Intent;
 use lockstep_domain::operation::{Move, Operation};
-use lockstep_domain::{Actor, EnvironmentName, Event, OperationId, Recorded, ServiceName, World};
+use lockstep_domain::{Actor, EnvironmentName, Event, OperationId, Recorded, ServiceName, Timestamp, World};
 use lockstep_monitor::{Change, ChangeKind};
 
 use crate::{Ledger, LedgerError};
@@ -34,7 +34,7 @@ impl Changes {
         let from_ms = now_ms.saturating_sub(CHANGES_MS);
         let mut read = match self.read {
             Some(read) => read,
-            None => before(ledger, from_ms)?,
+            None => ledger.last_before(Timestamp(from_ms))?,
         };
         let before = (self.list.len(), read);
         loop {
@@ -93,20 +93,6 @@ impl Changes {
             self.taken_back_by.pop_first();
         }
     }
-}
-
-/// Finds the last record before a time, by halves: nobody needs to read a long journal for its last days.
-fn before(ledger: &Ledger, from_ms: u64) -> Result<u64, LedgerError> {
-    let (mut low, mut high) = (0, ledger.world().seq);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let first = ledger.events_after(middle, 1)?;
-        match first.first() {
-            Some(recorded) if recorded.at.0 < from_ms => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(low)
 }
 
 /// Says what a record changed; nothing where it changed nothing that runs.
@@ -178,7 +164,7 @@ fn moved(operation: &Operation, part: &Move) -> Change {
         part.from.as_ref().zip(part.to.as_ref()).is_some_and(|(from, to)| from.version == to.version);
     let kind = match &operation.intent {
         _ if is_config => ChangeKind::Configuration,
-        intent if super::observe::way(intent) == lockstep_monitor::seen::Way::Back => ChangeKind::Rollback,
+        intent if super::way(intent) == lockstep_monitor::seen::Way::Back => ChangeKind::Rollback,
         _ => ChangeKind::Deploy,
     };
     let service = &part.service;

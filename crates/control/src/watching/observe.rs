@@ -10,12 +10,17 @@ use lockstep_domain::operation::{Operation, Phase};
 use lockstep_domain::readiness::{ServiceReadiness, Standing};
 use lockstep_domain::reconcile::wanted;
 use lockstep_domain::routes::ArmTraffic;
-use lockstep_domain::{Arm, Instance, InstanceState, ServiceName, Timestamp, World};
+use lockstep_domain::watch::latency_bound_ms;
+use lockstep_domain::{Arm, GatewayName, Instance, InstanceState, ServiceName, Timestamp, World};
+use lockstep_files::whole::{Room, file_system_of};
+use lockstep_hosts::gateway::host_of;
 use lockstep_monitor::Observation;
 use lockstep_monitor::seen::{
     self, ArmSeen, CertificateSeen, Counters, DiskSeen, EnvironmentSeen, FailedVersion, GatewaySeen,
     HostSeen, InstanceSeen, OperationPhase, OperationSeen, Seen, ServiceSeen, Way, WayBackSeen,
 };
+
+use lockstep_registry::LatencyCounts;
 
 use super::Memory;
 use super::changes::Changes;
@@ -59,7 +64,7 @@ impl Control {
         EnvironmentSeen {
             services: Seen::Is(self.services_seen(world, environment, memory)),
             operations: Seen::Is(operations(environment, now, &memory.changes)),
-            gateways: Seen::Is(self.gateways_seen(environment, now, memory)),
+            gateways: Seen::Is(self.gateways_seen(world, environment, now, memory)),
         }
     }
 
@@ -72,6 +77,10 @@ impl Control {
         let all = self.instances_of(world, &environment.name);
         let wanted = wanted(world, environment);
         let counted = self.registry.counted(&environment.name);
+        let took = match memory.bounds.is_empty() {
+            true => BTreeMap::new(),
+            false => self.registry.counted_latencies(&environment.name),
+        };
         let calls = memory.calls(&environment.name, || self.call_book.graph(environment));
         let ways = self.follow_readiness(&environment.name);
         let ways = ways.borrow();
@@ -82,7 +91,8 @@ impl Control {
         all.iter().for_each(|it| of.entry(&it.arm.service).or_default().instances.push(it));
         wanted.iter().for_each(|(arm, count)| of.entry(&arm.service).or_default().wanted.push((arm, *count)));
         for (arm, traffic) in &counted {
-            of.entry(world.current_name(&arm.service)).or_default().counted.push((arm, traffic));
+            let slower = took.get(arm).map(|counts| slower(counts, &memory.bounds)).unwrap_or_default();
+            of.entry(world.current_name(&arm.service)).or_default().counted.push((arm, traffic, slower));
         }
         for way in ways.iter().flat_map(|view| &view.readiness.services) {
             of.entry(&way.service).or_default().way = Some(way);
@@ -106,6 +116,7 @@ impl Control {
 
     fn gateways_seen(
         &self,
+        world: &World,
         environment: &Environment,
         now: Timestamp,
         memory: &mut Memory,
@@ -124,10 +135,31 @@ impl Control {
                 name: it.gateway,
             }
         });
+        seen.chain(self.silent_gateways(world, environment, now)).collect()
+    }
+
+    /// Gateways of their own that said nothing more, and not that they end: as long as they have a key, or their host is there.
+    fn silent_gateways(&self, world: &World, environment: &Environment, now: Timestamp) -> Vec<GatewaySeen> {
+        let silent = self.registry.silent(&environment.name, now);
+        let seen = silent.into_iter().filter_map(|(name, at)| {
+            let gateway: GatewayName = name.parse().ok()?;
+            let host = host_of(&gateway);
+            let is_of_host = host.as_ref().is_some_and(|host| world.hosts.contains_key(host));
+            let has_key = world.gateways.get(&gateway);
+            let has_key = has_key.is_some_and(|it| it.serves(world).any(|name| *name == environment.name));
+            (is_of_host || has_key).then(|| GatewaySeen {
+                name,
+                host: host.map(|host| host.to_string()),
+                receipt_ms: Some(at.0),
+                behind_since_ms: None,
+                refused: None,
+            })
+        });
         seen.collect()
     }
 
     fn hosts_seen(&self, world: &World, now: Timestamp) -> BTreeMap<String, HostSeen> {
+        let rooms = self.hosts.rooms();
         let seen = world.hosts.iter().map(|(name, host)| {
             // Who empties a host is about to switch it off.
             let away = self.hosts.away(name);
@@ -135,7 +167,7 @@ impl Control {
             let seen = HostSeen {
                 away_since_ms: away.as_ref().map(|(for_ms, _)| now.0.saturating_sub(*for_ms)),
                 why: away.map(|(_, why)| shortened(&why)),
-                disk: Seen::Nothing,
+                disk: rooms.get(name).map_or(Seen::Nothing, |room| Seen::Is(disk(*room))),
             };
             (name.to_string(), seen)
         });
@@ -143,14 +175,15 @@ impl Control {
     }
 
     fn disk(&self) -> Seen<DiskSeen> {
-        match rustix::fs::statvfs(&self.config.folder) {
-            Ok(found) => Seen::Is(DiskSeen {
-                free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
-                size_bytes: found.f_blocks.saturating_mul(found.f_frsize),
-            }),
+        match file_system_of(&self.config.folder) {
+            Ok(room) => Seen::Is(disk(room)),
             Err(error) => Seen::Failed(format!("the disk of the data folder: {error}")),
         }
     }
+}
+
+const fn disk(room: Room) -> DiskSeen {
+    DiskSeen { free_bytes: room.free, size_bytes: room.size }
 }
 
 /// What is known of one service.
@@ -159,7 +192,8 @@ struct Parts<'a> {
     instances: Vec<&'a Instance>,
     /// How many instances of each arm should run now, by what is decided and how far that is.
     wanted: Vec<(&'a Arm, u32)>,
-    counted: Vec<(&'a Arm, &'a ArmTraffic)>,
+    /// What was counted of arms, with how many answers took longer than bounds.
+    counted: Vec<(&'a Arm, &'a ArmTraffic, BTreeMap<u64, u64>)>,
     way: Option<&'a ServiceReadiness>,
 }
 
@@ -184,12 +218,16 @@ impl Parts<'_> {
             seen.entry(named(&instance.arm)).or_default();
         }
         for (name, arm) in &mut seen {
-            let own = self.counted.iter().filter(|(counted, _)| named(counted) == *name);
-            let sum = own.fold(Counters::default(), |sum, (_, traffic)| Counters {
-                requests: sum.requests.saturating_add(traffic.requests),
-                failures: sum.failures.saturating_add(traffic.failures),
-                ..sum
-            });
+            let own = self.counted.iter().filter(|(counted, ..)| named(counted) == *name);
+            let mut sum = Counters::default();
+            for (_, traffic, slower) in own {
+                sum.requests = sum.requests.saturating_add(traffic.requests);
+                sum.failures = sum.failures.saturating_add(traffic.failures);
+                for (bound, count) in slower {
+                    let sum = sum.slower.entry(*bound).or_default();
+                    *sum = sum.saturating_add(*count);
+                }
+            }
             arm.counters = Seen::Is(sum);
         }
         seen
@@ -215,6 +253,16 @@ impl Parts<'_> {
         });
         seen.collect()
     }
+}
+
+/// Returns for each bound how many answers took longer to begin: bounds are those of classes.
+fn slower(counts: &LatencyCounts, bounds: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let beyond = |bound: u64| {
+        let classes = counts.iter().enumerate();
+        let slow = classes.filter(|(class, _)| latency_bound_ms(*class).is_none_or(|until| until > bound));
+        slow.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count))
+    };
+    bounds.iter().map(|bound| (*bound, beyond(*bound))).collect()
 }
 
 /// What people call a version with its configuration, and its process where that is not the main one.
@@ -337,7 +385,7 @@ fn phase(operation: &Operation) -> Option<(OperationPhase, Timestamp)> {
     }
 }
 
-pub(super) const fn way(intent: &Intent) -> Way {
+pub(crate) const fn way(intent: &Intent) -> Way {
     match intent {
         Intent::RollBackService { .. }
         | Intent::RollBackServices { .. }

@@ -209,23 +209,41 @@ impl Control {
         settings: &str,
         reason: &str,
     ) -> Result<Option<std::sync::Arc<KeptWatching>>, Problem> {
-        if settings.len() > MAX_SETTINGS {
-            return Err(invalid(&[format!("it is longer than {MAX_SETTINGS} bytes")]));
+        let before = self.set_all_watching(actor, what, &[(name.clone(), settings.to_owned())], reason)?;
+        Ok(before.into_iter().next().flatten())
+    }
+
+    /// Records that several things of a kind were decided, all or none; returns what each replaces.
+    pub(super) fn set_all_watching(
+        &self,
+        actor: &Actor,
+        what: WatchingKind,
+        settings: &[(WatchingName, String)],
+        reason: &str,
+    ) -> Result<Vec<Option<std::sync::Arc<KeptWatching>>>, Problem> {
+        if let Some((name, _)) = settings.iter().find(|(_, settings)| settings.len() > MAX_SETTINGS) {
+            return Err(invalid(&[format!("`{name}` is longer than {MAX_SETTINGS} bytes")]));
         }
         let before = tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let all = world.watching.of(what);
-                if all.len() >= MAX_OF_A_KIND && !all.contains_key(name) {
-                    let detail = format!("there are {MAX_OF_A_KIND} {}s already", what.word());
+                let new = settings.iter().filter(|(name, _)| !all.contains_key(name)).count();
+                if new > 0 && all.len() + new > MAX_OF_A_KIND {
+                    let detail = format!(
+                        "at most {MAX_OF_A_KIND} {}s are kept, and there are {}",
+                        what.word(),
+                        all.len()
+                    );
                     return Err(Problem::new(ErrorCode::Refused, detail));
                 }
-                let set = Event::WatchingSet {
+                let set = settings.iter().map(|(name, settings)| Event::WatchingSet {
                     what,
                     name: name.clone(),
-                    settings: settings.to_owned(),
+                    settings: settings.clone(),
                     reason: reason.to_owned(),
-                };
-                Ok((vec![set], all.get(name).cloned()))
+                });
+                let before = settings.iter().map(|(name, _)| all.get(name).cloned()).collect();
+                Ok((set.collect(), before))
             })
         });
         self.watching.wake.notify_one();
@@ -260,7 +278,7 @@ fn find<'a>(
     let hint = match what {
         WatchingKind::Target => "lockstep notify list",
         WatchingKind::Silence => "lockstep silence list",
-        WatchingKind::Rule => "lockstep alerts",
+        WatchingKind::Rule => "lockstep alerts rules",
     };
     let missing = || not_found(format!("there is no {} `{name}`", what.word()), hint);
     world.watching.of(what).get(name).ok_or_else(missing)

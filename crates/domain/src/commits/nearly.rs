@@ -135,7 +135,7 @@ mod tests {
     use crate::commits::{Bump, Commit, bump_owed};
 
     fn history(message: &str) -> History {
-        History::from(vec![Commit { id: "a".repeat(40), message: message.into() }])
+        History::from(vec![Commit { id: "a".repeat(40), message: message.into(), at: None }])
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn remarks_are_bounded() {
-        let commit = |n: usize| Commit { id: format!("{n:040}"), message: "feat (x): y".into() };
+        let commit = |n: usize| Commit { id: format!("{n:040}"), message: "feat (x): y".into(), at: None };
         let all = remarks(&History::from((0..9).map(commit).collect::<Vec<_>>()));
         assert_eq!((all.len(), all[5].as_str()), (6, "4 more commits are worded in such a way"));
     }

@@ -299,7 +299,7 @@ mod tests {
     use crate::changelog::Changelog;
 
     fn commit(id: &str, message: &str) -> Commit {
-        Commit { id: id.repeat(8), message: message.into() }
+        Commit { id: id.repeat(8), message: message.into(), at: None }
     }
 
     fn revert(id: &str, of: &Commit) -> Commit {
@@ -431,7 +431,7 @@ mod tests {
     fn a_history_of_nothing_but_reverts_is_read_in_no_time() {
         let words = |n: usize| format!("revert: x\n\nRefs: {n:07}");
         let commits: Vec<_> =
-            (0..10_000).map(|n| Commit { id: format!("{n:040}"), message: words(n) }).collect();
+            (0..10_000).map(|n| Commit { id: format!("{n:040}"), message: words(n), at: None }).collect();
         assert_eq!(counted(&History::from(commits)).len(), 10_000);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use lockstep_domain::{Instance, InstanceId};
+use lockstep_files::whole::file_system_of;
 use lockstep_runtime::{Follow, Instances, LocalDriver, LogReader};
 
 use super::reply;
@@ -23,6 +25,8 @@ use crate::wire;
 #[derive(Debug)]
 pub(super) struct Answers {
     pub(super) driver: LocalDriver,
+    /// Where all of it is kept.
+    pub(super) folder: PathBuf,
     pub(super) incoming: Incoming,
     pub(super) way: Way,
     pub(super) _alone: Alone,
@@ -89,6 +93,10 @@ impl Answers {
             Call::Usage => {
                 let used = self.driver.usage().await.map_err(|error| Refusal::of(&error))?;
                 return Ok(Said::Usage(used));
+            }
+            Call::Room => {
+                let room = file_system_of(&self.folder).map_err(|error| Refusal::of(&error))?;
+                return Ok(Said::Room { free: room.free, size: room.size });
             }
             Call::RemoveRelease(release) => self.driver.remove_release(&release).await?,
             Call::Arrived(artifact) => return Ok(Said::Arrived(self.incoming.arrived(&artifact))),

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use lockstep_domain::Timestamp;
 use lockstep_domain::commits::{Commit, History, Other, Standing, named_by, takes_back};
 
 use super::MAX_COMMITS;
@@ -160,18 +161,22 @@ impl Mirror {
     /// Asks for commits, newest first.
     fn raw(&self, range: &[String], paths: &[&str], limit: usize) -> Result<Vec<Raw>, GitError> {
         let limit = format!("--max-count={limit}");
-        let mut words = vec!["log", "-z", "--format=tformat:%H%x00%P%x00%B", &limit];
+        let mut words = vec!["log", "-z", "--format=tformat:%H%x00%P%x00%ct%x00%B", &limit];
         words.extend(range.iter().map(String::as_str));
         words.push("--");
         words.extend(paths);
         let output = String::from_utf8_lossy(&self.git().ask(&words)?).into_owned();
         let fields: Vec<&str> = output.split_terminator('\0').collect();
         let raw = |fields: &[&str]| {
-            let [id, parents, message] = fields else { return Err(unintelligible(&words)) };
-            let commit = Commit { id: id.trim().to_owned(), message: message.trim_end().to_owned() };
+            let [id, parents, at, message] = fields else { return Err(unintelligible(&words)) };
+            let commit = Commit {
+                id: id.trim().to_owned(),
+                message: message.trim_end().to_owned(),
+                at: committed(at),
+            };
             Ok(Raw { commit, parents: parents.split_ascii_whitespace().map(str::to_owned).collect() })
         };
-        fields.chunks(3).map(raw).collect()
+        fields.chunks(4).map(raw).collect()
     }
 
     pub(super) fn ids(&self, words: &[&str]) -> Result<Vec<CommitId>, GitError> {
@@ -179,6 +184,11 @@ impl Mirror {
         let text = String::from_utf8_lossy(&output);
         text.lines().map(|line| line.trim().parse().map_err(|_| unintelligible(words))).collect()
     }
+}
+
+/// Reads a time of git, in seconds since 1970; whoever commits may write any number.
+fn committed(text: &str) -> Option<Timestamp> {
+    text.parse::<u64>().ok()?.checked_mul(1_000).map(Timestamp)
 }
 
 /// Looks up what messages name.
