@@ -448,7 +448,8 @@ impl Client {
 
     /// Returns the route table of an environment.
     pub fn routes(&self, environment: &EnvironmentName) -> Answer<RouteTable> {
-        self.get(&format!("/environments/{environment}/routes"))
+        // A server that has just begun publishes its first tables in a moment.
+        self.get(&format!("/environments/{environment}/routes?wait_ms=5000"))
     }
 
     /// Lists gateways of their own.

@@ -44,12 +44,12 @@ impl Control {
         // Days on which there was no such environment would only make everything look rarer.
         let from = if record > after { first.map_or(wanted, |first| wanted.max(first)) } else { wanted };
         let found = figures(&deliveries.all(), from.0, now.0.saturating_add(1));
-        let figures = found.into_iter().map(figure).collect();
+        let figures = found.iter().map(figure).collect();
         Ok(DeliveryView { environment: environment.clone(), service, from, until: now, figures })
     }
 }
 
-fn figure(figure: Figure) -> DeliveryFigure {
+fn figure(figure: &Figure) -> DeliveryFigure {
     DeliveryFigure {
         name: figure.name.to_owned(),
         definition: figure.definition.to_owned(),

@@ -64,7 +64,7 @@ impl Changelog {
         let counted = counted(history);
         for one in counted.iter().rev().take(MAX_CHANGELOG_ENTRIES) {
             for change in &one.changes {
-                changelog.add(&one.commit, change.clone());
+                changelog.add(one.commit, change.clone());
             }
         }
         changelog.omitted = counted.len().saturating_sub(MAX_CHANGELOG_ENTRIES) as u64;

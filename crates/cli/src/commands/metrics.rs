@@ -52,7 +52,7 @@ struct PrometheusArgs {}
 ///
 /// To exchange it, remove its file and start the server again.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  (umask 077; lockstep metrics token > lockstep.token)")]
+#[command(after_help = "Examples:\n  lockstep metrics token > lockstep.token")]
 struct TokenArgs {}
 
 impl Args {

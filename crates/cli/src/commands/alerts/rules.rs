@@ -39,11 +39,15 @@ enum RulesCommand {
 }
 
 /// Lists all rules.
+///
+/// Those that are turned off are among them. With --json each rule is there as it is set.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep alerts rules list")]
 struct ListArgs {}
 
 /// Writes rules as TOML, to be changed and set.
+///
+/// What is not set is left out: `lockstep alerts rules set` takes it as it is.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep alerts rules show failing > rules.toml")]
 struct ShowArgs {
