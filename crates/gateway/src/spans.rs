@@ -8,7 +8,6 @@
 mod export;
 mod message;
 mod noted;
-mod refusal;
 mod sampling;
 mod settings;
 mod write;
@@ -24,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use noted::{Connection, Ended, Hop, Hops, Noted, Record};
 pub use sampling::{Ratio, RatioError, Sampling};
-pub use settings::{Collector, SpanOptions, SpanSettingsError, SpanSettingsErrors, SpansConfig};
+pub use settings::{SpanOptions, SpansConfig};
 
 use export::Exporter;
 

@@ -1,37 +1,29 @@
 //! Sending spans to a collector: OTLP over HTTP, in protobuf.
 //!
-//! Bounds: one batch at a time is under way, an answer is read up to [`MAX_ANSWER`] within the time that one may take, and a batch that
-//! the collector does not take is given up after [`MAX_TRIES`]. What comes meanwhile waits in the queue, and is dropped when that is full.
+//! Bounds: one batch at a time is under way, and a batch that the collector does not take is given up after [`MAX_TRIES`]. What comes meanwhile waits in the queue, and is dropped when that is full.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, USER_AGENT};
+use lockstep_telemetry::{Collector, PROTOBUF, SendError};
 use prost::Message as _;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::message::{Attributes, ExportTraceServiceResponse, request};
-use super::refusal::SendError;
 use super::write::{SCHEMA, write};
-use super::{BATCH, Collector, Record, Shared, SpansConfig};
+use super::{BATCH, Record, Shared, SpansConfig};
 
 /// How long spans wait for others, at most.
 const EVERY: Duration = Duration::from_secs(1);
-/// Longest answer that is read: it says how many spans were not taken, and why.
-const MAX_ANSWER: usize = 64 * 1_024;
 /// How often a batch is sent at most: with the pauses between, some 15 s.
 const MAX_TRIES: u32 = 5;
 /// The pause after the first failure; doubles with each further one.
@@ -40,7 +32,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long the last spans may take when nobody waits for them.
 const FAREWELL: Duration = Duration::from_secs(10);
-const USER: &str = concat!("lockstep-gateway/", env!("CARGO_PKG_VERSION"));
 const NAME: &str = "lockstep-gateway";
 
 /// What sends spans, on a thread of its own.
@@ -124,9 +115,9 @@ impl Exporter {
                 Err(error) => error,
             };
             let is_last = tries >= MAX_TRIES || self.shared.leave.is_cancelled() || !error.is_passing();
-            let (address, path, why) = (self.collector.reach.address(), &self.collector.path, error.why());
+            let (address, path, why) = (self.collector.address(), self.collector.path(), error.why());
             if self.failing.is_none() {
-                let hint = error.hint(address, path);
+                let hint = error.hint(&self.collector);
                 tracing::warn!(collector = %address, path, why, hint, "spans are not taken by their collector");
             }
             *self.failing.get_or_insert_default() += if is_last { count } else { 0 };
@@ -147,7 +138,7 @@ impl Exporter {
         let partial = answer.partial_success.unwrap_or_default();
         let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
         self.shared.counts.settled(count, count - refused);
-        let address = self.collector.reach.address();
+        let address = self.collector.address();
         if refused > 0 {
             let why: String = partial.error_message.chars().filter(|it| !it.is_control()).take(200).collect();
             self.shared.counts.refused_because(&why);
@@ -161,34 +152,12 @@ impl Exporter {
     }
 
     fn body(&self, spans: &[Vec<u8>]) -> Bytes {
-        let body = request(&self.resource, (NAME, env!("CARGO_PKG_VERSION")), spans, SCHEMA);
-        if self.collector.gzip { packed(&body).into() } else { body.into() }
+        self.collector.body(request(&self.resource, (NAME, env!("CARGO_PKG_VERSION")), spans, SCHEMA))
     }
 
     async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
-        let limit = self.collector.timeout;
-        timeout(limit, self.send_unbounded(body)).await.map_err(|_| SendError::Silent(limit))?
-    }
-
-    async fn send_unbounded(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
-        let Collector { reach, path, fields, gzip, .. } = &self.collector;
-        let mut all: Vec<(HeaderName, &str)> =
-            vec![(CONTENT_TYPE, "application/x-protobuf"), (USER_AGENT, USER)];
-        all.extend(gzip.then_some((CONTENT_ENCODING, "gzip")));
-        all.extend(fields.0.iter().map(|(name, value)| (name.clone(), value.as_str())));
-        let answer = reach.ask(Method::POST, path, &all, body).await?;
-        let status = answer.status();
-        let pause = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = kind.unwrap_or("what is no message of OTLP").chars().take(80).collect();
-        // What is longer says nothing more, and is no reason to send the spans again.
-        let said = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        if status.is_success() {
-            return taken(&said).ok_or_else(|| SendError::NoCollector(status, kind));
-        }
-        let text = String::from_utf8_lossy(&said).chars().filter(|it| !it.is_control()).take(200).collect();
-        Err(SendError::Status(status, text, pause.map(Duration::from_secs)))
+        let answer = self.collector.send(PROTOBUF, body).await?;
+        taken(&answer.said).ok_or(SendError::NoCollector(answer.status, answer.kind))
     }
 }
 
@@ -197,13 +166,6 @@ fn taken(said: &[u8]) -> Option<ExportTraceServiceResponse> {
     let decoded = ExportTraceServiceResponse::decode(said).ok();
     let is_object = || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(said).is_ok();
     decoded.or_else(|| is_object().then(ExportTraceServiceResponse::default))
-}
-
-fn packed(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    // A vector takes all that is written to it.
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
 }
 
 /// Returns a time between half and all of `pause`, so that gateways do not come back all at once.

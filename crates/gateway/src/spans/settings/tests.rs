@@ -19,7 +19,7 @@ fn to(endpoint: &str) -> SpanOptions {
 }
 
 fn place(config: &SpansConfig) -> String {
-    format!("{}{}", config.collector.reach.address(), config.collector.path)
+    format!("{}{}", config.collector.address(), config.collector.path())
 }
 
 const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
@@ -60,10 +60,9 @@ fn every_variable_that_is_heard_does_something() {
         ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
     ]);
     let config = config.unwrap().unwrap();
-    let fields = &config.collector.fields.0;
-    let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let fields: Vec<_> = config.collector.fields().collect();
     assert_eq!(fields, [("x-key", "a b"), ("other", "1")]);
-    assert_eq!((config.collector.timeout, config.collector.gzip), (Duration::from_millis(1_500), true));
+    assert_eq!((config.collector.limit(), config.collector.packs()), (Duration::from_millis(1_500), true));
     let resource: Vec<_> =
         config.resource.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(resource, [("deployment.environment.name", "blue,green"), ("service.name", "edge")]);

@@ -1,29 +1,36 @@
-//! Why a collector did not take spans, and what to do, in words for whoever reads the log.
+//! Why a collector did not take what it was sent, and what to do, in words for whoever reads the log.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use lockstep_reach::{ReachError, ServerAddress};
+use lockstep_reach::ReachError;
 use thiserror::Error as ThisError;
 
-/// Why a collector did not take spans.
+use crate::collector::Collector;
+
+/// Why a collector did not take what it was sent.
 #[derive(Debug, ThisError)]
-pub(super) enum SendError {
+pub enum SendError {
+    /// It was not reached.
     #[error(transparent)]
     Reach(#[from] ReachError),
+    /// It said nothing in time.
     #[error("no answer within {0:?}")]
     Silent(Duration),
+    /// It refused it, and said why, and maybe for how long to wait.
     #[error("it answered {0}: {1}")]
     Status(StatusCode, String, Option<Duration>),
+    /// What answered is none.
     #[error("it answered {0} with {1}, which no collector does")]
     NoCollector(StatusCode, String),
 }
 
 impl SendError {
     /// Tells whether it may go better later, as OTLP has it.
-    pub(super) fn is_passing(&self) -> bool {
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Reach(error) => !error.is_lasting(),
             Self::Silent(_) => true,
@@ -32,7 +39,9 @@ impl SendError {
         }
     }
 
-    pub(super) fn asked_pause(&self) -> Option<Duration> {
+    /// Returns for how long it wants nothing more.
+    #[must_use]
+    pub fn asked_pause(&self) -> Option<Duration> {
         match self {
             Self::Status(.., pause) => *pause,
             Self::Reach(_) | Self::Silent(_) | Self::NoCollector(..) => None,
@@ -40,7 +49,8 @@ impl SendError {
     }
 
     /// Says why, with what the system said.
-    pub(super) fn why(&self) -> String {
+    #[must_use]
+    pub fn why(&self) -> String {
         match self {
             Self::Reach(ReachError::Unreachable { address, source }) => {
                 format!("nobody takes a connection at {address}: {source}")
@@ -56,8 +66,10 @@ impl SendError {
         }
     }
 
-    /// Says what to do; `path` is where spans are sent.
-    pub(super) fn hint(&self, address: &ServerAddress, path: &str) -> String {
+    /// Says what to do.
+    #[must_use]
+    pub fn hint(&self, collector: &Collector) -> String {
+        let (address, path) = (collector.reach.address(), collector.path.as_str());
         let port =
             "OTLP over HTTP usually has port 4318; 4317 is that of OTLP over gRPC, which is not spoken here";
         let option = "--otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -79,21 +91,21 @@ impl SendError {
             }
             Self::Reach(ReachError::Redirect { .. }) => format!("name the collector itself in {option}"),
             Self::Reach(_) => format!("look at the log of what listens at {address}"),
-            Self::Status(status, ..) => of_status(*status, path),
+            Self::Status(status, ..) => of_status(*status, collector.what, path),
             Self::NoCollector(..) => format!("another program listens there: {port}"),
         }
     }
 }
 
-fn of_status(status: StatusCode, path: &str) -> String {
+fn of_status(status: StatusCode, what: &str, path: &str) -> String {
     match status.as_u16() {
         401 | 403 => "give it its key: OTEL_EXPORTER_OTLP_HEADERS=NAME=VALUE".to_owned(),
         404 | 405 => format!(
-            "spans are sent to {path}: --otlp-endpoint is the address without /v1/traces, which is added; where a collector takes them elsewhere, write the whole address in OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            "{what} are sent to {path}: --otlp-endpoint is the address without that, which is added; where a collector takes them elsewhere, write the whole address in OTEL_EXPORTER_OTLP_{}_ENDPOINT", if what == "spans" { "TRACES".to_owned() } else { what.to_uppercase() }
         ),
         413 => "it takes no batch of that size: raise its limit of a request (in OpenTelemetry's collector max_request_body_size)".to_owned(),
-        415 => "it takes no protobuf: spans are sent as application/x-protobuf".to_owned(),
-        429 | 502 | 503 | 504 => "it has too much to do, or what is behind it: its log says more; --otlp-sample sends less".to_owned(),
+        415 => "it takes no protobuf: all is sent as application/x-protobuf".to_owned(),
+        429 | 502 | 503 | 504 => "it has too much to do, or what is behind it: its log says more".to_owned(),
         _ => "its log says more".to_owned(),
     }
 }

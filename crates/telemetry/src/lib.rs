@@ -1,0 +1,18 @@
+//! What of ours goes to collectors of telemetry: spans, metrics and logs by OTLP over HTTP, and logs to Loki.
+//!
+//! What is sent is made without a socket: [`otlp`] and [`loki`] make bytes of data. [`Collector`] brings one batch and says what became
+//! of it. Who sends, when, and what is tried again is decided above.
+
+mod collector;
+mod families;
+mod logs;
+pub mod loki;
+pub mod otlp;
+mod refusal;
+mod settings;
+
+pub use collector::{Collector, PROTOBUF, Taken};
+pub use families::{Families, Family, Kind, ParseError, Sample};
+pub use logs::{Batches, Line, LogCollector, Outcome};
+pub use refusal::SendError;
+pub use settings::{SettingsError, SettingsErrors, Signal, Variables};
