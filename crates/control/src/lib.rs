@@ -23,6 +23,7 @@ mod editions;
 mod entry;
 mod environments;
 mod events;
+mod exporting;
 mod faults;
 mod gateway_formats;
 mod gateway_ports;
@@ -88,6 +89,7 @@ use tokio_util::task::TaskTracker;
 pub use builds::LogFollow;
 pub use entry::Taking;
 pub use events::EventFilter;
+pub use exporting::Exported;
 pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
@@ -107,6 +109,7 @@ use call_book::CallBook;
 use callers::Callers;
 use editions::Editions;
 use entry::Entrances;
+use exporting::LineCounts;
 use gateways::KnownGateways;
 use hosts::Hosts;
 use judging::Judging;
@@ -146,6 +149,8 @@ pub struct ControlConfig {
     pub gateway_access_log: Option<AccessLogConfig>,
     /// Where spans of requests to its gateways go; nowhere when left out.
     pub gateway_spans: Option<SpansConfig>,
+    /// Where metrics and logs go.
+    pub exported: Exported,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -179,6 +184,7 @@ impl ControlConfig {
             gateway_admin: None,
             gateway_access_log: None,
             gateway_spans: None,
+            exported: Exported::default(),
             first_gateway_port: FIRST_GATEWAY_PORT,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
@@ -287,6 +293,8 @@ pub struct Control {
     starts: Starts,
     proofs: Proofs,
     watching: Watching,
+    /// What became of lines that are sent to collectors.
+    exported_lines: LineCounts,
     call_book: CallBook,
     board: Board,
     editions: Editions,
@@ -407,6 +415,7 @@ impl Control {
             starts: Starts::default(),
             proofs,
             watching,
+            exported_lines: LineCounts::default(),
             call_book,
             board: Board::default(),
             editions,
@@ -445,6 +454,7 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_calls());
         control.spawn(Arc::clone(&control).look_after_readiness());
         control.spawn(Arc::clone(&control).look_after_rooms());
+        control.start_exporting();
         control.spawn(Arc::clone(&control).keep_watching());
         control.spawn(Arc::clone(&control).keep_telling());
         control.spawn(Arc::clone(&control).look_after_certificates());

@@ -18,7 +18,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::follow::Follower;
+pub(crate) use self::follow::Follower;
+pub(crate) use self::newest::Last;
 use self::newest::Newest;
 use crate::{Control, environments, internal, not_found, services};
 
@@ -37,7 +38,7 @@ const QUEUE: usize = 64;
 
 /// Which lines are wanted, as it can be asked of each.
 #[derive(Debug, Clone)]
-struct Wanted {
+pub(crate) struct Wanted {
     environment: EnvironmentName,
     service: Option<ServiceName>,
     version: Option<VersionNumber>,
@@ -48,6 +49,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// Wants all lines of an environment from a time on.
+    pub(crate) fn all_of(environment: EnvironmentName, since: Timestamp) -> Self {
+        Self { environment, service: None, version: None, since, contains: None, trace: None }
+    }
+
     fn takes_instance(&self, instance: &Instance) -> bool {
         instance.environment == self.environment
             && instance.resource.is_none()
@@ -113,6 +119,7 @@ impl Control {
             seen: newest.last_of_each(),
             began: now,
             sender: sender.clone(),
+            ended: false,
         });
         tokio::spawn(send(newest, follower, sender));
         Ok(receiver)

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lockstep_domain::clients_at::OutsideAddresses;
 use lockstep_domain::{EnvironmentName, HostName};
+use lockstep_telemetry::MetricsPush;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -24,6 +25,7 @@ pub use certificates::{CertificateFiles, CertificateFilesError};
 use operators::Operators;
 use source::{Source, Stamp, stamp};
 
+use crate::admin::Admin;
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::follow::{
@@ -35,6 +37,8 @@ use crate::listening::Clients;
 use crate::takeover::{Ask, Offer, Successor, TakeoverError, take};
 use crate::visit::VisitKey;
 
+/// The name of this program for collectors.
+const NAME: &str = "lockstep-gateway";
 /// How often a table file is looked at; `SIGHUP` makes it happen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -54,6 +58,8 @@ pub struct StandaloneConfig {
     pub takes_over: bool,
     /// Where it says how it is, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// Where its metrics go, if anywhere.
+    pub metrics: Option<MetricsPush>,
     /// The host that it stands on, and where gateways of others come in, where it is the gateway of a host.
     pub between: Option<BetweenConfig>,
     /// How long its keys for other gateways live.
@@ -250,6 +256,14 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.listen_tls(environment, address)?;
         }
     }
+    if let Some(push) = config.metrics {
+        followers.push(tokio::spawn(push_metrics(
+            push,
+            gateway.admin(),
+            gateway.id().to_owned(),
+            stop.clone(),
+        )));
+    }
     ready(&Listening {
         environments: gateway.listening_to(),
         admin: admin.as_ref().map(|operators| operators.place.0),
@@ -298,6 +312,14 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         }
     }
     Ok(ended)
+}
+
+/// Sends what is counted to a collector until the gateway ends.
+async fn push_metrics(push: MetricsPush, admin: Admin, run: String, stop: CancellationToken) {
+    let version = env!("CARGO_PKG_VERSION");
+    let known = [("service.name", NAME), ("service.version", version), ("service.instance.id", &run)];
+    let known = known.map(|(name, value)| (name, value.to_owned())).to_vec();
+    push.run(known, || std::future::ready(admin.metrics()), stop).await;
 }
 
 /// Returns when another process has taken over the sockets, of which the first one's address is given.

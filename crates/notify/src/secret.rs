@@ -3,6 +3,7 @@
 //! Invariant: no text that this type makes holds the secret, and one that came as a value is not written out again: it is put
 //! into the store first ([`crate::Target::keep_secrets`]), and its name takes its place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::Error as _;
@@ -49,22 +50,20 @@ impl From<&str> for Secret {
 #[serde(untagged)]
 enum Written {
     Value(String),
-    Stored(Name),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Name {
-    stored: String,
+    /// A structure would be read from a list as well, and a value in a list then taken for a name, which is shown.
+    Stored(BTreeMap<String, String>),
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The words of the library would repeat what was written, which may be a secret in a wrong form.
-        match Written::deserialize(deserializer) {
-            Ok(Written::Value(value)) => Ok(Self::Value(value)),
-            Ok(Written::Stored(name)) => Ok(Self::Stored(name.stored)),
-            Err(_) => Err(D::Error::custom("a secret is a text, or { stored = \"NAME\" }")),
+        let wrong = || D::Error::custom("a secret is a text, or { stored = \"NAME\" }");
+        match Written::deserialize(deserializer).map_err(|_| wrong())? {
+            Written::Value(value) => Ok(Self::Value(value)),
+            Written::Stored(mut fields) => match (fields.remove("stored"), fields.is_empty()) {
+                (Some(name), true) => Ok(Self::Stored(name)),
+                _ => Err(wrong()),
+            },
         }
     }
 }
@@ -94,6 +93,8 @@ mod tests {
         assert!(!serde_json::to_string(&secret).unwrap_err().to_string().contains("SEC123"));
         let wrong = serde_json::from_str::<Secret>(r#"{"value":"SEC123"}"#).unwrap_err().to_string();
         assert!(!wrong.contains("SEC123") && wrong.contains("stored"), "{wrong}");
+        let in_list = serde_json::from_str::<Secret>(r#"["SEC123"]"#).unwrap_err().to_string();
+        assert!(!in_list.contains("SEC123"), "a value in a list is no name: {in_list}");
         let number = serde_json::from_str::<Secret>("4711").unwrap_err().to_string();
         assert!(!number.contains("4711"), "{number}");
     }

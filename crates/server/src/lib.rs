@@ -37,7 +37,9 @@ use lockstep_api::Token;
 use lockstep_control::{
     AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace, SpansConfig,
 };
-pub use lockstep_control::{Adopt, GatewayListening, GroupChoice, LargestContract, OpenError, UserChoice};
+pub use lockstep_control::{
+    Adopt, Exported, GatewayListening, GroupChoice, LargestContract, OpenError, UserChoice,
+};
 use lockstep_domain::BuildVariables;
 use lockstep_domain::instance_ports::PortRange;
 use thiserror::Error;
@@ -75,6 +77,8 @@ pub struct ServerConfig {
     pub gateway_access_log: Option<AccessLogConfig>,
     /// Where spans of requests to its gateways go; nowhere when left out.
     pub gateway_spans: Option<SpansConfig>,
+    /// Where metrics and logs go.
+    pub exported: Exported,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -133,6 +137,7 @@ impl ServerConfig {
             gateway_admin: None,
             gateway_access_log: None,
             gateway_spans: None,
+            exported: Exported::default(),
             first_gateway_port,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
@@ -269,6 +274,7 @@ fn control_config(config: &ServerConfig) -> ControlConfig {
         gateway_admin: config.gateway_admin,
         gateway_access_log: config.gateway_access_log.clone(),
         gateway_spans: config.gateway_spans.clone(),
+        exported: config.exported.clone(),
         first_gateway_port: config.first_gateway_port,
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),

@@ -8,11 +8,13 @@ mod families;
 mod logs;
 pub mod loki;
 pub mod otlp;
+mod push;
 mod refusal;
 mod settings;
 
 pub use collector::{Collector, PROTOBUF, Taken};
 pub use families::{Families, Family, Kind, ParseError, Sample};
 pub use logs::{Batches, Line, LogCollector, Outcome};
+pub use push::MetricsPush;
 pub use refusal::SendError;
 pub use settings::{SettingsError, SettingsErrors, Signal, Variables};

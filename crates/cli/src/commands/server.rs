@@ -9,8 +9,8 @@ use lockstep_domain::instance_ports::PortRange;
 use lockstep_gateway::AccessFields;
 use lockstep_gateway::spans::Ratio;
 use lockstep_server::{
-    Adopt, ApiToken, GatewayListening, GroupChoice, LargestContract, OpenError, Ready, ServerConfig,
-    ServerError, UserChoice,
+    Adopt, ApiToken, Exported, GatewayListening, GroupChoice, LargestContract, OpenError, Ready,
+    ServerConfig, ServerError, UserChoice,
 };
 
 use crate::context::Globals;
@@ -89,6 +89,17 @@ pub(crate) struct Args {
     gateway_access_log_fields: Option<AccessFields>,
     #[command(flatten)]
     spans: SpanArgs,
+    /// Send its metrics, with those of the gateways inside it, to the collector of --otlp-endpoint as well, each minute, or as often as
+    /// OTEL_METRIC_EXPORT_INTERVAL says (milliseconds); the same as OTEL_METRICS_EXPORTER=otlp.
+    #[arg(long)]
+    otlp_metrics: bool,
+    /// Send what instances write to their logs to the collector of --otlp-endpoint as well; the same as OTEL_LOGS_EXPORTER=otlp.
+    #[arg(long)]
+    otlp_logs: bool,
+    /// Send what instances write to their logs to this Loki, such as http://127.0.0.1:3100. LOCKSTEP_LOKI_HEADERS has what it is to be
+    /// sent (X-Scope-OrgID=shop,Authorization=Basic%20...), LOCKSTEP_LOKI_CERTIFICATE a file with its authority.
+    #[arg(long, value_name = "URL")]
+    loki: Option<String>,
     /// Demand no token: every program on this host can ask for anything. Only on loopback.
     #[arg(long, conflicts_with = "token_file")]
     no_token: bool,
@@ -168,6 +179,10 @@ impl Args {
             fields: self.gateway_access_log_fields,
         };
         let access_log = self.gateway_access_log.map(|target| target.config(lines));
+        let exported = Exported {
+            metrics: self.spans.metrics(self.otlp_metrics)?,
+            logs: self.spans.logs(self.otlp_logs, self.loki.as_deref())?,
+        };
         let spans = self.spans.config()?;
         let helper = |role| files.start(program.clone().into_os_string(), role);
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
@@ -185,6 +200,7 @@ impl Args {
             gateway_admin: self.gateway_admin_address,
             gateway_access_log: access_log,
             gateway_spans: spans,
+            exported,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
         })

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lockstep_gateway::spans::{Ratio, SpanOptions, SpansConfig};
 use lockstep_gateway::{AccessFields, AccessLogConfig, AccessLogTarget};
+use lockstep_telemetry::{LogCollector, MetricsPush, Signal, Variables};
 
 use super::duration;
 use crate::failure::Failure;
@@ -81,6 +82,21 @@ pub(crate) struct SpanArgs {
 }
 
 impl SpanArgs {
+    /// Returns where metrics go, where they are wanted there.
+    pub(crate) fn metrics(&self, is_wanted: bool) -> Result<Option<MetricsPush>, Failure> {
+        let read = MetricsPush::read(self.otlp_endpoint.as_deref(), is_wanted, &variable);
+        read.map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// Returns where lines of logs go.
+    pub(crate) fn logs(&self, is_wanted: bool, loki: Option<&str>) -> Result<Vec<LogCollector>, Failure> {
+        let mut variables = Variables::new(Signal::Logs, &variable);
+        let otlp = LogCollector::otlp(&mut variables, self.otlp_endpoint.as_deref(), is_wanted);
+        let loki = loki.and_then(|endpoint| LogCollector::loki(&mut variables, endpoint));
+        let read = variables.finish(otlp.into_iter().chain(loki).collect());
+        read.map_err(|error| Failure::usage(error.to_string()))
+    }
+
     /// Makes the configuration, with the standard variables of the environment.
     pub(crate) fn config(self) -> Result<Option<SpansConfig>, Failure> {
         let options = SpanOptions {
@@ -90,9 +106,13 @@ impl SpanArgs {
             slower_than: self.otlp_slower_than.map(Duration::from_millis),
             queries: self.otlp_queries,
         };
-        let read = SpansConfig::read(&options, &|name| std::env::var(name).ok());
+        let read = SpansConfig::read(&options, &variable);
         read.map_err(|error| Failure::usage(error.to_string()))
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 #[cfg(test)]

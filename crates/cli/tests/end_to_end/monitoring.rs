@@ -1,6 +1,7 @@
 //! Metrics: a real Prometheus collects them and finds instances, and who may read them.
 
 mod delivery;
+mod exporting;
 mod rules;
 
 use std::collections::BTreeSet;

@@ -22,24 +22,30 @@ const LOOK: Duration = Duration::from_secs(1);
 const MAX_FOLLOWED: usize = 1_000;
 
 /// Follows logs for one reader.
-pub(super) struct Follower {
-    pub(super) control: Arc<Control>,
-    pub(super) wanted: Wanted,
+pub(crate) struct Follower {
+    pub(crate) control: Arc<Control>,
+    pub(crate) wanted: Wanted,
     /// How far logs were read that had wanted lines.
-    pub(super) seen: BTreeMap<InstanceId, Last>,
+    pub(crate) seen: BTreeMap<InstanceId, Last>,
     /// What is older in the others was looked at.
-    pub(super) began: Timestamp,
-    pub(super) sender: Sender<LogEntry>,
+    pub(crate) began: Timestamp,
+    pub(crate) sender: Sender<LogEntry>,
+    /// Whether logs of instances that have ended are read as well, once.
+    pub(crate) ended: bool,
 }
 
 impl Follower {
     /// Sends what is written from now on until the reader leaves or the server stops.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let (mut followed, mut readers) = (BTreeSet::new(), JoinSet::new());
+        let mut read_whole = BTreeSet::new();
         let mut unseen = Timestamp(self.began.0.saturating_sub(1));
         loop {
-            for instance in self.unfollowed(&followed) {
+            for instance in self.unfollowed(&followed, &mut read_whole) {
                 followed.insert(instance.id.clone());
+                if instance.state.is_over() {
+                    read_whole.insert(instance.id.clone());
+                }
                 let from = self.seen.get(&instance.id).copied().unwrap_or((unseen, 0));
                 let (control, wanted) = (Arc::clone(&self.control), self.wanted.clone());
                 let sender = self.sender.clone();
@@ -65,11 +71,22 @@ impl Follower {
         }
     }
 
-    fn unfollowed(&self, followed: &BTreeSet<InstanceId>) -> Vec<Instance> {
+    /// Returns instances whose logs are to be followed and are not. `read_whole` has those that had ended when their log was read.
+    fn unfollowed(
+        &self,
+        followed: &BTreeSet<InstanceId>,
+        read_whole: &mut BTreeSet<InstanceId>,
+    ) -> Vec<Instance> {
         let present = self.control.ledger.world().as_named_now(self.control.known_instances());
-        let alive = present.into_iter().filter(|it| self.wanted.takes_instance(it) && !it.state.is_over());
+        let ids: BTreeSet<_> = present.iter().map(|it| &it.id).collect();
+        read_whole.retain(|id| ids.contains(id));
+        let is_wanted = |it: &Instance| match it.state.is_over() {
+            true => self.ended && !read_whole.contains(&it.id),
+            false => true,
+        };
+        let present = present.iter().filter(|it| self.wanted.takes_instance(it) && is_wanted(it));
         let room = MAX_FOLLOWED.saturating_sub(followed.len());
-        alive.filter(|it| !followed.contains(&it.id)).take(room).collect()
+        present.filter(|it| !followed.contains(&it.id)).take(room).cloned().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use lockstep_domain::{InstanceId, Timestamp};
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How far a log was read: the time of its last line, and how many of its lines have that time.
-pub(super) type Last = (Timestamp, usize);
+pub(crate) type Last = (Timestamp, usize);
 
 /// Holds the newest lines that it was given. Lines of one time stay in the order in which they were given.
 #[derive(Debug)]

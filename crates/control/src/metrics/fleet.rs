@@ -21,6 +21,13 @@ impl Look<'_> {
             text.family("lockstep_data_free_bytes", Kind::Gauge, help);
             text.sample(&[], free);
         }
+        if !self.control.config.exported.logs.is_empty() {
+            let help = "Lines of logs that collectors took, or did not take.";
+            text.family("lockstep_exported_log_lines_total", Kind::Counter, help);
+            for (result, count) in self.control.exported_lines.read() {
+                text.sample(&[("result", result)], count);
+            }
+        }
         text.family("lockstep_builds", Kind::Gauge, "Builds that wait for another one or run.");
         for (state, count) in self.builds() {
             text.sample(&[("state", state)], count);

@@ -182,6 +182,7 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
             grace: Duration::ZERO,
             takes_over: false,
             admin: None,
+            metrics: None,
             between: None,
             key_life: lockstep_gateway::KEY_LIFE,
             listen_tls: certificate.map(|_| secure),

@@ -56,6 +56,7 @@ fn gateway_process() {
         grace: Duration::from_secs(10),
         takes_over,
         admin: Some(admin),
+        metrics: None,
         between: None,
         key_life: lockstep_gateway::KEY_LIFE,
         listen_tls: None,

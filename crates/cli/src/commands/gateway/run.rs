@@ -98,6 +98,10 @@ pub(crate) struct RunArgs {
     access_log_fields: Option<AccessFields>,
     #[command(flatten)]
     spans: SpanArgs,
+    /// Send its metrics to the collector of --otlp-endpoint as well, each minute, or as often as OTEL_METRIC_EXPORT_INTERVAL says
+    /// (milliseconds); the same as OTEL_METRICS_EXPORTER=otlp.
+    #[arg(long)]
+    otlp_metrics: bool,
     /// How long it goes on after SIGTERM, not ready any more and with each answer the last one of its connection, before it takes no more clients.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
     lame_duck: u64,
@@ -159,7 +163,7 @@ impl RunArgs {
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
         let (https_port, takes_over) = (self.https_port, self.takeover);
         let grace = Duration::from_millis(self.grace);
-        let spans = self.spans.clone().config()?;
+        let (spans, metrics) = (self.spans.clone().config()?, self.spans.metrics(self.otlp_metrics)?);
         let visit_keys = self.visit_keys.iter().map(|file| visit_key(file, out)).collect::<Result<_, _>>()?;
         let (zone, lookups) = (self.zone.clone(), self.lookups()?);
         let outside = self.outside.map(|http| OutsideAddresses { http, https: self.outside_tls });
@@ -177,6 +181,7 @@ impl RunArgs {
             grace,
             takes_over,
             admin,
+            metrics,
             between,
             key_life,
             listen_tls,
