@@ -28,12 +28,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
+    ("lockstep-series", &["lockstep-files"]),
+    ("lockstep-telemetry", &["lockstep-reach"]),
     ("lockstep-acme", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-site", &["lockstep-domain"]),
     ("lockstep-relay", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-image", &["lockstep-archive", "lockstep-domain", "lockstep-files", "lockstep-reach"]),
     // A table that a person writes has routes as manifests have them, read by the same code.
-    ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-manifest", "lockstep-reach"]),
+    (
+        "lockstep-gateway",
+        &["lockstep-domain", "lockstep-judge", "lockstep-manifest", "lockstep-reach", "lockstep-telemetry"],
+    ),
     (
         "lockstep-pipeline",
         &[
@@ -74,8 +79,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-reach",
             "lockstep-registry",
             "lockstep-runtime",
+            "lockstep-series",
             "lockstep-site",
             "lockstep-store",
+            "lockstep-telemetry",
         ],
     ),
     (
@@ -112,6 +119,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-server",
             "lockstep-site",
             "lockstep-store",
+            "lockstep-telemetry",
             "lockstep-what-if",
         ],
     ),

@@ -35,7 +35,7 @@ use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
-    CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
+    CertificateList, ChangeResource, ChartsView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
     ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView, DismissRequest, EndLane,
     EnvironmentSummary, EnvironmentView, EventQuery, EventView, FaultList, GatewayAdded, GatewayIdentityView,
     Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, LogQuery, MaintenanceList,
@@ -586,6 +586,20 @@ impl Client {
     /// Removes a rule that somebody set.
     pub fn remove_rule(&self, name: &WatchingName, request: &RemoveWatching) -> Answer<Vec<RuleView>> {
         self.post(&format!("/rules/{name}/remove"), request)
+    }
+
+    /// Returns curves of figures of a service, of one figure or of all.
+    pub fn charts(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        figure: Option<&str>,
+        within_ms: u64,
+        points: usize,
+    ) -> Answer<ChartsView> {
+        let figure = figure.map(|name| format!("&figure={name}")).unwrap_or_default();
+        let query = format!("within_ms={within_ms}&points={points}{figure}");
+        self.get(&format!("/environments/{environment}/charts/{service}?{query}"))
     }
 
     /// Returns DORA's figures of an environment, of one service or of all.

@@ -17,16 +17,16 @@ use crate::problem::Problem;
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
-    CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView,
-    DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, EventView, FaultList, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView,
-    MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView,
-    RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest,
-    RemoveResource, RemoveVersionRules, RemoveWatching, RenameRequest, Renaming, RequestCertificate,
-    ResourceView, RevokeRequest, Revoked, RotateRequest, RuleView, RunResource, ScrapeTarget, ScrapeToken,
-    ServiceTraffic, ServiceView, SetRules, SetTarget, SettingsChange, SilenceView, StageRequest, TargetView,
-    TestedTarget, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
+    CertificateBundle, CertificateList, ChangeResource, ChartsView, CollectReport, CollectRequest,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView,
+    DeliveryView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, EventView, FaultList,
+    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
+    LifecycleView, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest,
+    ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
+    RemoveRequest, RemoveResource, RemoveVersionRules, RemoveWatching, RenameRequest, Renaming,
+    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RuleView, RunResource,
+    ScrapeTarget, ScrapeToken, ServiceTraffic, ServiceView, SetRules, SetTarget, SettingsChange, SilenceView,
+    StageRequest, TargetView, TestedTarget, Upload, VersionRuleList, VersionView, VisitKeys, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -767,6 +767,19 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a rule that somebody set; where it replaced one that is there by itself, that holds again",
             of::<RemoveWatching>,
             Json(of::<Vec<RuleView>>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/charts/{service}",
+                "charts",
+                "Returns curves of the figures of a service and its versions, of up to 31 days",
+                Json(of::<ChartsView>),
+            ),
+            &[
+                ("figure", "only this one, such as requests or latency-p99"),
+                ("within_ms", "of the last so many milliseconds; of an hour by itself"),
+                ("points", "how many points a curve has at most; 300 by itself"),
+            ],
         ),
         query(
             get(

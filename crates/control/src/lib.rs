@@ -10,6 +10,7 @@ mod builds;
 mod call_addresses;
 mod call_book;
 mod callers;
+mod charts;
 mod clock;
 mod collect;
 mod compat;
@@ -107,6 +108,7 @@ use builds::Builds;
 use call_addresses::Given;
 use call_book::CallBook;
 use callers::Callers;
+use charts::Charts;
 use editions::Editions;
 use entry::Entrances;
 use exporting::LineCounts;
@@ -295,6 +297,8 @@ pub struct Control {
     watching: Watching,
     /// What became of lines that are sent to collectors.
     exported_lines: LineCounts,
+    /// The history that charts are drawn from.
+    charts: Charts,
     call_book: CallBook,
     board: Board,
     editions: Editions,
@@ -394,6 +398,7 @@ impl Control {
         }
         let proofs = Proofs::open(folder.join("proving.json"));
         let watching = Watching::open(&folder);
+        let charts = Charts::open(&folder);
         let call_book = CallBook::open(folder.join("calls.json"));
         let judging = Judging::new(ledger.now());
         let working = Working::new(ledger.now());
@@ -416,6 +421,7 @@ impl Control {
             proofs,
             watching,
             exported_lines: LineCounts::default(),
+            charts,
             call_book,
             board: Board::default(),
             editions,
@@ -455,6 +461,7 @@ impl Control {
         control.spawn(Arc::clone(&control).look_after_readiness());
         control.spawn(Arc::clone(&control).look_after_rooms());
         control.start_exporting();
+        control.spawn(Arc::clone(&control).keep_charts());
         control.spawn(Arc::clone(&control).keep_watching());
         control.spawn(Arc::clone(&control).keep_telling());
         control.spawn(Arc::clone(&control).look_after_certificates());

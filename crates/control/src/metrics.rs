@@ -45,7 +45,7 @@ impl Control {
     }
 
     /// Asks the drivers what their instances use, all at the same time. A host that does not say it in time is left out.
-    async fn usage(&self) -> (BTreeMap<InstanceId, Usage>, BTreeMap<HostName, bool>) {
+    pub(crate) async fn usage(&self) -> (BTreeMap<InstanceId, Usage>, BTreeMap<HostName, bool>) {
         let mut used = self.driver.usage().await.unwrap_or_default();
         let asked = self.hosts.ask_all(|driver| async move { driver.usage().await }).await;
         let mut said = BTreeMap::new();

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::types::{DeliveryView, ScrapeTarget, ScrapeToken};
+use lockstep_api::types::{ChartsView, DeliveryView, ScrapeTarget, ScrapeToken};
 use lockstep_domain::metrics_text::{OPEN_METRICS, PROMETHEUS_TEXT, open_metrics, wants_open_metrics};
 use lockstep_domain::{EnvironmentName, ServiceName};
 use serde::Deserialize;
@@ -55,4 +55,25 @@ pub(crate) async fn delivery(
 ) -> Answer<DeliveryView> {
     let within_ms = of.within_ms.unwrap_or(NINETY_DAYS_MS);
     Ok(Json(block_in_place(|| control.delivery(&environment, of.service.as_ref(), within_ms))?))
+}
+
+/// Which curves are asked for.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Charted {
+    figure: Option<String>,
+    within_ms: Option<u64>,
+    points: Option<usize>,
+}
+
+/// Charts are of the last hour where nobody says of which time.
+const AN_HOUR_MS: u64 = 60 * 60 * 1_000;
+
+pub(crate) async fn charts(
+    State(control): App,
+    At((environment, service)): At<(EnvironmentName, ServiceName)>,
+    Asked(of): Asked<Charted>,
+) -> Answer<ChartsView> {
+    let figures: Vec<String> = of.figure.into_iter().collect();
+    let within_ms = of.within_ms.unwrap_or(AN_HOUR_MS);
+    Ok(Json(block_in_place(|| control.charts(&environment, &service, &figures, within_ms, of.points))?))
 }

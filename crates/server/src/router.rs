@@ -129,6 +129,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/rules", get(alerts::rules).post(alerts::set_rules)),
         ("/rules/{rule}/remove", post(alerts::remove_rule)),
         ("/environments/{environment}/delivery", get(metrics::delivery)),
+        ("/environments/{environment}/charts/{service}", get(metrics::charts)),
         ("/environments/{environment}/blame/{service}", get(alerts::blame)),
         ("/events", get(events::list)),
         ("/events/live", get(events::live)),

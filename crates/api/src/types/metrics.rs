@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::{EnvironmentName, ServiceName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,4 +29,44 @@ impl std::fmt::Debug for ScrapeToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ScrapeToken").field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+/// Curves of the figures of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChartsView {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The service.
+    pub service: ServiceName,
+    /// How much time a point stands for, in milliseconds.
+    pub step_ms: u64,
+    /// Whether all that was asked for is there; else the oldest is left out, because it would be too much.
+    pub whole: bool,
+    /// The curves.
+    pub series: Vec<ChartSeries>,
+}
+
+/// A curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChartSeries {
+    /// The version; missing for the service as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The figure: `requests`, `failures`, `latency-p50`, `latency-p95`, `latency-p99`, `healthy`, `instances`, `memory` or `processors`.
+    pub figure: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its points, in the order of their times. Where there is none, nothing was known.
+    pub points: Vec<ChartPoint>,
+}
+
+/// A point of a curve: over the time up to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChartPoint {
+    /// When it begins.
+    pub at: Timestamp,
+    /// The average.
+    pub average: f64,
+    /// The largest value of ten seconds.
+    pub largest: f64,
 }

@@ -1,6 +1,7 @@
 //! `lockstep metrics`: what is measured, and how Prometheus is told to collect it.
 
 mod delivery;
+mod history;
 
 use lockstep_api::types::ScrapeToken;
 use lockstep_reach::ServerAddress;
@@ -32,6 +33,7 @@ enum MetricsCommand {
     Prometheus(PrometheusArgs),
     Token(TokenArgs),
     Delivery(delivery::Args),
+    History(history::Args),
 }
 
 /// Writes what is measured now, in the text format of Prometheus.
@@ -64,6 +66,7 @@ impl Args {
                 ctx.out.text(&configuration(&ctx.globals.server, asks))
             }
             MetricsCommand::Delivery(args) => args.run(ctx),
+            MetricsCommand::History(args) => args.run(ctx),
             MetricsCommand::Token(_) => ctx.out.show(&ctx.client.scrape_token()?, token),
         }
     }

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod exporting;
+mod history;
 mod rules;
 
 use std::collections::BTreeSet;

@@ -21,6 +21,14 @@ impl Look<'_> {
             text.family("lockstep_data_free_bytes", Kind::Gauge, help);
             text.sample(&[], free);
         }
+        if let Some(bytes) = self.control.charts.bytes() {
+            text.family(
+                "lockstep_history_bytes",
+                Kind::Gauge,
+                "Bytes on disk of the history that charts are drawn from.",
+            );
+            text.sample(&[], bytes);
+        }
         if !self.control.config.exported.logs.is_empty() {
             let help = "Lines of logs that collectors took, or did not take.";
             text.family("lockstep_exported_log_lines_total", Kind::Counter, help);
