@@ -76,7 +76,7 @@ impl Control {
                     tracing::warn!(error, "a row of the history of charts was not kept");
                 }
                 Ok(()) if std::mem::take(&mut failing) => {
-                    tracing::info!("the history of charts is kept again")
+                    tracing::info!("the history of charts is kept again");
                 }
                 _ => {}
             }

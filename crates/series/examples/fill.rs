@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p lockstep-series --example fill [SERVICES] [FOLDER]`
 //!
-//! First 26 hours with a row each 10 seconds, all of it, over a whole day of UTC. Then 31 days with two rows in each 5 minutes, because
-//! thirty are too many to wait for; an average of two is noisier than one of thirty, so what the month takes is rather too much.
+//! First 26 hours with a row each 10 seconds, all of it, over a whole day of UTC: bytes and processor time are of these. Then 31 days with
+//! two rows in each 5 minutes, because thirty are too many to wait for: these are there to be read, and take a little less than real ones,
+//! as the larger of two values is nearer to their average.
 
 use std::fs;
 use std::path::Path;

@@ -94,8 +94,8 @@ impl Families {
         match self.0.last_mut() {
             Some(family) if family.has(&sample.name) => family.samples.push(sample),
             _ => {
-                self.begin(&sample.name.clone(), Kind::Gauge, None);
-                self.0.last_mut().into_iter().for_each(|family| family.samples.push(sample.clone()));
+                let (name, help) = (sample.name.clone(), String::new());
+                self.0.push(Family { name, help, kind: Kind::Gauge, samples: vec![sample] });
             }
         }
     }

@@ -15,8 +15,11 @@ use super::super::support::place::Place;
 struct Collector {
     address: String,
     away: Arc<AtomicBool>,
-    taken: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    taken: Arc<Mutex<Vec<Request>>>,
 }
+
+/// The path and the body of a request.
+type Request = (String, Vec<u8>);
 
 impl Collector {
     fn begin(away: bool) -> Self {
@@ -54,7 +57,7 @@ impl Collector {
     }
 }
 
-fn take(mut stream: TcpStream, is_away: bool) -> std::io::Result<(String, Vec<u8>)> {
+fn take(mut stream: TcpStream, is_away: bool) -> std::io::Result<Request> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut head, mut line) = (Vec::new(), String::new());
     while reader.read_line(&mut line)? > 2 {
