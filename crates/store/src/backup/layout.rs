@@ -12,12 +12,13 @@ pub const IN_BACKUP: [&str; 6] =
     ["journal.db", "journal.head", "journal.key", "place.json", "blobs", "secrets"];
 /// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
 /// on with the history of route tables, or with what was done by later records: the original has.
-pub const LEFT_OUT: [&str; 19] = [
+pub const LEFT_OUT: [&str; 21] = [
     "alerts.json",
     "alerts-history.json",
     "alerts-turns.json",
     "alerts.unreadable",
     "editions.json",
+    "exported-logs",
     "done.json",
     "clock.json",
     "journal.db-wal",
@@ -32,6 +33,7 @@ pub const LEFT_OUT: [&str; 19] = [
     "mirrors",
     "runtime",
     "scratch",
+    "series",
 ];
 
 /// Longest name of a secret.
