@@ -15,6 +15,7 @@ use hyper::{Method, StatusCode};
 use lockstep_reach::{Reach, ServerAddress};
 use tokio::time::timeout;
 
+use crate::otlp::{ExportResponse, PartialSuccess};
 use crate::refusal::SendError;
 
 /// Longest answer that is read: it says how much was not taken, and why.
@@ -22,7 +23,7 @@ const MAX_ANSWER: usize = 64 * 1_024;
 /// Who we are.
 const USER: &str = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
 /// The media type of OTLP.
-pub const PROTOBUF: &str = "application/x-protobuf";
+const PROTOBUF: &str = "application/x-protobuf";
 
 /// Where something is sent.
 #[derive(Debug, Clone)]
@@ -49,13 +50,11 @@ impl std::fmt::Debug for Fields {
 
 /// What a collector answered to what it took.
 #[derive(Debug)]
-pub struct Taken {
-    /// Its status.
-    pub status: StatusCode,
+struct Taken {
+    status: StatusCode,
     /// The media type of its answer, or words for there being none.
-    pub kind: String,
-    /// The answer.
-    pub said: Bytes,
+    kind: String,
+    said: Bytes,
 }
 
 impl Collector {
@@ -94,13 +93,25 @@ impl Collector {
         if self.gzip { packed(&bytes).into() } else { bytes.into() }
     }
 
-    /// Sends a body, once.
-    ///
-    /// # Errors
-    /// When it was not taken.
-    pub async fn send(&self, kind: &str, body: Bytes) -> Result<Taken, SendError> {
+    /// Sends a body to whom nothing is to be heard of but that it is taken.
+    pub(crate) async fn push(&self, kind: &str, body: Bytes) -> Result<(), SendError> {
+        self.send(kind, body).await.map(|_| ())
+    }
+
+    async fn send(&self, kind: &str, body: Bytes) -> Result<Taken, SendError> {
         let limit = self.timeout;
         timeout(limit, self.send_unbounded(kind, body)).await.map_err(|_| SendError::Silent(limit))?
+    }
+
+    /// Sends a message of OTLP, once; returns what was not taken of it.
+    ///
+    /// # Errors
+    /// When it was not taken, or what answered is no collector.
+    pub async fn export(&self, body: Bytes) -> Result<PartialSuccess, SendError> {
+        let taken = self.send(PROTOBUF, body).await?;
+        let answer = ExportResponse::read(&taken.said);
+        let answer = answer.ok_or(SendError::NoCollector(taken.status, taken.kind))?;
+        Ok(answer.partial_success.unwrap_or_default())
     }
 
     async fn send_unbounded(&self, kind: &str, body: Bytes) -> Result<Taken, SendError> {

@@ -12,9 +12,9 @@ mod push;
 mod refusal;
 mod settings;
 
-pub use collector::{Collector, PROTOBUF, Taken};
+pub use collector::Collector;
 pub use families::{Families, Family, Kind, ParseError, Sample};
-pub use logs::{Batches, Line, LogCollector, Outcome};
+pub use logs::{Line, LogCollector, Outcome, first_batch};
 pub use push::MetricsPush;
 pub use refusal::SendError;
 pub use settings::{SettingsError, SettingsErrors, Signal, Variables};

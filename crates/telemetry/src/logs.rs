@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use hyper::body::Bytes;
 use lockstep_reach::{PlainHttp, Reach, ServerAddress, Trust};
 
-use crate::collector::{Collector, Fields, PROTOBUF};
-use crate::otlp::ExportResponse;
+use crate::collector::{Collector, Fields};
+use crate::otlp::PartialSuccess;
 use crate::refusal::SendError;
 use crate::settings::{SettingsError, Signal, Variables, fields_of, is_plain, no_address};
 use crate::{loki, otlp};
@@ -42,20 +41,15 @@ pub struct Line {
     pub trace: Option<String>,
 }
 
-/// Parts lines into batches of a size that is taken.
-pub struct Batches;
-
-impl Batches {
-    /// Returns how many of the first lines are one batch.
-    #[must_use]
-    pub fn first(lines: &[Line]) -> usize {
-        let mut bytes = 0;
-        let fits = |line: &&Line| {
-            bytes += line.text.len() + 256;
-            bytes <= MAX_BYTES
-        };
-        lines.iter().take(MAX_LINES).take_while(fits).count().max(usize::from(!lines.is_empty()))
-    }
+/// Returns how many of the first lines are one batch, of a size that is taken.
+#[must_use]
+pub fn first_batch(lines: &[Line]) -> usize {
+    let mut bytes = 0;
+    let fits = |line: &&Line| {
+        bytes += line.text.len() + 256;
+        bytes <= MAX_BYTES
+    };
+    lines.iter().take(MAX_LINES).take_while(fits).count().max(usize::from(!lines.is_empty()))
 }
 
 /// Where lines go.
@@ -134,28 +128,18 @@ impl LogCollector {
 
     /// Sends one batch, once.
     pub async fn send(&self, lines: &[Line]) -> Outcome {
-        let (kind, body) = self.body(lines);
-        match self.collector().send(kind, body).await {
-            Ok(answer) => self.taken(&answer.said),
+        let collector = self.collector();
+        let sent = match self {
+            Self::Otlp(_, given) => collector.export(collector.body(otlp::logs::request(lines, given))).await,
+            Self::Loki(_) => {
+                let sent = collector.push(loki::JSON, collector.body(loki::request(lines))).await;
+                sent.map(|()| PartialSuccess::default())
+            }
+        };
+        match sent {
+            Ok(partial) => Outcome::Taken { rejected: partial.refused(), why: partial.why() },
             Err(error) => refused(error),
         }
-    }
-
-    fn body(&self, lines: &[Line]) -> (&'static str, Bytes) {
-        match self {
-            Self::Otlp(collector, given) => (PROTOBUF, collector.body(otlp::logs::request(lines, given))),
-            Self::Loki(collector) => (loki::JSON, collector.body(loki::request(lines))),
-        }
-    }
-
-    fn taken(&self, said: &[u8]) -> Outcome {
-        let partial = match self {
-            Self::Otlp(..) => ExportResponse::read(said).and_then(|answer| answer.partial_success),
-            Self::Loki(_) => None,
-        };
-        let partial = partial.unwrap_or_default();
-        let why = partial.error_message.chars().filter(|it| !it.is_control()).take(200).collect();
-        Outcome::Taken { rejected: u64::try_from(partial.rejected).unwrap_or_default(), why }
     }
 }
 
@@ -193,16 +177,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_batch_is_bounded_and_never_empty() {
-        assert_eq!(Batches::first(&[]), 0);
+        assert_eq!(first_batch(&[]), 0);
         let short: Vec<_> = (0..2_500).map(|at| line("x", at)).collect();
-        assert_eq!(Batches::first(&short), 1_000);
+        assert_eq!(first_batch(&short), 1_000);
         let long: Vec<_> = (0..10).map(|at| line(&"x".repeat(400_000), at)).collect();
-        assert_eq!(Batches::first(&long), 2);
-        assert_eq!(
-            Batches::first(&[line(&"x".repeat(3_000_000), 1)]),
-            1,
-            "what is too long alone goes alone"
-        );
+        assert_eq!(first_batch(&long), 2);
+        assert_eq!(first_batch(&[line(&"x".repeat(3_000_000), 1)]), 1, "what is too long alone goes alone");
     }
 
     #[test]
@@ -229,5 +209,23 @@ pub(crate) mod tests {
         assert!(!format!("{here:?}").contains("shop"));
         assert!(read("http://10.0.0.5:3100").unwrap_err().to_string().contains("https://"));
         assert!(read("10.0.0.5").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_program_that_is_no_collector_answers_takes_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answers = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>";
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 4_096]).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+            stream
+        };
+        let mut variables = Variables::new(Signal::Logs, &|_| None);
+        let collector = LogCollector::otlp(&mut variables, Some(&endpoint), true).unwrap();
+        let lines = [line("one", 1)];
+        let (outcome, _stream) = tokio::join!(collector.send(&lines), answers);
+        assert!(matches!(outcome, Outcome::Later(SendError::NoCollector(..))), "{outcome:?}");
     }
 }

@@ -72,11 +72,24 @@ pub struct PartialSuccess {
     pub error_message: String,
 }
 
+impl PartialSuccess {
+    /// Returns how many were not taken.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        u64::try_from(self.rejected).unwrap_or_default()
+    }
+
+    /// Returns why, as it can be shown.
+    #[must_use]
+    pub fn why(&self) -> String {
+        self.error_message.chars().filter(|it| !it.is_control()).take(200).collect()
+    }
+}
+
 impl ExportResponse {
     /// Reads what is said of what was taken: a message in protobuf, nothing, or an object in JSON, as some collectors answer; `None` where it
     /// is none of them.
-    #[must_use]
-    pub fn read(said: &[u8]) -> Option<Self> {
+    pub(crate) fn read(said: &[u8]) -> Option<Self> {
         let decoded = Self::decode(said).ok();
         let is_object = || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(said).is_ok();
         decoded.or_else(|| is_object().then(Self::default))

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::collector::{Collector, PROTOBUF};
+use crate::collector::Collector;
 use crate::families::Families;
 use crate::otlp::metrics::{Times, requests};
-use crate::otlp::{ExportResponse, resource};
+use crate::otlp::resource;
 use crate::refusal::SendError;
 use crate::settings::{SettingsError, SettingsErrors, Signal, Variables};
 
@@ -90,16 +90,10 @@ impl MetricsPush {
         let families = Families::parse(text).map_err(|error| Refused::Text(error.to_string()))?;
         let times = Times { start, now: now() };
         for request in requests(&families, &resource(&known, &self.given), times) {
-            let taken = self.collector.send(PROTOBUF, self.collector.body(request)).await;
-            let taken = taken.map_err(Refused::Send)?;
-            let Some(answer) = ExportResponse::read(&taken.said) else {
-                return Err(Refused::Send(SendError::NoCollector(taken.status, taken.kind)));
-            };
-            let partial = answer.partial_success.filter(|partial| partial.rejected > 0);
-            if let Some(partial) = partial {
-                let why: String =
-                    partial.error_message.chars().filter(|it| !it.is_control()).take(200).collect();
-                return Err(Refused::Part(format!("{} points were not taken: {why}", partial.rejected)));
+            let partial = self.collector.export(self.collector.body(request)).await.map_err(Refused::Send)?;
+            if partial.refused() > 0 {
+                let why = format!("{} points were not taken: {}", partial.refused(), partial.why());
+                return Err(Refused::Part(why));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::types::LogEntry;
 use lockstep_domain::{EnvironmentName, InstanceId, Timestamp};
-use lockstep_telemetry::{Batches, Line, LogCollector, Outcome};
+use lockstep_telemetry::{Line, LogCollector, Outcome, SendError, first_batch};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -143,7 +143,7 @@ impl Shipping {
     /// Sends the first batch of what waits, again and again until it is taken or refused; tells whether to go on.
     async fn ship(&mut self) -> bool {
         let lines: Vec<Line> = self.waiting.iter().map(|(_, line)| line.clone()).collect();
-        let (mut count, mut pause) = (Batches::first(&lines), FIRST_PAUSE);
+        let (mut count, mut pause) = (first_batch(&lines), FIRST_PAUSE);
         loop {
             let error = match self.collector.send(&lines[..count]).await {
                 Outcome::Taken { rejected, why } => {
@@ -170,7 +170,7 @@ impl Shipping {
         }
     }
 
-    fn fails(&mut self, error: &lockstep_telemetry::SendError) {
+    fn fails(&mut self, error: &SendError) {
         if !std::mem::replace(&mut self.failing, true) {
             let collector = self.collector.collector();
             let (address, path, why) = (collector.address(), collector.path(), error.why());

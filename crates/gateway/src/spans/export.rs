@@ -12,13 +12,13 @@ use std::thread;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use lockstep_telemetry::{Collector, PROTOBUF, SendError};
-use prost::Message as _;
+use lockstep_telemetry::Collector;
+use lockstep_telemetry::otlp::PartialSuccess;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::message::{Attributes, ExportTraceServiceResponse, request};
+use super::message::{Attributes, request};
 use super::write::{SCHEMA, write};
 use super::{BATCH, Record, Shared, SpansConfig};
 
@@ -110,8 +110,8 @@ impl Exporter {
         let (mut tries, mut pause) = (0, FIRST_PAUSE);
         loop {
             tries += 1;
-            let error = match self.send(body.clone()).await {
-                Ok(answer) => return self.delivered(count, answer),
+            let error = match self.collector.export(body.clone()).await {
+                Ok(partial) => return self.delivered(count, &partial),
                 Err(error) => error,
             };
             let is_last = tries >= MAX_TRIES || self.shared.leave.is_cancelled() || !error.is_passing();
@@ -134,13 +134,12 @@ impl Exporter {
         }
     }
 
-    fn delivered(&mut self, count: u64, answer: ExportTraceServiceResponse) {
-        let partial = answer.partial_success.unwrap_or_default();
-        let refused = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
+    fn delivered(&mut self, count: u64, partial: &PartialSuccess) {
+        let refused = partial.refused().min(count);
         self.shared.counts.settled(count, count - refused);
         let address = self.collector.address();
         if refused > 0 {
-            let why: String = partial.error_message.chars().filter(|it| !it.is_control()).take(200).collect();
+            let why = partial.why();
             self.shared.counts.refused_because(&why);
             if self.failing.is_none() {
                 tracing::warn!(collector = %address, refused, why, "the collector did not take all spans");
@@ -154,18 +153,6 @@ impl Exporter {
     fn body(&self, spans: &[Vec<u8>]) -> Bytes {
         self.collector.body(request(&self.resource, (NAME, env!("CARGO_PKG_VERSION")), spans, SCHEMA))
     }
-
-    async fn send(&self, body: Bytes) -> Result<ExportTraceServiceResponse, SendError> {
-        let answer = self.collector.send(PROTOBUF, body).await?;
-        taken(&answer.said).ok_or(SendError::NoCollector(answer.status, answer.kind))
-    }
-}
-
-/// Reads what is said of spans that were taken: a message in protobuf, nothing, or an object in JSON, as some collectors answer.
-fn taken(said: &[u8]) -> Option<ExportTraceServiceResponse> {
-    let decoded = ExportTraceServiceResponse::decode(said).ok();
-    let is_object = || serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(said).is_ok();
-    decoded.or_else(|| is_object().then(ExportTraceServiceResponse::default))
 }
 
 /// Returns a time between half and all of `pause`, so that gateways do not come back all at once.

@@ -3,24 +3,7 @@
 //! name and a length computed at each level, they cost more than the requests they are about.
 
 use bytes::BufMut;
-use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
-
-/// What a collector answers.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct ExportTraceServiceResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(super) partial_success: Option<PartialSuccess>,
-}
-
-/// That it did not take some.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    pub(super) rejected_spans: i64,
-    #[prost(string, tag = "2")]
-    pub(super) error_message: String,
-}
 
 /// On which side of a connection it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
