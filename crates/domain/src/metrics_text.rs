@@ -29,6 +29,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts by bounds, in samples of the names `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -67,6 +70,11 @@ impl MetricsText {
         self.write(format_args!(" {value}\n"));
     }
 
+    /// Writes a line as it is given.
+    pub fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        self.write(format_args!("{line}\n"));
+    }
+
     fn labels(&mut self, labels: &[Label<'_>]) {
         for (at, (name, value)) in labels.iter().enumerate() {
             let before = if at == 0 { '{' } else { ',' };
@@ -88,7 +96,9 @@ impl MetricsText {
     }
 }
 
-fn escaped(value: &str) -> String {
+/// Escapes the value of a label that may have any characters.
+#[must_use]
+pub fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 

@@ -4,10 +4,10 @@
 
 mod lanes;
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockstep_domain::breaker::Phase;
+use lockstep_domain::metrics_text::{Kind, MetricsText, escaped};
 use lockstep_domain::priority::Priority;
 
 use crate::breaker::BreakerSeen;
@@ -31,37 +31,25 @@ pub(crate) struct Everything {
     pub(crate) environments: Vec<(String, Observation)>,
 }
 
-/// Writes one kind of metric after the other; the samples of one must stand together.
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+/// Writes how long requests took, as the samples of a histogram.
+fn histogram(text: &mut MetricsText, name: &str, labels: &str, sums: &Sums) {
+    let mut below = 0;
+    for (bound, count) in BOUNDS_MS.iter().zip(sums.durations) {
+        below += count;
+        let seconds = Duration::from_millis(*bound).as_secs_f64();
+        text.line(format_args!("{name}_bucket{{{labels},le=\"{seconds}\"}} {below}"));
     }
-
-    fn histogram(&mut self, name: &str, labels: &str, sums: &Sums) {
-        let mut below = 0;
-        for (bound, count) in BOUNDS_MS.iter().zip(sums.durations) {
-            below += count;
-            let seconds = Duration::from_millis(*bound).as_secs_f64();
-            self.line(format_args!("{name}_bucket{{{labels},le=\"{seconds}\"}} {below}"));
-        }
-        let count: u64 = sums.durations.iter().sum();
-        self.line(format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
-        let (seconds, us) = (sums.total_us / 1_000_000, sums.total_us % 1_000_000);
-        self.line(format_args!("{name}_sum{{{labels}}} {seconds}.{us:06}"));
-        self.line(format_args!("{name}_count{{{labels}}} {count}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.0, "{line}").expect("a string takes all that is written to it");
-    }
+    let count: u64 = sums.durations.iter().sum();
+    text.line(format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
+    let (seconds, us) = (sums.total_us / 1_000_000, sums.total_us % 1_000_000);
+    text.line(format_args!("{name}_sum{{{labels}}} {seconds}.{us:06}"));
+    text.line(format_args!("{name}_count{{{labels}}} {count}"));
 }
 
 impl Everything {
     /// Writes it in the text format, version 0.0.4.
     pub(crate) fn text(&self) -> String {
-        let mut text = Text(String::new());
+        let mut text = MetricsText::default();
         self.process(&mut text);
         self.tables(&mut text);
         self.ejections(&mut text);
@@ -84,12 +72,12 @@ impl Everything {
         self.names(&mut text);
         self.faulted(&mut text);
         self.lanes(&mut text);
-        text.0
+        text.text()
     }
 
-    fn faults(&self, text: &mut Text) {
+    fn faults(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_injected_faults_total";
-        text.family(name, "counter", "Requests that met a fault on purpose, by what that was.");
+        text.family(name, Kind::Counter, "Requests that met a fault on purpose, by what that was.");
         for (environment, seen) in &self.environments {
             for (fault, count) in seen.faults.iter().filter(|(_, count)| *count > 0) {
                 text.line(format_args!(
@@ -100,13 +88,13 @@ impl Everything {
     }
 
     /// Says nothing where no version has instances in the zone of the gateway and elsewhere.
-    fn zones(&self, text: &mut Text) {
+    fn zones(&self, text: &mut MetricsText) {
         if self.environments.iter().all(|(_, seen)| seen.zones.is_empty()) {
             return;
         }
         let name = "lockstep_gateway_zone_requests_total";
         let help = "Times an instance was picked where a version has some in the zone of the gateway and some elsewhere, by where it stands.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         for (environment, seen) in &self.environments {
             for (arm, counts) in &seen.zones {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
@@ -118,27 +106,27 @@ impl Everything {
     }
 
     /// Says nothing where no instance is named by host.
-    fn names(&self, text: &mut Text) {
+    fn names(&self, text: &mut MetricsText) {
         if self.environments.iter().all(|(_, seen)| seen.names.is_empty()) {
             return;
         }
         let name = "lockstep_gateway_name_addresses";
-        text.family(name, "gauge", "Addresses that are asked of a name of instances.");
+        text.family(name, Kind::Gauge, "Addresses that are asked of a name of instances.");
         self.each_name(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.addresses)));
         let name = "lockstep_gateway_name_stale_seconds";
         let help = "For how long a name could not be looked up, so that the addresses are those from before; 0 while it can.";
-        text.family(name, "gauge", help);
+        text.family(name, Kind::Gauge, help);
         self.each_name(|labels, seen| {
             let seconds = seen.trouble.as_ref().map_or(0, |(_, seconds)| *seconds);
             text.line(format_args!("{name}{{{labels}}} {seconds}"));
         });
         let name = "lockstep_gateway_name_stale";
-        text.family(name, "gauge", "1 while a name cannot be looked up.");
+        text.family(name, Kind::Gauge, "1 while a name cannot be looked up.");
         self.each_name(|labels, seen| {
             text.line(format_args!("{name}{{{labels}}} {}", u8::from(seen.trouble.is_some())));
         });
         let name = "lockstep_gateway_name_lookups_total";
-        text.family(name, "counter", "Lookups of a name of instances, by what they brought.");
+        text.family(name, Kind::Counter, "Lookups of a name of instances, by what they brought.");
         self.each_name(|labels, seen| {
             for (result, count) in ["addresses", "missing", "failed"].iter().zip(seen.lookups) {
                 text.line(format_args!("{name}{{{labels},result=\"{result}\"}} {count}"));
@@ -154,10 +142,10 @@ impl Everything {
         }
     }
 
-    fn faulted(&self, text: &mut Text) {
+    fn faulted(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_faulted_requests_total";
         let help = "Requests that met a fault on purpose, by what that was and what their clients got; they are in no other counter of requests.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         self.each(|labels, sums| {
             for (fault, classes) in Met::KINDS.iter().zip(sums.faulted) {
                 for (class, count) in CLASSES.iter().zip(classes).filter(|(_, count)| *count > 0) {
@@ -167,11 +155,11 @@ impl Everything {
         });
     }
 
-    fn mirrors(&self, text: &mut Text) {
+    fn mirrors(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_mirrored_requests_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Requests that were to be copied to a version that is tried, by what became of the copy.",
         );
         for (environment, seen) in &self.environments {
@@ -192,11 +180,11 @@ impl Everything {
         }
     }
 
-    fn between(&self, text: &mut Text) {
+    fn between(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_between_handshakes_total";
         let help =
             "Connections that came in where gateways of other hosts do, by how that ended; full is carried.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         for (environment, seen) in &self.environments {
             for (result, count) in seen.between.0.iter().filter(|(_, count)| *count > 0) {
                 text.line(format_args!(
@@ -207,7 +195,7 @@ impl Everything {
         let name = "lockstep_gateway_between_connections";
         text.family(
             name,
-            "gauge",
+            Kind::Gauge,
             "Connections that are carried to instances of this host for gateways of others.",
         );
         for (environment, seen) in &self.environments {
@@ -219,7 +207,7 @@ impl Everything {
         let name = "lockstep_gateway_between_refused_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Connections of gateways of other hosts that the instance here did not take.",
         );
         for (environment, seen) in &self.environments {
@@ -230,11 +218,11 @@ impl Everything {
         }
     }
 
-    fn tls(&self, text: &mut Text) {
+    fn tls(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_handshakes_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Connections that were to be within TLS, or to begin with a PROXY header, by how that ended.",
         );
         for (environment, seen) in &self.environments {
@@ -246,7 +234,7 @@ impl Everything {
         }
         self.between(text);
         let name = "lockstep_gateway_certificate_not_after_seconds";
-        text.family(name, "gauge", "When a certificate that is shown ends, in seconds since 1970.");
+        text.family(name, Kind::Gauge, "When a certificate that is shown ends, in seconds since 1970.");
         for (environment, seen) in &self.environments {
             for (certificate, facts) in &seen.certificates {
                 let (certificate, until) = (escaped(certificate), facts.valid_until.0 / 1_000);
@@ -258,7 +246,7 @@ impl Everything {
     }
 
     /// Says nothing where no service speaks TCP.
-    fn tcp(&self, text: &mut Text) {
+    fn tcp(&self, text: &mut MetricsText) {
         let is_used = |seen: &Observation| {
             let mut all = seen.arms.iter().map(|(_, sums)| sums).chain([&seen.own]);
             all.any(|sums| !sums.tcp.is_empty()) || !seen.closed_ports.is_empty()
@@ -269,7 +257,7 @@ impl Everything {
         let name = "lockstep_gateway_tcp_connections_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Connections to services that speak TCP which are over, by who ended them.",
         );
         self.each(|labels, sums| {
@@ -278,7 +266,7 @@ impl Everything {
             }
         });
         let name = "lockstep_gateway_tcp_bytes_total";
-        text.family(name, "counter", "Bytes that were passed to instances (up) and to clients (down).");
+        text.family(name, Kind::Counter, "Bytes that were passed to instances (up) and to clients (down).");
         self.each(|labels, sums| {
             for (way, bytes) in [("up", sums.tcp.to_instance), ("down", sums.tcp.to_client)] {
                 if bytes > 0 {
@@ -287,7 +275,11 @@ impl Everything {
             }
         });
         let name = "lockstep_gateway_tcp_connect_failures_total";
-        text.family(name, "counter", "Connections that instances did not take; others may have taken them.");
+        text.family(
+            name,
+            Kind::Counter,
+            "Connections that instances did not take; others may have taken them.",
+        );
         self.each(|labels, sums| {
             if sums.tcp.refused > 0 {
                 text.line(format_args!("{name}{{{labels}}} {}", sums.tcp.refused));
@@ -296,7 +288,7 @@ impl Everything {
         let name = "lockstep_gateway_tcp_ports_closed";
         text.family(
             name,
-            "gauge",
+            Kind::Gauge,
             "Ports of services that speak TCP which are not open, although the table names them.",
         );
         for (environment, seen) in &self.environments {
@@ -307,29 +299,37 @@ impl Everything {
         }
     }
 
-    fn process(&self, text: &mut Text) {
-        text.family("lockstep_gateway_info", "gauge", "The gateway; its id is another one after each start.");
+    fn process(&self, text: &mut MetricsText) {
+        text.family(
+            "lockstep_gateway_info",
+            Kind::Gauge,
+            "The gateway; its id is another one after each start.",
+        );
         let (id, version) = (&self.gateway, env!("CARGO_PKG_VERSION"));
         text.line(format_args!(
             "lockstep_gateway_info{{gateway=\"{}\",service_version=\"{version}\"}} 1",
             escaped(id)
         ));
-        text.family("lockstep_gateway_ready", "gauge", "1 when new clients should be sent here.");
+        text.family("lockstep_gateway_ready", Kind::Gauge, "1 when new clients should be sent here.");
         text.line(format_args!("lockstep_gateway_ready {}", u8::from(self.ready)));
-        text.family("lockstep_gateway_connections", "gauge", "Connections of clients.");
+        text.family("lockstep_gateway_connections", Kind::Gauge, "Connections of clients.");
         text.line(format_args!("lockstep_gateway_connections {}", self.connections));
         if let Some(spans) = self.spans {
             let name = "lockstep_gateway_spans_total";
             let help = "Spans by what became of them: taken by the collector, dropped because too many waited, or not taken.";
-            text.family(name, "counter", help);
+            text.family(name, Kind::Counter, help);
             for (result, count) in spans {
                 text.line(format_args!("{name}{{result=\"{result}\"}} {count}"));
             }
         }
     }
 
-    fn tables(&self, text: &mut Text) {
-        text.family("lockstep_gateway_table_revision", "gauge", "Revision of the route table; 0 for none.");
+    fn tables(&self, text: &mut MetricsText) {
+        text.family(
+            "lockstep_gateway_table_revision",
+            Kind::Gauge,
+            "Revision of the route table; 0 for none.",
+        );
         for (name, seen) in &self.environments {
             let revision = seen.revision;
             text.line(format_args!(
@@ -338,7 +338,7 @@ impl Everything {
         }
         text.family(
             "lockstep_gateway_table_refused",
-            "gauge",
+            Kind::Gauge,
             "1 when the table that was given last was not taken.",
         );
         for (name, seen) in &self.environments {
@@ -347,7 +347,7 @@ impl Everything {
                 "lockstep_gateway_table_refused{{deployment_environment_name=\"{name}\"}} {refuses}"
             ));
         }
-        text.family("lockstep_gateway_in_flight", "gauge", "Requests under way at an instance.");
+        text.family("lockstep_gateway_in_flight", Kind::Gauge, "Requests under way at an instance.");
         for (name, seen) in &self.environments {
             for (instance, count) in &seen.in_flight {
                 let labels =
@@ -357,25 +357,29 @@ impl Everything {
         }
     }
 
-    fn ejections(&self, text: &mut Text) {
+    fn ejections(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_ejections_total";
-        text.family(name, "counter", "How often an instance was left alone for a while because it failed.");
+        text.family(
+            name,
+            Kind::Counter,
+            "How often an instance was left alone for a while because it failed.",
+        );
         self.each_instance(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.count)));
         let name = "lockstep_gateway_instance_out";
-        text.family(name, "gauge", "1 while an instance is left alone because it failed.");
+        text.family(name, Kind::Gauge, "1 while an instance is left alone because it failed.");
         self.each_instance(|labels, seen| {
             text.line(format_args!("{name}{{{labels}}} {}", u8::from(seen.is_out)));
         });
     }
 
     /// Says nothing where no version has a floor.
-    fn held(&self, text: &mut Text) {
+    fn held(&self, text: &mut MetricsText) {
         if self.environments.iter().all(|(_, seen)| seen.held.is_empty()) {
             return;
         }
         let name = "lockstep_gateway_ejections_held_total";
         let help = "How often an instance was asked on although it failed, or again, because fewer than the floor of its version would have been asked.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         for (environment, seen) in &self.environments {
             for (arm, count) in &seen.held {
                 let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
@@ -398,11 +402,11 @@ impl Everything {
         }
     }
 
-    fn requests(&self, text: &mut Text) {
+    fn requests(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_requests_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Requests by what their clients got; without a service for answers of the gateway.",
         );
         self.each(|labels, sums| {
@@ -412,9 +416,9 @@ impl Everything {
         });
     }
 
-    fn grpc(&self, text: &mut Text) {
+    fn grpc(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_grpc_calls_total";
-        text.family(name, "counter", "Calls of gRPC by the status that their clients got.");
+        text.family(name, Kind::Counter, "Calls of gRPC by the status that their clients got.");
         self.each(|labels, sums| {
             for (status, count) in sums.calls.iter().enumerate().filter(|(_, count)| **count > 0) {
                 text.line(format_args!("{name}{{{labels},grpc_status=\"{status}\"}} {count}"));
@@ -422,16 +426,16 @@ impl Everything {
         });
     }
 
-    fn durations(&self, text: &mut Text) {
+    fn durations(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_request_duration_seconds";
-        text.family(name, "histogram", "From the head of a request to the end of its answer.");
-        self.each(|labels, sums| text.histogram(name, labels, sums));
+        text.family(name, Kind::Histogram, "From the head of a request to the end of its answer.");
+        self.each(|labels, sums| histogram(text, name, labels, sums));
     }
 
-    fn routes(&self, text: &mut Text) {
+    fn routes(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_route_requests_total";
         let help = "Requests that a route took, by what their clients got; an empty route is all that are not counted for themselves.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         self.each_route(|labels, sums| {
             for (class, count) in CLASSES.iter().zip(sums.classes).filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
@@ -440,10 +444,10 @@ impl Everything {
         let name = "lockstep_gateway_route_duration_seconds";
         text.family(
             name,
-            "histogram",
+            Kind::Histogram,
             "From the head of a request that a route took to the end of its answer.",
         );
-        self.each_route(|labels, sums| text.histogram(name, labels, sums));
+        self.each_route(|labels, sums| histogram(text, name, labels, sums));
     }
 
     /// Calls `write` for each route, with the labels.
@@ -461,12 +465,20 @@ impl Everything {
         }
     }
 
-    fn repeats(&self, text: &mut Text) {
+    fn repeats(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_retries_total";
-        text.family(name, "counter", "Further instances that were asked, by the arm that was asked last.");
+        text.family(
+            name,
+            Kind::Counter,
+            "Further instances that were asked, by the arm that was asked last.",
+        );
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.retries)));
         let name = "lockstep_gateway_retried_requests_total";
-        text.family(name, "counter", "Requests for which further instances were asked, by the last cause.");
+        text.family(
+            name,
+            Kind::Counter,
+            "Requests for which further instances were asked, by the last cause.",
+        );
         self.each(|labels, sums| {
             for (cause, count) in CAUSES.iter().zip(sums.retried).filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{{labels},cause=\"{cause}\"}} {count}"));
@@ -474,14 +486,14 @@ impl Everything {
         });
         let name = "lockstep_gateway_hedged_requests_total";
         let means = "Reads of which another instance was to be asked as well, by what came of it: its answer came first (won), that of the first one did (lost), too many were asked again already (no_budget), no other one served well and had room (no_instance), or their client left before either answered (left).";
-        text.family(name, "counter", means);
+        text.family(name, Kind::Counter, means);
         self.each(|labels, sums| {
             for (result, count) in HEDGES.iter().zip(sums.hedged).filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{{labels},result=\"{result}\"}} {count}"));
             }
         });
         let name = "lockstep_gateway_retries_refused_total";
-        text.family(name, "counter", "Requests that were not asked again because too many others were.");
+        text.family(name, Kind::Counter, "Requests that were not asked again because too many others were.");
         for (environment, seen) in &self.environments {
             text.line(format_args!(
                 "{name}{{deployment_environment_name=\"{environment}\"}} {}",
@@ -491,7 +503,7 @@ impl Everything {
         let name = "lockstep_gateway_stragglers_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Requests whose side of a switch had ended, which got what all others get.",
         );
         for (environment, seen) in &self.environments {
@@ -501,15 +513,15 @@ impl Everything {
             ));
         }
         let name = "lockstep_gateway_shielded_total";
-        text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
+        text.family(name, Kind::Counter, "Requests that this arm answered for one on trial that failed.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));
     }
 
     /// Says nothing of what never happened.
-    fn turned_away(&self, text: &mut Text) {
+    fn turned_away(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_turned_away_total";
         let help = "Requests that a version had no room for or could not serve, by the code of the answer and their priority.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         self.each(|labels, sums| {
             for (code, counts) in TURNED_AWAY.iter().zip(&sums.turned_away) {
                 for (priority, count) in Priority::ALL.iter().zip(counts).filter(|(_, count)| **count > 0) {
@@ -521,13 +533,13 @@ impl Everything {
         });
     }
 
-    fn breakers(&self, text: &mut Text) {
+    fn breakers(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_degraded_total";
-        text.family(name, "counter", "Requests that this arm answered for one that is left alone.");
+        text.family(name, Kind::Counter, "Requests that this arm answered for one that is left alone.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.degraded)));
         let name = "lockstep_gateway_breaker_state";
         let help = "0 while a version gets its requests, 1 while it is tried again, 2 while it is left alone; of all callers, or of one that is known.";
-        text.family(name, "gauge", help);
+        text.family(name, Kind::Gauge, help);
         self.each_breaker(|labels, seen| {
             let state = match seen.phase {
                 Phase::Closed => 0,
@@ -537,10 +549,14 @@ impl Everything {
             text.line(format_args!("{name}{{{labels}}} {state}"));
         });
         let name = "lockstep_gateway_breaker_opened_total";
-        text.family(name, "counter", "How often a version was left alone because it failed its requests.");
+        text.family(
+            name,
+            Kind::Counter,
+            "How often a version was left alone because it failed its requests.",
+        );
         self.each_breaker(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.openings)));
         let name = "lockstep_gateway_breaker_requests_total";
-        text.family(name, "counter", "Requests that a version was kept from, by what was done instead.");
+        text.family(name, Kind::Counter, "Requests that a version was kept from, by what was done instead.");
         self.each_breaker(|labels, seen| {
             for (instead, count) in [("degraded", seen.degraded), ("answered", seen.answered)] {
                 text.line(format_args!("{name}{{{labels},instead=\"{instead}\"}} {count}"));
@@ -549,20 +565,20 @@ impl Everything {
     }
 
     /// Says nothing where no limit adapts.
-    fn limiters(&self, text: &mut Text) {
+    fn limiters(&self, text: &mut MetricsText) {
         if self.environments.iter().all(|(_, seen)| seen.limiters.is_empty()) {
             return;
         }
         let name = "lockstep_gateway_adaptive_limit";
-        text.family(name, "gauge", "Requests that may wait for an answer of a version at once.");
+        text.family(name, Kind::Gauge, "Requests that may wait for an answer of a version at once.");
         self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.limit)));
         let name = "lockstep_gateway_waiting";
-        text.family(name, "gauge", "Requests that wait for an answer of a version whose limit adapts.");
+        text.family(name, Kind::Gauge, "Requests that wait for an answer of a version whose limit adapts.");
         self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.waiting)));
         let name = "lockstep_gateway_shed_total";
         text.family(
             name,
-            "counter",
+            Kind::Counter,
             "Requests that were refused because too many others waited for the version.",
         );
         self.each_limiter(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.refused)));
@@ -595,9 +611,9 @@ impl Everything {
         }
     }
 
-    fn failures(&self, text: &mut Text) {
+    fn failures(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_upstream_failures_total";
-        text.family(name, "counter", "Requests that instances failed, by cause.");
+        text.family(name, Kind::Counter, "Requests that instances failed, by cause.");
         for (environment, seen) in &self.environments {
             for ((version, cause), count) in &seen.failures {
                 let (service, version) = version.split_once('@').unwrap_or((version, ""));
@@ -609,10 +625,10 @@ impl Everything {
         }
     }
 
-    fn calls(&self, text: &mut Text) {
+    fn calls(&self, text: &mut MetricsText) {
         let name = "lockstep_gateway_calls_total";
         let help = "Requests of instances at listeners of their own, by who called and who answered; without a version for answers of the gateway.";
-        text.family(name, "counter", help);
+        text.family(name, Kind::Counter, help);
         for (environment, seen) in &self.environments {
             for (call, classes) in &seen.calls {
                 let labels = labels_of(environment, call);
@@ -653,9 +669,4 @@ fn labels_of(environment: &str, Call { caller, service, callee }: &Call) -> Stri
     format!(
         "deployment_environment_name=\"{environment}\",{caller},service_name=\"{service}\",service_version=\"{version}\",config=\"{config}\""
     )
-}
-
-/// Escapes the value of a label that may have any characters.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
