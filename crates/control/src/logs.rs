@@ -29,8 +29,6 @@ const USUAL: usize = 1_000;
 const MAX_LINES: usize = 10_000;
 /// How long one log may take to be read; it is left out then, for a line that hangs.
 const READ_WITHIN: Duration = Duration::from_secs(30);
-/// How long a host has to say what has ended there.
-const SAID_WITHIN: Duration = Duration::from_secs(2);
 /// How many logs are read at the same time.
 const AT_ONCE: usize = 8;
 /// Lines that may wait for a slow reader before who reads logs waits for it.
@@ -128,12 +126,8 @@ impl Control {
     /// Returns the instances whose logs are wanted, by their ids. A host that does not say in time what has ended there says nothing of it.
     async fn with_logs(&self, world: &World, wanted: &Wanted) -> BTreeMap<InstanceId, Instance> {
         let mut all = self.driver.ended().await.unwrap_or_default();
-        let asked = self.hosts.drivers().into_iter().map(|(name, driver)| {
-            let asked = async move { timeout(SAID_WITHIN, driver.ended()).await };
-            (name, tokio::spawn(asked))
-        });
-        for (name, asked) in asked.collect::<Vec<_>>() {
-            let ended = asked.await.ok().and_then(Result::ok).and_then(Result::ok);
+        let asked = self.hosts.ask_all(|driver| async move { driver.ended().await }).await;
+        for (name, ended) in asked {
             let of_host = |instance| Instance { host: Some(name.clone()), ..instance };
             all.extend(ended.unwrap_or_default().into_iter().map(of_host));
         }

@@ -44,15 +44,25 @@ pub(crate) async fn build_log(
     Asked(following): Asked<Following>,
 ) -> Result<Response, Failure> {
     let log = control.build_log(&id)?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
     let over = move || !following.follow || log.view.borrow().state.is_over();
+    Ok(streamed(stop, |sender| send_file(log.path, over, sender)))
+}
+
+/// Answers with what `send` sends, until it is through, the reader leaves or the server stops.
+fn streamed<F: Future<Output = ()> + Send + 'static>(
+    stop: CancellationToken,
+    send: impl FnOnce(Chunks) -> F,
+) -> Response {
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    let sends = send(sender.clone());
     tokio::spawn(async move {
         tokio::select! {
-            () = send_file(log.path, over, sender) => {}
+            () = sends => {}
             () = stop.cancelled() => {}
+            () = sender.closed() => {}
         }
     });
-    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+    text(Body::from_stream(ReceiverStream::new(receiver)))
 }
 
 /// Sends a file that may still grow, until `over` says that it does not.
@@ -99,23 +109,14 @@ pub(crate) async fn instance_log(
 ) -> Result<Response, Failure> {
     let follow = if following.follow { Follow::Yes } else { Follow::No };
     let mut log = control.instance_log(&environment, &id, follow).await?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let send = async {
-            while let Ok(Some(mut line)) = log.next_line().await {
-                line.push('\n');
-                if sender.send(Ok::<_, io::Error>(Bytes::from(line))).await.is_err() {
-                    return;
-                }
+    Ok(streamed(stop, |sender| async move {
+        while let Ok(Some(mut line)) = log.next_line().await {
+            line.push('\n');
+            if sender.send(Ok(Bytes::from(line))).await.is_err() {
+                return;
             }
-        };
-        tokio::select! {
-            () = send => {}
-            () = stop.cancelled() => {}
-            () = sender.closed() => {}
         }
-    });
-    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+    }))
 }
 
 pub(crate) async fn logs(
@@ -125,24 +126,15 @@ pub(crate) async fn logs(
     Asked(query): Asked<LogQuery>,
 ) -> Result<Response, Failure> {
     let mut entries = control.logs(&environment, &query).await?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
-    tokio::spawn(async move {
-        let send = async {
-            while let Some(entry) = entries.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&entry) else { continue };
-                line.push(b'\n');
-                if sender.send(Ok::<_, io::Error>(Bytes::from(line))).await.is_err() {
-                    return;
-                }
+    Ok(streamed(stop, |sender| async move {
+        while let Some(entry) = entries.recv().await {
+            let Ok(mut line) = serde_json::to_vec(&entry) else { continue };
+            line.push(b'\n');
+            if sender.send(Ok(Bytes::from(line))).await.is_err() {
+                return;
             }
-        };
-        tokio::select! {
-            () = send => {}
-            () = stop.cancelled() => {}
-            () = sender.closed() => {}
         }
-    });
-    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+    }))
 }
 
 pub(crate) async fn export_journal(State(control): App) -> Response {
