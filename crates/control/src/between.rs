@@ -470,28 +470,14 @@ fn hosts_of<'a>(
 
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::{Arm, ConfigRevision, VersionNumber};
-
     use super::*;
+    use crate::testing;
 
     fn instance(since: u64) -> Instance {
-        Instance {
-            id: "shop-1".parse().unwrap(),
-            environment: "production".parse().unwrap(),
-            arm: Arm {
-                service: "shop".parse().unwrap(),
-                version: VersionNumber::new(1, 0, 0),
-                config: ConfigRevision(0),
-                process: None,
-            },
-            state: InstanceState::Healthy,
-            address: "127.0.0.1:20000".parse().ok(),
-            since: Timestamp(since),
-            restarts: 0,
-            job: None,
-            resource: None,
-            host: "web1".parse().ok(),
-        }
+        let instance = testing::instance("shop-1", InstanceState::Healthy);
+        let (arm, address, host) =
+            (testing::arm("shop"), "127.0.0.1:20000".parse().ok(), "web1".parse().ok());
+        Instance { arm, address, host, since: Timestamp(since), ..instance }
     }
 
     #[test]

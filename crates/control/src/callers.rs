@@ -233,33 +233,13 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
 
-    use lockstep_domain::{Arm, ConfigRevision, InstanceState, Timestamp, VersionNumber};
+    use lockstep_domain::InstanceState;
 
     use super::*;
+    use crate::testing::instance;
 
     fn name(text: &str) -> EnvironmentName {
         text.parse().unwrap()
-    }
-
-    fn instance(id: &str, state: InstanceState) -> Instance {
-        let service = "orders".parse().unwrap();
-        Instance {
-            id: id.parse().unwrap(),
-            environment: name("production"),
-            arm: Arm {
-                service,
-                version: VersionNumber::new(1, 0, 0),
-                config: ConfigRevision(0),
-                process: None,
-            },
-            state,
-            address: None,
-            since: Timestamp(0),
-            restarts: 0,
-            job: None,
-            resource: None,
-            host: None,
-        }
     }
 
     #[test]

@@ -57,6 +57,8 @@ mod secrets;
 mod services;
 mod starts;
 mod targets;
+#[cfg(test)]
+mod testing;
 mod traffic;
 mod uploads;
 mod version_rules;

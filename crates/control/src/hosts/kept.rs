@@ -130,26 +130,11 @@ pub(super) fn take_in(all: &mut All, seen: &[Instance], adopt: bool) -> Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_domain::{Arm, ConfigRevision, Timestamp, VersionNumber};
+    use lockstep_domain::Timestamp;
 
     fn instance(id: &str, state: InstanceState) -> Instance {
-        Instance {
-            id: id.parse().unwrap(),
-            environment: "staging".parse().unwrap(),
-            arm: Arm {
-                service: "orders".parse().unwrap(),
-                version: VersionNumber::new(1, 0, 0),
-                config: ConfigRevision(0),
-                process: None,
-            },
-            state,
-            address: None,
-            since: Timestamp(1),
-            restarts: 0,
-            job: None,
-            resource: None,
-            host: Some("web1".parse().unwrap()),
-        }
+        let (environment, host) = ("staging".parse().unwrap(), "web1".parse().ok());
+        Instance { environment, since: Timestamp(1), host, ..crate::testing::instance(id, state) }
     }
 
     fn begun(id: &str) -> (InstanceId, Kept) {

@@ -413,21 +413,6 @@ fn certificates(world: &World) -> Vec<CertificateSeen> {
 mod tests {
     use super::*;
 
-    fn instance_of(arm: &Arm, id: &str, state: InstanceState) -> Instance {
-        Instance {
-            id: id.parse().unwrap(),
-            environment: "production".parse().unwrap(),
-            arm: arm.clone(),
-            state,
-            address: None,
-            since: Timestamp(0),
-            restarts: 0,
-            job: None,
-            resource: None,
-            host: None,
-        }
-    }
-
     #[test]
     fn what_failed_is_down_until_somebody_took_its_place() {
         let arm: Arm = serde_json::from_value(
@@ -436,7 +421,8 @@ mod tests {
         .unwrap();
         let failed =
             InstanceState::Failed { reason: "it ended".into(), fault: lockstep_domain::fault::Fault::Crash };
-        let (dead, new) = (instance_of(&arm, "a", failed), instance_of(&arm, "b", InstanceState::Starting));
+        let of_arm = |id, state| Instance { arm: arm.clone(), ..crate::testing::instance(id, state) };
+        let (dead, new) = (of_arm("a", failed), of_arm("b", InstanceState::Starting));
         let mut parts = Parts { wanted: vec![(&arm, 1)], instances: vec![&dead], ..Parts::default() };
         assert_eq!(parts.instances()[0].state, seen::InstanceState::Failed);
         parts.instances.push(&new);
