@@ -144,14 +144,12 @@ impl LogCollector {
 }
 
 fn refused(error: SendError) -> Outcome {
-    match &error {
-        SendError::Status(status, ..) if status.as_u16() == 413 => Outcome::TooLarge(error),
+    let SendError::Status(status, ..) = &error else { return Outcome::Later(error) };
+    match status.as_u16() {
+        413 => Outcome::TooLarge(error),
         // A key that is wrong is mended by a person, and the lines are still there then.
-        SendError::Status(status, ..) if matches!(status.as_u16(), 401 | 403 | 404 | 405 | 408 | 500) => {
-            Outcome::Later(error)
-        }
-        error_ if error_.is_passing() => Outcome::Later(error),
-        SendError::Status(status, ..) if status.is_client_error() => Outcome::Never(error),
+        401 | 403 | 404 | 405 | 408 | 429 => Outcome::Later(error),
+        400..500 => Outcome::Never(error),
         _ => Outcome::Later(error),
     }
 }
