@@ -35,16 +35,16 @@ use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
-    CertificateList, ChangeResource, ChartsView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView, DismissRequest, EndLane,
-    EnvironmentSummary, EnvironmentView, EventQuery, EventView, FaultList, GatewayAdded, GatewayIdentityView,
-    Health, History, JournalReport, KeysView, LaneList, LaneView, LifecycleView, LogQuery, MaintenanceList,
-    ManifestRequest, MirrorList, OperationAnswer, OperationRequest, ReadinessView, RegisterService,
-    ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance, RemoveRequest, RemoveResource,
-    RemoveVersionRules, RemoveWatching, RenameRequest, Renaming, RequestCertificate, ResourceView,
-    RevokeRequest, Revoked, RotateRequest, RuleView, RunResource, ScrapeToken, ServiceTraffic, ServiceView,
-    SetRules, SetTarget, SettingsChange, SilenceView, StageRequest, TargetView, TestedTarget, Upload,
-    VersionRuleList, VersionView, WaysBack,
+    CertificateList, ChangeResource, ChartsView, CheckView, CollectReport, CollectRequest, CompatAnswer,
+    CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView, DeliveryView,
+    DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, EventQuery, EventView, FaultList,
+    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
+    LifecycleView, LogQuery, MaintenanceList, ManifestRequest, MirrorList, OperationAnswer, OperationRequest,
+    ReadinessView, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveMaintenance,
+    RemoveRequest, RemoveResource, RemoveVersionRules, RemoveWatching, RenameRequest, Renaming,
+    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RuleView, RunResource,
+    ScrapeToken, ServiceTraffic, ServiceView, SetRules, SetTarget, SettingsChange, SilenceView, StageRequest,
+    TargetView, TestedTarget, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -586,6 +586,11 @@ impl Client {
     /// Removes a rule that somebody set.
     pub fn remove_rule(&self, name: &WatchingName, request: &RemoveWatching) -> Answer<Vec<RuleView>> {
         self.post(&format!("/rules/{name}/remove"), request)
+    }
+
+    /// Lists the checks that gateways make by themselves, with what each found.
+    pub fn checks(&self, environment: &EnvironmentName) -> Answer<Vec<CheckView>> {
+        self.get(&format!("/environments/{environment}/checks"))
     }
 
     /// Returns curves of figures of a service, of one figure or of all.

@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::types::{
     AcceptRequest, AddCertificate, AddFault, AddGateway, AddMaintenance, AddResource, AddSilence,
     AddVersionRule, AlertList, ApprovalRequest, BaselineDiff, BlameView, BuildView, CallsView,
-    CertificateBundle, CertificateList, ChangeResource, ChartsView, CollectReport, CollectRequest,
+    CertificateBundle, CertificateList, ChangeResource, ChartsView, CheckView, CollectReport, CollectRequest,
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, CreateLane, DataFolderView,
     DeliveryView, DismissRequest, EndLane, EnvironmentSummary, EnvironmentView, EventView, FaultList,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView, LaneList, LaneView,
@@ -767,6 +767,12 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a rule that somebody set; where it replaced one that is there by itself, that holds again",
             of::<RemoveWatching>,
             Json(of::<Vec<RuleView>>),
+        ),
+        get(
+            "/environments/{environment}/checks",
+            "checks",
+            "Lists the checks that gateways make by themselves, and what each found",
+            Json(of::<Vec<CheckView>>),
         ),
         query(
             get(

@@ -15,6 +15,7 @@ pub(crate) mod calls;
 pub(crate) mod can;
 pub(crate) mod certificate;
 pub(crate) mod check;
+pub(crate) mod checks;
 pub(crate) mod compat;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -11,6 +11,7 @@ mod call_addresses;
 mod call_book;
 mod callers;
 mod charts;
+mod checks;
 mod clock;
 mod collect;
 mod compat;

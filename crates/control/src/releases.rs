@@ -254,6 +254,7 @@ impl Control {
             databases,
             contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),
+            checks: checked.manifest.checks.clone(),
             changelog: standing.changelog.clone(),
             notes: request.notes.clone(),
             unrelated,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::approach::Approach;
 use crate::baseline::BaselineEntry;
 use crate::certificate::TableCertificate;
+use crate::check::{Check, TableCheck};
 use crate::digest::Digest;
 use crate::drain::{USUAL_DRAIN_MS, drain_ms};
 use crate::edition::TableHistory;
@@ -73,6 +74,7 @@ pub fn compile_routes(
         lanes: environment.version_rules.lanes.lanes.iter().map(TableLane::of).collect(),
         switches: None,
         between: None,
+        checks: checks(world, &shares),
     };
     let table = with_growth(with_switches(table, world, environment, observed, now), environment);
     let table = with_drain(with_words_of_versions(table, world), world, environment).in_its_format();
@@ -394,12 +396,32 @@ fn named(mut instances: Vec<&Instance>) -> Vec<Endpoint> {
     instances.into_iter().filter_map(endpoint).collect()
 }
 
-/// The entry points of the arm with the largest share of each service, the most specific first.
-fn entry_points(world: &World, shares: &BTreeMap<ServiceName, Vec<Share>>) -> Vec<Route> {
-    let mut routes: Vec<_> = shares
+/// The version with the largest share of each service.
+fn leading<'a>(
+    world: &'a World,
+    shares: &'a BTreeMap<ServiceName, Vec<Share>>,
+) -> impl Iterator<Item = (&'a ServiceName, &'a Arc<Version>)> {
+    let largest = shares
         .iter()
-        .filter_map(|(service, shares)| Some((service, shares.iter().max_by_key(|share| share.weight)?)))
-        .filter_map(|(service, share)| Some((service, world.find_version(service, &share.entry.version)?)))
+        .filter_map(|(service, shares)| Some((service, shares.iter().max_by_key(|share| share.weight)?)));
+    largest.filter_map(|(service, share)| Some((service, world.find_version(service, &share.entry.version)?)))
+}
+
+/// The checks of these versions, each with the host that it asks for.
+fn checks(world: &World, shares: &BTreeMap<ServiceName, Vec<Share>>) -> Vec<TableCheck> {
+    let of_version = |(service, version): (&ServiceName, &Arc<Version>)| {
+        let of = |check: &Check| {
+            let host = check.host_among(&version.routes).map(str::to_owned);
+            TableCheck { service: service.clone(), check: Check { host, ..check.clone() } }
+        };
+        version.checks.iter().map(of).collect::<Vec<_>>()
+    };
+    leading(world, shares).flat_map(of_version).collect()
+}
+
+/// The entry points of these versions, the most specific first.
+fn entry_points(world: &World, shares: &BTreeMap<ServiceName, Vec<Share>>) -> Vec<Route> {
+    let mut routes: Vec<_> = leading(world, shares)
         .flat_map(|(service, version)| {
             version.routes.iter().map(|rule| Route { rule: rule.clone(), service: service.clone() })
         })

@@ -173,6 +173,12 @@ impl Entry {
         *self == Self::default()
     }
 
+    /// Tells whether clients who come by plain HTTP are sent to https.
+    #[must_use]
+    pub fn sends_to_https(&self) -> bool {
+        self.settings.http == PlainHttp::Redirect && self.settings.https_port.is_some()
+    }
+
     /// Returns where a request to a host is redirected that came by plain HTTP; `None` when it is served.
     ///
     /// The host is without port, the path in its one form with its query; `own_port` is the port by which clients come to this gateway,

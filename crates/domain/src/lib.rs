@@ -18,6 +18,7 @@ pub mod called;
 pub mod certificate;
 pub mod certificate_secrets;
 pub mod changelog;
+pub mod check;
 pub mod clients_at;
 pub mod clock_skip;
 pub mod commits;

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approach::Approach;
 use crate::between::Between;
+use crate::check::TableCheck;
 use crate::digest::Digest;
 use crate::edition::{Edition, TableHistory};
 use crate::entry::Entry;
@@ -53,6 +54,7 @@ use crate::watch::Watch;
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::between::FORMAT_WITH_BETWEEN;
+pub use crate::check::FORMAT_WITH_CHECKS;
 pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::lane::FORMAT_WITH_LANES;
 pub use crate::maintenance::FORMAT_WITH_MAINTENANCE;
@@ -144,7 +146,10 @@ pub use upgrades::FORMAT_WITH_UPGRADES;
 ///
 /// 27: instances that are reached through the gateway of their host, which a gateway of an earlier format would ask where nobody listens. A table
 /// without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BETWEEN;
+///
+/// 28: checks that gateways make by themselves, which a gateway of an earlier format would not make, and would count as requests of customers. A table
+/// without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_CHECKS;
 /// The first format whose gateways know who calls by the name behind its token.
 pub const FORMAT_WITH_NAMED_CALLERS: u32 = 24;
 /// The format that a gateway must take where a version gets no more requests than it answers in time.
@@ -240,6 +245,10 @@ pub struct RouteTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_BETWEEN))]
     pub between: Option<Between>,
+    /// Requests that gateways make by themselves; none counts as one of a customer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_CHECKS))]
+    pub checks: Vec<TableCheck>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -460,7 +469,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if self.between.is_some() {
+        let format = if !self.checks.is_empty() {
+            FORMAT_WITH_CHECKS
+        } else if self.between.is_some() {
             FORMAT_WITH_BETWEEN
         } else if !rules.path_reading().is_usual() || policies.clone().any(|policy| policy.has_floor()) {
             FORMAT_WITH_PATH_FORMS.max(FORMAT_WITH_FLOORS)

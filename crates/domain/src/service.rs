@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::changelog::Changelog;
+use crate::check::Check;
 use crate::contract::{ContractKind, OfferedContract, Requirement};
 use crate::criticality::Criticality;
 use crate::database::VersionDatabase;
@@ -243,6 +244,9 @@ pub struct Version {
     pub contracts: Vec<OfferedContract>,
     /// Entry points it wants.
     pub routes: Vec<RouteRule>,
+    /// Requests that gateways make by themselves to see whether it works.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// What changed since the version before.
     pub changelog: Changelog,
     /// What a person wrote about it.

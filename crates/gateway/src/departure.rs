@@ -56,6 +56,11 @@ impl Departure {
         self.leaving.cancel();
     }
 
+    /// Tells whether each answer is the last one of its connection.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
     /// Takes no more clients, because another process does.
     pub(crate) fn hand_on(&self) {
         self.begin();
@@ -79,7 +84,7 @@ impl Departure {
 
     /// Tells whether the connection of a client ends with its answer: the gateway leaves, or its listener stopped.
     pub(crate) fn ends(&self, listener: &CancellationToken) -> bool {
-        self.is_leaving.load(Ordering::Relaxed) || listener.is_cancelled()
+        self.is_leaving() || listener.is_cancelled()
     }
 
     /// Returns when answers are the last ones of their connections.

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use lockstep_domain::approach::{Approach, InstanceTls};
 use lockstep_domain::called::{Called, CalledByClients};
 use lockstep_domain::certificate::CertificateFacts;
+use lockstep_domain::check::CheckSeen;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::gateway_rules::GatewayRules;
@@ -50,6 +51,7 @@ use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
 use crate::seat::{RouteCounts, RouteName};
 use crate::served::Served;
+use crate::synthetic::CheckBook;
 use crate::table::{Choosing, ServiceTargets, Tally, Target, WorkerTable, check};
 use crate::tls::Tls;
 use crate::traffic::{Counters, EnvironmentTraffic, arm_name};
@@ -85,6 +87,8 @@ pub(crate) struct Environment {
     /// How many requests belonged to what was gone.
     stragglers: Stragglers,
     failures: FailureLog,
+    /// What the gateway checks by itself.
+    checks: CheckBook,
     /// What clients who come by TLS are shown.
     tls: Arc<Tls>,
     /// The gateways of other hosts.
@@ -159,6 +163,8 @@ pub(crate) struct Observation {
     /// The certificates that are shown, by name.
     pub(crate) certificates: Vec<(String, CertificateFacts)>,
     pub(crate) closed_ports: Vec<SocketAddr>,
+    /// What was found by checks.
+    pub(crate) checks: Vec<CheckSeen>,
 }
 
 #[derive(Debug, Default)]
@@ -236,6 +242,7 @@ impl Environment {
             faults: FaultCounts::default(),
             stragglers: Stragglers::default(),
             failures,
+            checks: CheckBook::default(),
             tls: Arc::default(),
             neighbours,
             outside: Outside::default(),
@@ -402,6 +409,11 @@ impl Environment {
         &self.failures
     }
 
+    /// Returns what the gateway checks by itself.
+    pub(crate) fn checks(&self) -> &CheckBook {
+        &self.checks
+    }
+
     /// Returns where a worker counts what it answers before it has chosen an arm.
     pub(crate) fn own(&self, worker: usize) -> &Counts {
         &self.own[worker]
@@ -409,7 +421,7 @@ impl Environment {
 
     /// Returns what can be seen.
     pub(crate) fn observe(&self) -> Observation {
-        let GatewayReceipt { revision, in_flight, refused, .. } = self.receipt("");
+        let GatewayReceipt { revision, in_flight, refused, checks, .. } = self.receipt("");
         let state = self.state();
         let arms =
             state.counts.iter().map(|(arm, counts)| (arm.clone(), add_up(counts.iter().map(|it| &**it))));
@@ -443,6 +455,7 @@ impl Environment {
             names: self.place.names.iter().flat_map(|book| book.seen(state.given.as_deref())).collect(),
             certificates: self.tls.certificates(),
             closed_ports: state.closed_ports.keys().copied().collect(),
+            checks,
         }
     }
 
@@ -537,6 +550,7 @@ impl Environment {
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));
         self.neighbours.hear(&table);
+        self.checks.follow(&table);
         state.meet(&table, self.tables.len(), (&self.tls, &self.neighbours));
         state.states.follow(&table);
         state.breakers.follow(&table);
@@ -597,6 +611,7 @@ impl Environment {
             handed_to: None,
             between: self.neighbours.said(),
             outside,
+            checks: self.checks.seen(),
         }
     }
 

@@ -169,6 +169,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             key,
             class: self.facts.class,
             ruled: self.facts.ruled,
+            is_of_check: self.facts.is_of_check,
             held: self.facts.held,
             delayed: self.facts.delay.is_some(),
         }

@@ -24,6 +24,7 @@ use crate::listening::{Clients, Entrance, Listening};
 use crate::names::NameBook;
 use crate::recent::Ring;
 use crate::spans::Spans;
+use crate::synthetic;
 use crate::visit::VisitKey;
 use crate::worker::Worker;
 
@@ -104,6 +105,7 @@ impl Gateway {
             let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
             first.runtime().spawn(sweep);
             first.runtime().spawn(names.tend(Arc::clone(&gateway.state)));
+            first.runtime().spawn(synthetic::tend(Arc::clone(&gateway.state), gateway.workers.clone()));
         }
         Ok(gateway)
     }

@@ -98,6 +98,7 @@ mod served;
 pub mod spans;
 pub mod standalone;
 mod stream;
+mod synthetic;
 mod table;
 mod takeover;
 mod tcp;

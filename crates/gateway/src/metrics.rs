@@ -2,6 +2,7 @@
 //!
 //! Cardinality is bounded: an arm that has left is forgotten with its counters, and no label is taken from a request.
 
+mod checks;
 mod lanes;
 
 use std::time::Duration;
@@ -72,6 +73,7 @@ impl Everything {
         self.names(&mut text);
         self.faulted(&mut text);
         self.lanes(&mut text);
+        self.checks(&mut text);
         text.text()
     }
 

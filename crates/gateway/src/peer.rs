@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use http::HeaderValue;
 use lockstep_domain::gateway_rules::Caller;
-use lockstep_domain::routes::{CallerToken, RouteTable, caller_token};
+use lockstep_domain::routes::{CallerToken, RouteTable, SERVICE_PATH_PREFIX, caller_token};
 use lockstep_domain::{Digest, ServiceName};
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     at: Option<Box<At>>,
     /// How the connection is protected, where it is.
     pub(crate) secure: Option<Box<Secure>>,
+    /// Whether it is this gateway, which checks.
+    is_check: bool,
 }
 
 /// A connection within TLS.
@@ -97,7 +99,26 @@ impl Peer {
     pub(crate) fn new(peer: SocketAddr, to: SocketAddr, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
         let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, client_port: peer.port(), to: to.ip(), text, port: to.port(), at, secure: None }
+        Self {
+            address,
+            client_port: peer.port(),
+            to: to.ip(),
+            text,
+            port: to.port(),
+            at,
+            secure: None,
+            is_check: false,
+        }
+    }
+
+    /// Returns the same as the gateway itself, which checks.
+    pub(crate) fn checking(self) -> Self {
+        Self { is_check: true, ..self }
+    }
+
+    /// Tells whether it is this gateway, which checks.
+    pub(crate) const fn is_check(&self) -> bool {
+        self.is_check
     }
 
     /// Returns the scheme of the requests that come on the connection.
@@ -140,6 +161,10 @@ impl Peer {
     pub(crate) fn origin(&self, table: &RouteTable, path: &str) -> Result<Origin, Problem> {
         if let Some(at) = &self.at {
             return at.origin();
+        }
+        // What stands in a manifest may call what instances of it may call.
+        if self.is_check && path.starts_with(SERVICE_PATH_PREFIX) {
+            return Ok(Origin { caller: Caller::Instance, token: 0 });
         }
         let caller = match caller_token(path) {
             Some(CallerToken { token, length, .. }) if knows(&table.callers, token) => {
@@ -202,6 +227,7 @@ mod tests {
             lanes: Vec::new(),
             switches: None,
             between: None,
+            checks: Vec::new(),
         }
     }
 

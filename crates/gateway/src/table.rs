@@ -76,6 +76,14 @@ impl WorkerTable {
         self.lanes.iter().find(|seat| rules.contains(&seat.id()))
     }
 
+    /// Tells whether there is nothing that is noted of requests beside their keys.
+    pub(crate) fn has_no_rules(&self) -> bool {
+        self.ruled.is_empty()
+            && self.mirrors.is_empty()
+            && self.lanes.is_empty()
+            && self.routes.checks.is_empty()
+    }
+
     /// Tells whether requests may be on both sides of a switch.
     pub(crate) fn is_switching(&self) -> bool {
         self.routes.switches.as_ref().is_some_and(|switches| !switches.known.is_empty())

@@ -4,6 +4,7 @@
 //! What is carried are the numbers of rules, not what was matched: a header or cookie that a service does not pass on need not be.
 //! Invariant: only rules of the table that is served are carried on.
 
+use lockstep_domain::check::CHECK_MARK;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::{SplitRule, SplitTakes};
 use lockstep_domain::version_rules::Pattern;
@@ -24,7 +25,7 @@ const MAX_CARRIED: usize = 64;
 /// matches.
 pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, entering: &Entering<'_, '_>, caller: Caller) {
     rules.clear();
-    if table.ruled.is_empty() && table.mirrors.is_empty() && table.lanes.is_empty() {
+    if table.has_no_rules() {
         return;
     }
     let request = entering.request;
@@ -38,6 +39,9 @@ pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, entering: &Enterin
     }
     // What a copy causes is told apart from what clients ask, in the whole chain of calls.
     rules.extend(table.mirrors.iter().filter(|id| carried.contains(id)));
+    // A proxy passes on what clients say, and nobody is to keep failures from being counted.
+    let is_of_check = caller == Caller::Instance && carried.contains(&CHECK_MARK);
+    rules.extend(is_of_check.then_some(CHECK_MARK));
 }
 
 fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {

@@ -13,6 +13,7 @@ mod turned;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_domain::check::CHECK_MARK;
 use lockstep_domain::gateway_rules::{Caller, ViaField};
 use lockstep_domain::priority::Priority;
 use lockstep_domain::request_path::{PathReading, Spelled};
@@ -148,6 +149,11 @@ impl Notes {
         said.unwrap_or_else(|| made_id(&self.traceparent))
     }
 
+    /// Tells whether a check caused it, so that it counts as no request of a customer.
+    pub(crate) fn is_of_check(&self) -> bool {
+        self.rules.contains(&CHECK_MARK)
+    }
+
     /// Returns what an answer says of it: of one that the gateway makes for an arm, or for none.
     pub(crate) fn marks(&self, arm: Option<&Arm>) -> Marks<'_> {
         Marks { request_id: self.request_id(), lane: self.lane().map(|lane| lane.text(arm)) }
@@ -213,6 +219,8 @@ pub(crate) struct Routed {
     pub(crate) class: Class,
     /// Whether it says nothing of a split: a rule chose its arm, it stands in for the one that was drawn, a copy caused it, or it is late on purpose.
     pub(crate) ruled: bool,
+    /// Whether a check caused it.
+    pub(crate) is_of_check: bool,
     /// What chose its arm.
     pub(crate) chosen: Chosen,
     /// Whether a visit chose its arm that began at other shares.
@@ -289,6 +297,7 @@ impl Desk {
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             let entering = Entering { request, key: &notes.key, calling: calling_of(notes.call.as_deref()) };
             version_rules::note(&mut notes.rules, table, &entering, caller);
+            notes.rules.extend(self.peer.is_check().then_some(CHECK_MARK));
             if table.entered.is_some() {
                 notes.visit = visit::carried(request, caller).map(Box::new);
             }

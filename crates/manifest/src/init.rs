@@ -201,6 +201,7 @@ pub(crate) fn manifest(
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,
+        checks: Vec::new(),
         jobs: draft.jobs.clone(),
     }
 }

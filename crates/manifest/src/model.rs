@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::check::Check;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::criticality::Criticality;
 use lockstep_domain::database::Database;
@@ -63,6 +64,9 @@ pub struct Manifest {
     pub accepts: Vec<AcceptedBreak>,
     /// The requests from outside that it takes; none when only other services call it.
     pub routes: Vec<RouteRule>,
+    /// Requests that gateways make by themselves to see whether it works.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// Programs of it that run once.
     pub jobs: Vec<Job>,
 }

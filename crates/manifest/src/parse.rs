@@ -5,6 +5,7 @@
 
 pub(crate) mod approach;
 mod build;
+mod check;
 mod contract;
 mod database;
 mod external;
@@ -77,6 +78,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let requires = root.table("requires", "[requires]");
     let requires = requires.map_or_else(BTreeMap::new, |table| requirements(&table, name.as_ref()));
     let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| route::routes(&field));
+    let checks = root.get("check", check::EXAMPLE).map_or_else(Vec::new, |field| check::checks(&field));
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let resources = root.table("resource", resource::EXAMPLE);
@@ -90,7 +92,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     });
     if let Some((run, processes)) = run.as_ref().filter(|(run, _)| !run.kind.is_web()) {
         let what = nobody_calls(run.kind, processes);
-        no_routes(&root, &what);
+        no_requests(&root, &what);
         no_contract_of_answers(&root, &what);
     }
     if run.as_ref().is_some_and(|(run, _)| run.kind.is_web() && !run.protocol.is_http()) {
@@ -113,6 +115,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         contracts,
         accepts,
         routes,
+        checks,
         jobs,
     })
 }
@@ -126,10 +129,12 @@ fn nobody_calls(kind: Kind, processes: &Processes) -> String {
 }
 
 /// Nobody calls a worker or a job, so nothing may lead to it.
-fn no_routes(root: &Table<'_>, what: &str) {
-    if let Some(field) = root.get("route", "[[route]]") {
-        let hint = "remove the routes, or let it be a `web` service";
-        field.wrong_because(format_args!("{what}, so no request can reach it"), hint);
+fn no_requests(root: &Table<'_>, what: &str) {
+    for (name, example) in [("route", "[[route]]"), ("check", check::EXAMPLE)] {
+        if let Some(field) = root.get(name, example) {
+            let hint = format!("remove each {example}, or let it be a `web` service");
+            field.wrong_because(format_args!("{what}, so no request can reach it"), hint);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `parse(render(m)) == m` for every manifest.
 
+mod check;
 mod gateway;
 mod route;
 
@@ -67,6 +68,7 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.contracts(&manifest.contracts);
     manifest.accepts.iter().for_each(|accepted| writer.accept(accepted));
     manifest.routes.iter().for_each(|route| writer.route(route));
+    manifest.checks.iter().for_each(|check| writer.check(check));
     manifest.jobs.iter().for_each(|job| writer.job(job));
     writer.out
 }

@@ -92,6 +92,7 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
         lanes: Vec::new(),
         switches: None,
         between: None,
+        checks: Vec::new(),
     };
     Some((table.in_its_format(), places))
 }

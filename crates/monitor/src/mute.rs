@@ -109,6 +109,7 @@ impl<'a> Causes<'a> {
             Family::CrashLoop => self.on_host(alert).or_else(|| self.version_down(alert)).or_else(mended),
             Family::AllDown => mended(),
             Family::Traffic => self.of_traffic(name, alert).or_else(mended),
+            Family::Check => self.of_check(name, alert).or_else(mended),
             Family::Gateway => self.on_host(alert),
             Family::Unwatched => self.gateways.get(alert.subject.environment()?).copied(),
             Family::Certificate | Family::Disk => self.worse(name, alert),
@@ -121,6 +122,12 @@ impl<'a> Causes<'a> {
         let down = self.down_services.get(&place).copied();
         let below = || self.below.get(&place).and_then(|below| self.troubled.get(below)).copied();
         down.or_else(|| self.worse(name, alert)).or_else(below)
+    }
+
+    /// What fails for clients is told before what a check finds of it.
+    fn of_check(&self, name: &str, alert: &'a Alert) -> Option<&'a str> {
+        let known = place(alert).and_then(|place| self.troubled.get(&place)).copied();
+        known.filter(|known| *known != name).or_else(|| self.of_traffic(name, alert))
     }
 
     fn on_host(&self, alert: &Alert) -> Option<&'a str> {
@@ -167,16 +174,21 @@ fn worst(alerts: &Alerts) -> BTreeMap<(Family, &crate::subject::Subject), &str> 
     worst
 }
 
-/// Services whose requests fail or which are down, each with the alert that says it.
+/// Services whose requests fail or which are down, or of which a check fails, each with the alert that says it best.
 fn troubled(alerts: &Alerts) -> BTreeMap<Place<'_>, &str> {
-    let is_trouble =
-        |alert: &Alert| matches!(alert.family, Family::Traffic | Family::AllDown) && alert.is_firing();
+    let is_trouble = |alert: &Alert| {
+        matches!(alert.family, Family::Traffic | Family::AllDown | Family::Check) && alert.is_firing()
+    };
     let mut troubled = BTreeMap::<Place<'_>, &str>::new();
     let firing = alerts.iter().filter(|(_, alert)| is_trouble(alert));
     for (place, name, alert) in firing.filter_map(|(name, alert)| Some((place(alert)?, name, alert))) {
         let kept = troubled.entry(place).or_insert(name);
-        let rank =
-            |name, alert: &Alert| (alert.family != Family::AllDown, order(name, alert).0, alert.since_ms);
+        let kind = |alert: &Alert| match alert.family {
+            Family::AllDown => 0,
+            Family::Traffic => 1,
+            _ => 2,
+        };
+        let rank = |name, alert: &Alert| (kind(alert), order(name, alert).0, alert.since_ms);
         if alerts.get(*kept).is_some_and(|other| rank(name, alert) < rank(kept, other)) {
             *kept = name;
         }

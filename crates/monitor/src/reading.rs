@@ -2,6 +2,7 @@
 //!
 //! Invariant: what could not be looked at is never `Fine`. A subject that is not there any more, where its kind was looked at, is.
 
+mod checks;
 mod places;
 mod services;
 mod traffic;
@@ -66,6 +67,7 @@ pub fn readings(rule: &Rule, known: Known<'_>) -> Vec<Reading> {
 fn of_condition(condition: &Condition, known: Known<'_>) -> Vec<Reading> {
     match condition.family() {
         Family::Traffic => traffic::readings(condition, known),
+        Family::Check => checks::readings(condition, known),
         Family::Instance | Family::CrashLoop | Family::AllDown | Family::WayBack => {
             services::readings(condition, known)
         }

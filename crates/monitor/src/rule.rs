@@ -149,6 +149,12 @@ pub enum Condition {
         #[serde(default = "no_bytes")]
         and_below_free_bytes: u64,
     },
+    /// A check of a gateway fails.
+    CheckFails {
+        /// How often one after the other, at one gateway.
+        #[serde(default = "two")]
+        at_least_in_a_row: u32,
+    },
     /// The judge failed a version in its rollout.
     CanaryFailed {},
     /// An operation waits for somebody.
@@ -169,6 +175,10 @@ pub enum Condition {
     Unwatched {},
 }
 
+const fn two() -> u32 {
+    2
+}
+
 const fn ten() -> u64 {
     10
 }
@@ -187,6 +197,8 @@ const fn no_bytes() -> u64 {
 pub enum Family {
     /// Requests fail or are slow.
     Traffic,
+    /// A check fails.
+    Check,
     /// An instance is down.
     Instance,
     /// An instance ends again and again.
@@ -220,6 +232,7 @@ impl Condition {
             | Self::FailureShare { .. }
             | Self::SlowShare { .. }
             | Self::TooFewRequests { .. } => Family::Traffic,
+            Self::CheckFails { .. } => Family::Check,
             Self::InstanceDown { .. } => Family::Instance,
             Self::CrashLoop { .. } => Family::CrashLoop,
             Self::AllDown {} => Family::AllDown,
@@ -266,6 +279,9 @@ impl Condition {
                 ("at_least_restarts", f64::from(at_least_restarts), 2.0, 20.0),
                 ("over_seconds", over_seconds as f64, 10.0, 86_400.0),
             ],
+            Self::CheckFails { at_least_in_a_row } => {
+                vec![("at_least_in_a_row", f64::from(at_least_in_a_row), 1.0, 100.0)]
+            }
             Self::CertificateEnds { within_days } => vec![("within_days", within_days, 0.01, 366.0)],
             Self::DiskLow { below_free_percent, .. } => {
                 vec![("below_free_percent", below_free_percent, 0.1, 90.0)]
@@ -445,6 +461,7 @@ fn traffic() -> Vec<Rule> {
     let fails = Condition::FailureShare { above_percent: 20.0, over_seconds: 10, at_least_failures: 10 };
     vec![
         Rule::new("failing", Severity::Critical, fails),
+        Rule::new("check-fails", Severity::Critical, Condition::CheckFails { at_least_in_a_row: two() }),
         Rule::new("budget-burns-fast", Severity::Critical, burn(14.4, 3_600, 300)),
         Rule::new("budget-burns", Severity::Critical, burn(6.0, 6 * 3_600, 1_800)),
         Rule::new("budget-burns-slowly", Severity::Warning, burn(1.0, 3 * 24 * 3_600, 6 * 3_600)),

@@ -71,6 +71,26 @@ pub struct ServiceSeen {
     /// The way back to the version before.
     #[serde(default)]
     pub way_back: Seen<WayBackSeen>,
+    /// Its checks by name: what each gateway says that makes them and has said so lately.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Vec<CheckSeen>>,
+}
+
+/// What one gateway found by a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSeen {
+    /// The gateway.
+    pub gateway: String,
+    /// What is asked for (`GET /orders/health`).
+    pub request: String,
+    /// How many of its last runs failed one after the other.
+    pub failed_in_a_row: u32,
+    /// What was wrong with the last one (`was answered 500 instead of 200`), if anything was.
+    #[serde(default)]
+    pub fault: Option<String>,
+    /// Who answered it (`orders@1.4.0`), where a version did.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 /// A version with one configuration.

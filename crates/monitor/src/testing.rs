@@ -43,6 +43,7 @@ pub(crate) fn service(name: &str, calls: &[&str]) -> ServiceSeen {
         arms: BTreeMap::from([("1.4.0".into(), arm)]),
         instances: Seen::Is(vec![instance(name, 1, "north"), instance(name, 2, "south")]),
         way_back: Seen::Is(WayBackSeen::Open),
+        checks: BTreeMap::new(),
     }
 }
 

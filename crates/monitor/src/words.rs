@@ -29,6 +29,9 @@ impl fmt::Display for Condition {
             Self::TooFewRequests { below_per_minute, over_seconds } => {
                 write!(f, "fewer than {below_per_minute} requests a minute in {}", over(*over_seconds))
             }
+            Self::CheckFails { at_least_in_a_row } => {
+                write!(f, "a check of a gateway failed {at_least_in_a_row} times in a row")
+            }
             Self::InstanceDown { starting_seconds } => write!(
                 f,
                 "an instance that should serve does not, or has been starting for {}",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
+use lockstep_domain::check::CheckSeen;
 use lockstep_domain::clients_at::OutsideAt;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
@@ -50,6 +51,8 @@ pub struct GatewaySeen {
     pub left_alone: Vec<LeftAlone>,
     /// Where it listens for clients from outside beside the address that it was told.
     pub outside: Vec<OutsideAt>,
+    /// What it found by its checks, when it last reported.
+    pub checks: Vec<CheckSeen>,
     /// When it last reported.
     pub seen: Timestamp,
 }
@@ -224,12 +227,14 @@ impl Live {
         }
         self.note(&receipt.gateway, receipt.edition(), now);
         let left_alone = self.left_alone(receipt);
+        let checks = self.checks(receipt);
         if let Some(seen) = self.gateways.get_mut(&receipt.gateway) {
             seen.takes_format = Some(receipt.takes_format);
             seen.oldest_admitted = receipt.oldest_admitted;
             seen.refused.clone_from(&receipt.refused);
             seen.left_alone = left_alone;
             seen.outside = receipt.outside.iter().take(MAX_OUTSIDE).map(cut).collect();
+            seen.checks = checks;
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         self.listens.insert(receipt.gateway.clone(), self.of_the_table(receipt));
@@ -279,6 +284,19 @@ impl Live {
         receipt.left_alone.iter().filter(is_arm).take(MAX_LEFT_ALONE).cloned().collect()
     }
 
+    /// What a gateway says of checks: of those that the newest table has, with texts as long as they may be.
+    fn checks(&self, receipt: &GatewayReceipt) -> Vec<CheckSeen> {
+        let table = self.published.borrow();
+        let asked = table.as_ref().map_or(&[][..], |table| &table.checks);
+        let is_asked = |seen: &&CheckSeen| {
+            asked.iter().any(|it| {
+                it.service == seen.service && it.check.name == seen.name && it.check.request == seen.request
+            })
+        };
+        let said = receipt.checks.iter().filter(is_asked).take(asked.len());
+        said.cloned().map(CheckSeen::bounded).collect()
+    }
+
     /// Tells whether a gateway listens at the address of an instance, or why none does; `None` when none has said so.
     pub(crate) fn listens_at(&self, address: IpAddr) -> Option<Result<(), String>> {
         let said = self.listens.values().flatten().filter(|one| one.address == address);
@@ -321,6 +339,7 @@ impl Live {
             refused: None,
             left_alone: Vec::new(),
             outside: Vec::new(),
+            checks: Vec::new(),
             seen: now,
         };
         self.gateways.insert(gateway, seen);
@@ -476,6 +495,7 @@ pub(crate) mod tests {
             lanes: Vec::new(),
             switches: None,
             between: None,
+            checks: Vec::new(),
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
@@ -567,6 +587,7 @@ pub(crate) mod tests {
             handed_to: None,
             between: None,
             outside: Vec::new(),
+            checks: Vec::new(),
         }
     }
 

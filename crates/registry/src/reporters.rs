@@ -473,6 +473,7 @@ mod tests {
             handed_to: None,
             between: None,
             outside: Vec::new(),
+            checks: Vec::new(),
         }
     }
 

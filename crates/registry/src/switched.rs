@@ -72,6 +72,7 @@ mod tests {
             refused: None,
             left_alone: Vec::new(),
             outside: Vec::new(),
+            checks: Vec::new(),
             seen: Timestamp(0),
         }
     }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::types::{ChartsView, DeliveryView, ScrapeTarget, ScrapeToken};
+use lockstep_api::types::{ChartsView, CheckView, DeliveryView, ScrapeTarget, ScrapeToken};
 use lockstep_domain::metrics_text::{OPEN_METRICS, PROMETHEUS_TEXT, open_metrics, wants_open_metrics};
 use lockstep_domain::{EnvironmentName, ServiceName};
 use serde::Deserialize;
@@ -63,6 +63,13 @@ pub(crate) struct Charted {
     figure: Option<String>,
     within_ms: Option<u64>,
     points: Option<usize>,
+}
+
+pub(crate) async fn checks(
+    State(control): App,
+    At(environment): At<EnvironmentName>,
+) -> Answer<Vec<CheckView>> {
+    Ok(Json(control.checks(&environment)?))
 }
 
 /// Charts are of the last hour where nobody says of which time.

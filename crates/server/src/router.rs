@@ -130,6 +130,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/rules/{rule}/remove", post(alerts::remove_rule)),
         ("/environments/{environment}/delivery", get(metrics::delivery)),
         ("/environments/{environment}/charts/{service}", get(metrics::charts)),
+        ("/environments/{environment}/checks", get(metrics::checks)),
         ("/environments/{environment}/blame/{service}", get(alerts::blame)),
         ("/events", get(events::list)),
         ("/events/live", get(events::live)),

@@ -1,5 +1,6 @@
 //! Metrics: a real Prometheus collects them and finds instances, and who may read them.
 
+mod checks;
 mod delivery;
 mod exporting;
 mod history;

@@ -4,9 +4,9 @@ use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
     FORMAT_WITH_AFFINITY, FORMAT_WITH_APPROACH, FORMAT_WITH_BALANCING, FORMAT_WITH_BREAKERS,
-    FORMAT_WITH_COMPRESSION, FORMAT_WITH_CONDITIONS, FORMAT_WITH_FLOORS, FORMAT_WITH_HEDGES,
-    FORMAT_WITH_POLICIES, FORMAT_WITH_PRIORITIES, FORMAT_WITH_PROTOCOLS, FORMAT_WITH_SHEDDING,
-    FORMAT_WITH_TCP, FORMAT_WITH_UPGRADES, FORMAT_WITH_VISITS, RouteRule,
+    FORMAT_WITH_CHECKS, FORMAT_WITH_COMPRESSION, FORMAT_WITH_CONDITIONS, FORMAT_WITH_FLOORS,
+    FORMAT_WITH_HEDGES, FORMAT_WITH_POLICIES, FORMAT_WITH_PRIORITIES, FORMAT_WITH_PROTOCOLS,
+    FORMAT_WITH_SHEDDING, FORMAT_WITH_TCP, FORMAT_WITH_UPGRADES, FORMAT_WITH_VISITS, RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -22,6 +22,9 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if !version.checks.is_empty() {
+        return Some(Asked { format: FORMAT_WITH_CHECKS, what: "has checks that gateways make" });
+    }
     if version.run.gateway.as_ref().is_some_and(|policy| policy.has_floor()) {
         let what = "has instances that are asked whatever is seen of them";
         return Some(Asked { format: FORMAT_WITH_FLOORS, what });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use lockstep_api::types::CheckView;
 use lockstep_domain::environment::Environment;
 use lockstep_domain::host::Stance;
 use lockstep_domain::intent::Intent;
@@ -84,6 +85,7 @@ impl Control {
         let calls = memory.calls(&environment.name, || self.call_book.graph(environment));
         let ways = self.follow_readiness(&environment.name);
         let ways = ways.borrow();
+        let mut checks = checks_by_service(self.checks_of(&environment.name));
         let mut of: BTreeMap<&ServiceName, Parts<'_>> = BTreeMap::new();
         for service in environment.entries().keys() {
             of.entry(service).or_default();
@@ -108,6 +110,7 @@ impl Control {
                 }),
                 instances: Seen::Is(parts.instances()),
                 way_back: parts.way.map_or(Seen::Nothing, |way| Seen::Is(way_back(way))),
+                checks: checks.remove(service).unwrap_or_default(),
             };
             seen.insert(service.to_string(), of_service);
         }
@@ -253,6 +256,27 @@ impl Parts<'_> {
         });
         seen.collect()
     }
+}
+
+type Checks = BTreeMap<String, Vec<seen::CheckSeen>>;
+
+/// What gateways say of checks, where that is not too long ago.
+fn checks_by_service(checks: Vec<CheckView>) -> BTreeMap<ServiceName, Checks> {
+    let mut of: BTreeMap<ServiceName, Checks> = BTreeMap::new();
+    for CheckView { service, check, gateways } in checks {
+        let seen = gateways.into_iter().filter(|at| !at.is_stale).filter_map(|at| {
+            let last = at.last?;
+            Some(seen::CheckSeen {
+                gateway: at.gateway,
+                request: check.request.to_string(),
+                failed_in_a_row: at.failed_in_a_row,
+                fault: last.fault.as_deref().map(shortened),
+                version: last.version,
+            })
+        });
+        of.entry(service).or_default().insert(check.name.clone(), seen.collect());
+    }
+    of
 }
 
 /// Returns for each bound how many answers took longer to begin: bounds are those of classes.

@@ -68,6 +68,7 @@ impl RouteTable {
             lanes: Vec::new(),
             switches: None,
             between: None,
+            checks: Vec::new(),
         }
     }
 }

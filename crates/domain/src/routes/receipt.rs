@@ -9,6 +9,7 @@ use super::FORMAT_BEFORE_ALIASES;
 use crate::between::SaidBetween;
 use crate::breaker::Phase;
 use crate::called::{Called, CalledByClients};
+use crate::check::CheckSeen;
 use crate::clients_at::OutsideAt;
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
@@ -91,6 +92,9 @@ pub struct GatewayReceipt {
     /// Where it listens for clients from outside beside the addresses of its host, or why it does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<OutsideAt>,
+    /// What it found by its checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckSeen>,
 }
 
 const fn format_before_aliases() -> u32 {

@@ -53,6 +53,7 @@ fn table() -> RouteTable {
         lanes: Vec::new(),
         switches: None,
         between: None,
+        checks: Vec::new(),
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),

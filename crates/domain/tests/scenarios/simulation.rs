@@ -607,6 +607,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         resources: BTreeMap::new(),
         contracts: Vec::new(),
         routes: Vec::new(),
+        checks: Vec::new(),
         changelog: Changelog::default(),
         notes: String::new(),
         unrelated: None,

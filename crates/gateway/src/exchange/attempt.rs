@@ -48,6 +48,8 @@ pub(super) struct Attempt<'a> {
     pub(super) class: Class,
     /// Whether a rule chose the arm.
     pub(super) ruled: bool,
+    /// Whether a check caused it, which counts for no version.
+    pub(super) is_of_check: bool,
     /// Whether a visit chose the arm that began at other shares.
     pub(super) held: bool,
     /// Whether it was asked later on purpose.
@@ -98,8 +100,11 @@ impl Attempt<'_> {
             Seen::Nothing => true,
             Seen::Left => false,
         };
-        self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
         self.ended(end);
+        if self.is_of_check {
+            return;
+        }
+        self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
         if matches!(seen, Seen::Status(_)) {
             self.target.tally.took(took);
         }
@@ -131,10 +136,13 @@ impl Attempt<'_> {
         if self.is_counted {
             return;
         }
-        self.target.tally.turned_bad();
         if let Some((breaker, None)) = self.breaker {
             breaker.turned_bad(Moment::now());
         }
+        if self.is_of_check {
+            return;
+        }
+        self.target.tally.turned_bad();
         if let Some(meter) = self.meter() {
             meter.broke_off(self.class, self.key);
         }

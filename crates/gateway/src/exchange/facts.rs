@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// Whether a rule chose its arm.
     pub(crate) ruled: bool,
+    /// Whether a check caused it.
+    pub(crate) is_of_check: bool,
     /// Whether a visit chose its arm that began at other shares.
     pub(crate) held: bool,
     /// How much later it is sent on, because of a fault that it met on purpose.
@@ -82,6 +84,7 @@ impl Facts {
             // Whom a rule sends to a version wants to see how that one does.
             shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled && !once,
             ruled,
+            is_of_check: routed.is_some_and(|routed| routed.is_of_check),
             held: routed.is_some_and(|routed| routed.held),
             recode: request.recode(),
             waits_to_go_on: request.waits_to_go_on(),

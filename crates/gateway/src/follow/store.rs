@@ -224,6 +224,7 @@ mod tests {
             lanes: Vec::new(),
             switches: None,
             between: None,
+            checks: Vec::new(),
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

@@ -72,24 +72,38 @@ impl Desk {
         if report.arm.is_none() {
             report.arm = turned_by.map(|(counts, _)| counts);
         }
-        let served = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
-        if let (Some(lane), Some(_)) = (&lane, served) {
-            lane.count(lane.served_by(served));
-        }
         report.lane = lane;
-        match &report.arm {
-            Some(counts) => counts.count(report, took),
-            None => self.environment.own(self.worker.index).count(report, took),
-        }
         let seat = notes.seat.take();
-        if let Some(seat) = &seat {
-            seat.counts.count(report, took);
+        if !notes.is_of_check() {
+            self.count(notes, (seat.as_deref(), report), took);
         }
         if let Some(noted) = notes.span.take() {
             self.end_span(noted, seat.clone(), report, took);
         }
         if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
             ring.end(std::mem::take(&mut notes.kept), report, took);
+        }
+        let request_id = request_id.as_deref().unwrap_or_else(|| made_id(&notes.traceparent));
+        self.log(notes, (seat.as_deref(), request_id), report, took);
+        notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
+        // What cannot be read next has nothing of this one.
+        notes.traceparent.clear();
+        notes.rules.clear();
+        notes.chosen = None;
+    }
+
+    /// Counts a request of a customer for its version, its route and its caller.
+    fn count(&self, notes: &mut Notes, (seat, report): (Option<&Seat>, &Report), took: Duration) {
+        let served = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+        if let (Some(lane), Some(_)) = (&report.lane, served) {
+            lane.count(lane.served_by(served));
+        }
+        match &report.arm {
+            Some(counts) => counts.count(report, took),
+            None => self.environment.own(self.worker.index).count(report, took),
+        }
+        if let Some(seat) = seat {
+            seat.counts.count(report, took);
         }
         if let Some(call) = &mut notes.call
             && let Some(calling) = call.calling.take()
@@ -100,12 +114,6 @@ impl Desk {
             let operations = self.environment.operations(self.worker.index);
             operations.count_client(callee, &operation, (report.status, report.is_failure()));
         }
-        let request_id = request_id.as_deref().unwrap_or_else(|| made_id(&notes.traceparent));
-        self.log(notes, (seat.as_deref(), request_id), report, took);
-        notes.asked.iter_mut().for_each(|asked| **asked = Asked::default());
-        // What cannot be read next has nothing of this one.
-        notes.traceparent.clear();
-        notes.chosen = None;
     }
 
     /// Notes what can be said of a request whose head is refused, and gives it an id, by which it is found like any other.

@@ -60,7 +60,11 @@ impl<'a> Arrival<'a, '_> {
     /// sends; nor does it say anything when it is slow on purpose.
     fn is_ruled(&self, notes: &Notes) -> bool {
         let is_of_copy = || self.table.mirrors.iter().any(|id| notes.rules.contains(id));
-        self.choice.ruled || self.delay.is_some() || notes.lane().is_some() || is_of_copy()
+        self.choice.ruled
+            || self.delay.is_some()
+            || notes.lane().is_some()
+            || notes.is_of_check()
+            || is_of_copy()
     }
 
     /// Tells whether the lane that it is in gives the arm that was chosen.
@@ -88,6 +92,9 @@ impl<'a> Arrival<'a, '_> {
 
     /// Counts it for the arm that it was kept from.
     pub(super) fn count_failed(&self, arm: &Target, notes: &Notes) {
+        if notes.is_of_check() {
+            return;
+        }
         arm.tally.count(Outcome::Failed);
         let is_drawn = !self.choice.held && !self.is_ruled(notes);
         if let Some(meter) = arm.meter.as_ref().filter(|_| is_drawn) {
@@ -168,6 +175,7 @@ impl Desk {
             place,
             class: arrival.class(notes),
             ruled: is_degraded || arrival.is_ruled(notes),
+            is_of_check: notes.is_of_check(),
             chosen: if is_degraded { Chosen::Breaker } else { arrival.chosen(notes) },
             held: choice.held,
             delay,

@@ -41,6 +41,7 @@ mod spans;
 mod splits;
 mod streams;
 mod support;
+mod synthetic;
 mod tcp;
 mod tracestate;
 mod trials;

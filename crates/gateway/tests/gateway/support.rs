@@ -368,6 +368,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         lanes: Vec::new(),
         switches: None,
         between: None,
+        checks: Vec::new(),
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

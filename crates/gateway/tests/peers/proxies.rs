@@ -175,6 +175,7 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         lanes: Vec::new(),
         switches: None,
         between: None,
+        checks: Vec::new(),
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment,

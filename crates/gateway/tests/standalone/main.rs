@@ -63,6 +63,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         lanes: Vec::new(),
         switches: None,
         between: None,
+        checks: Vec::new(),
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

@@ -4,7 +4,7 @@ use lockstep_domain::ServiceName;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::run::Probe;
 
-use super::{contract, static_files};
+use super::{check, contract, static_files};
 use crate::reader::{Field, Table};
 
 const EXAMPLE: &str = "protocol = \"h2c\"; for services that speak HTTP/2 without TLS, as gRPC servers do, or \"tcp\" for what is not HTTP";
@@ -34,9 +34,10 @@ pub(super) fn of(table: &Table<'_>, probe: &Probe, listens: bool) -> Protocol {
 /// Refuses what only requests of HTTP can reach, where the service speaks something else.
 pub(super) fn refuse_beside(root: &Table<'_>, name: Option<&ServiceName>) {
     let service = name.map_or("NAME", |name| name.as_str());
-    if let Some(field) = root.get("route", "[[route]]") {
+    for (name, example) in [("route", "[[route]]"), ("check", check::EXAMPLE)] {
+        let Some(field) = root.get(name, example) else { continue };
         let hint = format!(
-            "remove the routes, and open a port for it: lockstep environment set ENV --tcp PORT={service}"
+            "remove each {example}, and open a port for it: lockstep environment set ENV --tcp PORT={service}"
         );
         field.wrong_because("it speaks TCP, so no request can reach it", hint);
     }

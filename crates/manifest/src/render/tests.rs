@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lockstep_domain::adaptive::AdaptiveRule;
 use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_domain::breaker::BreakerRule;
+use lockstep_domain::check::{Check, CheckRequest, Expect};
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::criticality::Criticality;
 use lockstep_domain::database::{Applied, Database};
@@ -622,6 +623,23 @@ fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
     })
 }
 
+fn checks() -> impl Strategy<Value = Vec<Check>> {
+    let expect = (option::of(200_u16..600), 1_u64..30_000, option::of("[a-z{}\" ]{0,9}x"));
+    let expect = expect.prop_map(|(status, within_ms, contains)| Expect { status, within_ms, contains });
+    let request = from_text::<CheckRequest>("(GET|HEAD) /[a-z0-9/?=&\"]{0,12}");
+    let host = option::of("[a-z]{1,9}\\.test");
+    let check = ("[a-z]{1,9}", request, host, 1_000_u64..3_600_000, expect);
+    let check = check.prop_map(|(name, request, host, every_ms, mut expect)| {
+        expect.contains = expect.contains.filter(|_| request.method() == "GET");
+        Check { name, request, host, every_ms, expect }
+    });
+    vec(check, 0..3).prop_map(|mut checks| {
+        let mut names = BTreeSet::new();
+        checks.retain(|check| names.insert(check.name.clone()));
+        checks
+    })
+}
+
 fn requirement() -> impl Strategy<Value = Requirement> {
     (
         option::of(range()),
@@ -938,7 +956,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
         (
             (
-                routes(),
+                (routes(), checks()),
                 vec(job(), 0..3),
                 any::<bool>(),
                 (option::of(static_files()), option::of(external())),
@@ -957,7 +975,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources, mut databases),
             (mut contracts, accepts),
-            ((routes, jobs, only_jobs, (static_files, external), image), others),
+            (((routes, mut checks), jobs, only_jobs, (static_files, external), image), others),
         )| {
             requires.remove(&name);
             databases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -986,6 +1004,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             };
             if !run.kind.is_web() {
                 routes.clear();
+                checks.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
             }
             let mut names = BTreeSet::new();
@@ -1005,6 +1024,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 contracts,
                 accepts,
                 routes,
+                checks,
                 jobs,
             }
         },

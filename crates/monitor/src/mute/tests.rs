@@ -154,7 +154,21 @@ fn the_worse_of_two_rules_about_one_thing_is_told() {
     assert_eq!(marked([mild.clone(), bad], &Fleet::shop().look()), [(mild.0, "bad".to_owned())]);
 }
 
-const FAMILIES: [Family; 7] = [
+#[test]
+fn what_a_check_finds_follows_from_what_clients_meet_and_from_what_is_called() {
+    let check = |name: &str, of: &str| {
+        let labels = [("environment", "production"), ("service", of), ("check", name)];
+        alert(Family::Check, 5, &labels)
+    };
+    let failing = of_service(Family::Traffic, 9, "orders");
+    let checks = [check("a", "orders"), check("b", "storefront")];
+    let told = marked([failing.clone(), checks[0].clone(), checks[1].clone()], &Fleet::shop().look());
+    assert_eq!(told, checks.clone().map(|(name, _)| (name, failing.0.clone())));
+    assert_eq!(marked(checks.clone(), &Fleet::shop().look()), [(checks[1].0.clone(), checks[0].0.clone())]);
+}
+
+const FAMILIES: [Family; 8] = [
+    Family::Check,
     Family::Host,
     Family::Instance,
     Family::CrashLoop,
@@ -199,6 +213,7 @@ proptest! {
             let (_, mut one) = match FAMILIES[family] {
                 Family::Host => alert(Family::Host, since_ms, &[("host", &host)]),
                 Family::Gateway => alert(Family::Gateway, since_ms, &[("environment", "production"), ("gateway", &service), ("host", &host)]),
+                Family::Check => alert(Family::Check, since_ms, &[("environment", "production"), ("service", &service), ("check", &host)]),
                 Family::Traffic | Family::Rollout => of_service(FAMILIES[family], since_ms, &service),
                 Family::AllDown => alert(Family::AllDown, since_ms, &[("environment", "production"), ("service", &service), ("version", "1.4.0")]),
                 family => instance(family, &service, &format!("{service}-1"), &host),

@@ -1,7 +1,9 @@
 use super::*;
 use crate::notice::Severity;
 use crate::rule::built_in;
-use crate::seen::{FailedVersion, InstanceState, OperationPhase, OperationSeen, Seen, Way, WayBackSeen};
+use crate::seen::{
+    CheckSeen, FailedVersion, InstanceState, OperationPhase, OperationSeen, Seen, Way, WayBackSeen,
+};
 use crate::testing::{Fleet, HOUR, MINUTE, SECOND};
 
 /// What the rules that are there by themselves find wrong.
@@ -206,4 +208,32 @@ fn a_rule_finds_only_what_it_is_about() {
     assert_eq!(count(&rule), 6);
     assert_eq!(count(&Rule { service: Some("ord*".into()), ..rule.clone() }), 2);
     assert_eq!(count(&Rule { environment: Some("staging".into()), ..rule }), 0);
+}
+
+#[test]
+fn a_check_fails_when_one_gateway_says_so_twice_and_is_not_known_when_none_says_anything() {
+    let seen = |gateway: &str, failed_in_a_row: u32| CheckSeen {
+        gateway: gateway.to_owned(),
+        request: "GET /orders/health".to_owned(),
+        failed_in_a_row,
+        fault: (failed_in_a_row > 0).then(|| "was answered 500 instead of 200".to_owned()),
+        version: Some("orders@1.4.0".to_owned()),
+    };
+    let (mut fleet, history) = (Fleet::shop(), History::default());
+    let rule = built_in().into_iter().find(|rule| rule.name == "check-fails").unwrap();
+    let mut value = |found: Vec<CheckSeen>| {
+        fleet.service("orders").checks = [("customers".to_owned(), found)].into();
+        let look = fleet.look();
+        readings(&rule, Known { look: &look, history: &history }).remove(0).value
+    };
+    assert!(matches!(value(vec![]), Value::Unknown(Blind::NoData(_))));
+    assert_eq!(value(vec![seen("a", 0), seen("b", 1)]), Value::Fine);
+    let Value::Wrong(finding) = value(vec![seen("a", 0), seen("b", 3)]) else { panic!() };
+    assert_eq!(finding.summary, "the check customers of orders fails in production");
+    assert_eq!(
+        finding.detail.as_deref(),
+        Some(
+            "GET /orders/health was answered 500 instead of 200 by orders@1.4.0, 3 times in a row, at 1 of 2 gateways"
+        )
+    );
 }

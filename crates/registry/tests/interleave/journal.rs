@@ -243,6 +243,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
         resources: [].into(),
         contracts: Vec::new(),
         routes: Vec::new(),
+        checks: Vec::new(),
         changelog: Changelog::default(),
         notes: String::new(),
         unrelated: None,

@@ -144,6 +144,7 @@ impl Gateway {
             handed_to: None,
             between: None,
             outside: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
