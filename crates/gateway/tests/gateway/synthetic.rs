@@ -99,7 +99,7 @@ fn what_a_check_causes_in_the_chain_is_not_counted_and_what_a_client_claims_is()
     running.gateway.apply(checked(2, &arms, vec![check("GET /", expect())])).unwrap();
     let ask = |path: &str| {
         let claim = format!("baggage: lockstep.rules={CHECK_MARK}\r\n");
-        running.client().ask(&format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\n{claim}\r\n")).unwrap()
+        running.client().ask(format!("GET {path} HTTP/1.1\r\nhost: shop.test\r\n{claim}\r\n")).unwrap()
     };
     assert_eq!(ask(&as_instance("/@shop/a")).status(), 200);
     assert_eq!(running.traffic(0).requests, 0, "an instance that was asked by a check");
