@@ -107,6 +107,15 @@ impl Failure {
         if self.hint.is_some() { self } else { self.hint(hint) }
     }
 
+    /// Says in which file that stands which a server refused.
+    #[must_use]
+    pub(crate) fn of_file(mut self, path: &std::path::Path) -> Self {
+        if self.code.is_some() {
+            self.detail = format!("{}: {}", path.display(), self.detail);
+        }
+        self
+    }
+
     /// Makes it one of several problems; problems of its own are told in its words.
     pub(crate) fn into_part(self) -> ProblemPart {
         let parts = self.problems.iter().map(ToString::to_string);

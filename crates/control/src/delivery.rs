@@ -45,7 +45,7 @@ impl Control {
         let from = if record > after { first.map_or(wanted, |first| wanted.max(first)) } else { wanted };
         let found = figures(&deliveries.all(), from.0, now.0.saturating_add(1));
         let figures = found.iter().map(figure).collect();
-        Ok(DeliveryView { environment: environment.clone(), service, from, until: now, figures })
+        Ok(DeliveryView { environment: environment.clone(), service, since: from, until: now, figures })
     }
 }
 

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::notice::{NoticeAlert, NoticeChange, Severity};
-use crate::reading::{Finding, Value};
+use crate::reading::{CALM_MS, Finding, Value};
 use crate::rule::{Family, NoData, Rule};
 use crate::seen::Blind;
 use crate::subject::Subject;
@@ -91,6 +91,9 @@ pub struct Muted {
     /// For how long that is over, in milliseconds of lived time.
     #[serde(default)]
     pub over_ms: u64,
+    /// For how long, without a break, something of it came after that was over, in milliseconds of lived time.
+    #[serde(default)]
+    pub restless_ms: u64,
 }
 
 /// What a reading changed.
@@ -191,6 +194,12 @@ impl Alert {
         self.is_firing() || self.told
     }
 
+    /// Tells whether it fires only because its rule looks far back: what it found is over.
+    #[must_use]
+    pub fn lingers(&self) -> bool {
+        self.finding.calm_ms.is_some_and(|calm_ms| calm_ms >= CALM_MS)
+    }
+
     /// Tells whether people may be told that it fires.
     #[must_use]
     pub const fn may_be_told(&self) -> bool {
@@ -246,9 +255,10 @@ impl Alert {
             Stage::Pending => alert.spend(tick).wait(rule),
             Stage::Firing => (Some(alert.spend(tick)), None),
             Stage::KeepFiring => (Some(Self { ended_ms: None, ..alert.at(Stage::Firing) }), None),
-            // It may still be told in its group that it is over: then it is not over, and began when it began.
+            // It may still be told in its group that it is over: then it is not over, and began when it began, unless that is long ago.
             Stage::Recovered => {
-                let since_ms = if alert.told { alert.since_ms } else { tick.now_ms };
+                let goes_on = alert.told && alert.spent_ms < FLAPPING_MS;
+                let since_ms = if goes_on { alert.since_ms } else { tick.now_ms };
                 Self { ended_ms: None, since_ms, ..alert.at(Stage::Pending) }.wait(rule)
             }
         }

@@ -47,6 +47,9 @@ pub struct Change {
     /// The command that takes it back.
     #[serde(default)]
     pub undo: Option<String>,
+    /// When its effect ends by itself, in milliseconds since 1970.
+    #[serde(default)]
+    pub until_ms: Option<u64>,
 }
 
 /// What kind of change it is.
@@ -148,11 +151,18 @@ pub fn rank(changes: &[Change], fault: &Fault, calls: &Calls) -> Vec<Ranked> {
 #[must_use]
 pub fn likely(changes: &[Change], fault: &Fault, calls: &Calls) -> Option<NoticeChange> {
     let ranked = rank(changes, fault, calls).into_iter().next();
-    ranked.filter(|ranked| ranked.score >= LIKELY).map(|ranked| ranked.change.into())
+    let is_over = |change: &Change| change.until_ms.is_some_and(|until_ms| until_ms <= fault.at_ms);
+    let told = |change: Change| Change { undo: change.undo.clone().filter(|_| !is_over(&change)), ..change };
+    ranked.filter(|ranked| ranked.score >= LIKELY).map(|ranked| told(ranked.change).into())
 }
 
 fn score(change: &Change, fault: &Fault, calls: &Calls) -> Option<Ranked> {
     let before_ms = fault.at_ms.checked_sub(change.at_ms).filter(|before_ms| *before_ms <= MAX_BEFORE_MS)?;
+    // What was over when the fault began is no cause of it.
+    let began_ms = fault.at_ms.saturating_sub(fault.over_ms);
+    if change.until_ms.is_some_and(|until_ms| until_ms < began_ms) {
+        return None;
+    }
     let is_there = change.environment.is_none()
         || fault.environment.is_none()
         || change.environment == fault.environment;

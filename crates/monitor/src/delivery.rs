@@ -87,7 +87,7 @@ fn lead_time(counted: &[&Delivery]) -> Figure {
     let times: Vec<u64> = times.into_iter().flatten().collect();
     Figure {
         name: "change lead time",
-        definition: "the median time from a commit until requests are led to a version in production that has it",
+        definition: "the median time from a commit until requests are led to a version of the environment that has it",
         counted: times.len(),
         left_out,
         amount: median(times).map(Amount::MedianMs),
@@ -133,7 +133,7 @@ fn fail_rate(counted: &[&Delivery]) -> Figure {
 fn rework_rate(counted: &[&Delivery]) -> Figure {
     Figure {
         name: "deployment rework rate",
-        definition: "the share of deployments that mend a fault in production: cut from a branch hotfix/..., or the next one of a \
+        definition: "the share of deployments that mend a fault in the environment: cut from a branch hotfix/..., or the next one of a \
                      service after one that failed",
         amount: share(counted, |delivery| delivery.mends.is_some()),
         counted: counted.len(),

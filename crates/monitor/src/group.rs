@@ -246,9 +246,11 @@ fn members(alerts: &Alerts) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Groups in which something still fires that is not told because of another alert of the same group: they are not over. What follows
-/// from elsewhere, such as a host, is over when that is.
+/// from elsewhere, such as a host, is over when that is; and what only lingers, because its rule looks far back, is over.
 fn held(alerts: &Alerts) -> BTreeSet<String> {
-    let holds = |alert: &&Alert| alert.is_firing() && alert.group.is_none() && alert.silenced.is_none();
+    let holds = |alert: &&Alert| {
+        alert.is_firing() && !alert.lingers() && alert.group.is_none() && alert.silenced.is_none()
+    };
     let in_same = |alert: &Alert| {
         let cause = alerts.get(&alert.muted.as_ref()?.by)?;
         let key = natural(alert).key;

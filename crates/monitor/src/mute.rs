@@ -5,9 +5,12 @@
 
 mod below;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::alert::{Alert, Muted, Stage, Tick};
+use crate::notice::Severity;
+use crate::reading::CALM_MS;
 use crate::rule::Family;
 use crate::seen::{Observation, OperationPhase, OperationSeen, Way};
 
@@ -15,6 +18,8 @@ use crate::seen::{Observation, OperationPhase, OperationSeen, Way};
 pub const MENDS_WITHIN_MS: u64 = 600_000;
 /// When a cause is over, what followed from it is given so long to be over as well.
 const LINGERS_MS: u64 = 60_000;
+/// What was calm for so long is calm.
+const MOST_CALM_MS: u64 = 8 * CALM_MS;
 
 /// Alerts by fingerprint.
 pub type Alerts = BTreeMap<String, Alert>;
@@ -24,13 +29,29 @@ pub fn mark(alerts: &mut Alerts, look: &Observation, tick: Tick) {
     let causes = Causes::of(alerts, look).all();
     for (fingerprint, alert) in alerts {
         alert.muted = match (causes.get(fingerprint), alert.muted.take()) {
-            (Some(by), _) => Some(Muted { by: by.clone(), over_ms: 0 }),
+            (Some(by), _) => Some(Muted { by: by.clone(), over_ms: 0, restless_ms: 0 }),
             (None, Some(muted)) => {
-                let over_ms = muted.over_ms + tick.passed_ms;
-                (over_ms < LINGERS_MS && alert.is_firing()).then_some(Muted { over_ms, ..muted })
+                let muted = muted.after(tick.passed_ms, alert.finding.calm_ms);
+                (muted.may_follow() && alert.is_firing()).then_some(muted)
             }
             (None, None) => None,
         };
+    }
+}
+
+impl Muted {
+    /// Returns the same a while after its cause was over. What a rule finds that looks far back is that cause's still, as long as nothing of it
+    /// came after: calm is known of a minute, two, four and so on.
+    fn after(self, passed_ms: u64, calm_ms: Option<u64>) -> Self {
+        let over_ms = self.over_ms + passed_ms;
+        let wanted_ms = (over_ms / 2).clamp(CALM_MS / 2, MOST_CALM_MS);
+        let is_calm = calm_ms.is_some_and(|calm_ms| calm_ms >= wanted_ms);
+        let restless_ms = if is_calm { 0 } else { self.restless_ms + passed_ms };
+        Self { over_ms, restless_ms, ..self }
+    }
+
+    const fn may_follow(&self) -> bool {
+        self.over_ms < LINGERS_MS || self.restless_ms < LINGERS_MS
     }
 }
 
@@ -155,17 +176,15 @@ fn version(alert: &Alert) -> Option<(Place<'_>, &str)> {
     Some((place(alert)?, alert.subject.get("version")?))
 }
 
-/// Worse goes before mild, then told before not told, then early before late.
-fn order<'a>(
-    name: &'a str,
-    alert: &Alert,
-) -> (std::cmp::Reverse<crate::notice::Severity>, bool, u64, &'a str) {
-    (std::cmp::Reverse(alert.severity), !alert.told, alert.since_ms, name)
+/// Worse goes before mild, then what is so now before what was so over hours, then told before not told, then early before late.
+fn order<'a>(name: &'a str, alert: &Alert) -> (Reverse<Severity>, bool, bool, u64, &'a str) {
+    let looks_far_back = alert.finding.calm_ms.is_some();
+    (Reverse(alert.severity), looks_far_back, !alert.told, alert.since_ms, name)
 }
 
 fn worst(alerts: &Alerts) -> BTreeMap<(Family, &crate::subject::Subject), &str> {
     let mut worst = BTreeMap::<_, &str>::new();
-    for (name, alert) in alerts.iter().filter(|(_, alert)| alert.is_open()) {
+    for (name, alert) in alerts.iter().filter(|(_, alert)| alert.is_open() && !alert.lingers()) {
         let kept = worst.entry((alert.family, &alert.subject)).or_insert(name);
         if alerts.get(*kept).is_some_and(|other| order(name, alert) < order(kept, other)) {
             *kept = name;
@@ -177,7 +196,9 @@ fn worst(alerts: &Alerts) -> BTreeMap<(Family, &crate::subject::Subject), &str> 
 /// Services whose requests fail or which are down, or of which a check fails, each with the alert that says it best.
 fn troubled(alerts: &Alerts) -> BTreeMap<Place<'_>, &str> {
     let is_trouble = |alert: &Alert| {
-        matches!(alert.family, Family::Traffic | Family::AllDown | Family::Check) && alert.is_firing()
+        matches!(alert.family, Family::Traffic | Family::AllDown | Family::Check)
+            && alert.is_firing()
+            && !alert.lingers()
     };
     let mut troubled = BTreeMap::<Place<'_>, &str>::new();
     let firing = alerts.iter().filter(|(_, alert)| is_trouble(alert));

@@ -18,6 +18,7 @@ use crate::target::{Reader, Target};
 
 /// A minute: what limits are for.
 const MINUTE_MS: u64 = 60_000;
+const SECOND_MS: u64 = 1_000;
 /// The pause after the first failure of a target; it doubles with each.
 const FIRST_PAUSE_MS: u64 = 1_000;
 /// The longest pause: a target that is back is noticed within it.
@@ -308,15 +309,21 @@ impl Outbox {
 }
 
 impl Sending {
-    /// Returns when the next try may begin: after the pause, and when fewer than the limit were begun in the minute before. Times that lie
+    /// Returns when the next try may begin: after the pause, and when fewer than the limits were begun in the minute and the second before. Times that lie
     /// ahead, because the clock went back, count as now, and no pause is longer than the longest.
     fn may_begin_ms(&self, target: &Target, now_ms: u64) -> u64 {
-        let limit = target.limit_per_minute.max(1) as usize;
+        let of_minute = self.free_ms(target.limit_per_minute, MINUTE_MS, now_ms);
+        let of_second = target.limit_per_second.map(|limit| self.free_ms(limit, SECOND_MS, now_ms));
+        of_minute.max(of_second.unwrap_or_default()).max(self.not_before_ms.min(now_ms + MAX_ASKED_PAUSE_MS))
+    }
+
+    /// Returns from when on fewer than the limit were begun in the time before.
+    fn free_ms(&self, limit: u32, within_ms: u64, now_ms: u64) -> u64 {
         let lately = self.tried_ms.iter().map(|tried_ms| (*tried_ms).min(now_ms));
-        let mut lately: Vec<u64> = lately.filter(|tried_ms| tried_ms + MINUTE_MS > now_ms).collect();
+        let mut lately: Vec<u64> = lately.filter(|tried_ms| tried_ms + within_ms > now_ms).collect();
         lately.sort_unstable();
-        let free_ms = lately.len().checked_sub(limit).map_or(0, |excess| lately[excess] + MINUTE_MS);
-        free_ms.max(self.not_before_ms.min(now_ms + MAX_ASKED_PAUSE_MS))
+        let excess = lately.len().checked_sub(limit.max(1) as usize);
+        excess.map_or(0, |excess| lately[excess] + within_ms)
     }
 
     fn settle(&mut self, answer: &Answer, now_ms: u64, jitter: f64) {

@@ -14,6 +14,9 @@ use crate::rule::{Condition, Family, Rule};
 use crate::seen::{Blind, Observation};
 use crate::subject::Subject;
 
+/// What is not so any more for this long, in milliseconds, only lingers in a rule that looks far back.
+pub const CALM_MS: u64 = 60_000;
+
 /// What a rule finds of one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
@@ -45,6 +48,9 @@ pub struct Finding {
     /// The command to run next.
     #[serde(default)]
     pub hint: Option<String>,
+    /// Of what looks far back: for how long lately that is not so any more, in milliseconds of the clock.
+    #[serde(default)]
+    pub calm_ms: Option<u64>,
 }
 
 /// A look with what is known of those before.

@@ -54,11 +54,14 @@ pub struct EnvironmentSeen {
 }
 
 /// A service in an environment.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSeen {
     /// Who owns it.
     #[serde(default)]
     pub owners: Vec<String>,
+    /// Whether it is asked by requests: nobody asks a worker.
+    #[serde(default = "yes")]
+    pub is_asked: bool,
     /// Services that it calls.
     #[serde(default)]
     pub calls: BTreeSet<String>,
@@ -74,6 +77,10 @@ pub struct ServiceSeen {
     /// Its checks by name: what each gateway says that makes them and has said so lately.
     #[serde(default)]
     pub checks: BTreeMap<String, Vec<CheckSeen>>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// What one gateway found by a check.

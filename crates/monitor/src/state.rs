@@ -124,7 +124,13 @@ mod tests {
     impl World {
         fn new() -> Self {
             let takes = Takes::default();
-            let pager = Target { name: "pager".into(), reader: Reader::Program, takes, limit_per_minute: 30 };
+            let pager = Target {
+                name: "pager".into(),
+                reader: Reader::Program,
+                takes,
+                limit_per_minute: 30,
+                limit_per_second: None,
+            };
             Self {
                 fleet: Fleet::shop(),
                 history: History::default(),

@@ -20,6 +20,9 @@ pub struct Target {
     /// How many notices in a minute it bears, at least 1.
     #[serde(default = "twenty")]
     pub limit_per_minute: u32,
+    /// And how many in a second, where it bears fewer at once than in a minute.
+    #[serde(default)]
+    pub limit_per_second: Option<u32>,
 }
 
 /// The smallest limit of the services that have one (DingTalk and WeCom).

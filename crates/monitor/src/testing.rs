@@ -39,6 +39,7 @@ pub(crate) fn service(name: &str, calls: &[&str]) -> ServiceSeen {
     let arm = ArmSeen { wanted: 2, counters: Seen::Is(Counters::default()) };
     ServiceSeen {
         owners: vec![format!("team-{name}")],
+        is_asked: true,
         calls: calls.iter().map(|&name| name.into()).collect(),
         arms: BTreeMap::from([("1.4.0".into(), arm)]),
         instances: Seen::Is(vec![instance(name, 1, "north"), instance(name, 2, "south")]),

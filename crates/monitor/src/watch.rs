@@ -71,6 +71,7 @@ impl Watch {
         turns.extend(self.end_without_rule(&config.rules, tick));
         self.find_changes(&turns, known, config, changes);
         mute::mark(&mut self.alerts, known.look, tick);
+        self.adopt_changes();
         self.silence(&config.silences, now_ms);
         let notices = self.groups.tell(&mut self.alerts, known.look, &config.pacing, tick);
         Looked { notices, turns }
@@ -150,7 +151,8 @@ impl Watch {
             self.alerts.iter().filter(|(_, alert)| is_lost(alert)).map(|(name, _)| name.clone()).collect();
         let mut turns = Vec::new();
         for name in lost {
-            let Some(alert) = self.alerts.remove(&name) else { continue };
+            let Some(mut alert) = self.alerts.remove(&name) else { continue };
+            alert.finding.detail = Some(format!("the rule `{}` was removed or turned off", alert.rule));
             let (after, turn) = alert.end(tick);
             turns.extend(turn.map(|turn| (name.clone(), turn)));
             self.alerts.extend(after.map(|alert| (name, alert)));
@@ -173,6 +175,16 @@ impl Watch {
             let calls = calls.entry(environment).or_insert_with_key(|name| calls_in(known.look, name));
             let rule = config.rules.iter().find(|rule| rule.name == alert.rule);
             alert.change = likely(changes, &fault(alert, rule, known), calls);
+        }
+    }
+
+    /// What follows from another fault has the change that came before that.
+    fn adopt_changes(&mut self) {
+        let cause = |alert: &Alert| Some(self.alerts.get(&alert.muted.as_ref()?.by)?.change.clone());
+        let adopted: Vec<_> =
+            self.alerts.iter().filter_map(|(name, alert)| Some((name.clone(), cause(alert)?))).collect();
+        for (name, change) in adopted {
+            self.alerts.entry(name).and_modify(|alert| alert.change = change);
         }
     }
 

@@ -42,7 +42,7 @@ impl fmt::Display for Condition {
                 "an instance was started again {at_least_restarts} times in {}",
                 over(*over_seconds)
             ),
-            Self::AllDown {} => f.write_str("no instance of a version that should serve does"),
+            Self::AllDown {} => f.write_str("no instance of a version that should serve is healthy"),
             Self::WayBackLost {} => f.write_str("a service cannot go back to its version before"),
             Self::CertificateEnds { within_days } => {
                 write!(f, "a certificate ends within {within_days} days")

@@ -86,10 +86,10 @@ impl fmt::Display for Outcome {
         match self {
             Self::Sent { note: None } => f.write_str("sent"),
             Self::Sent { note: Some(note) } => write!(f, "sent; {note}"),
-            Self::Later { why, .. } => write!(f, "not sent, tried again: {why}"),
-            Self::TooFast { why, .. } => write!(f, "not sent, too many at once, tried again: {why}"),
+            Self::Later { why, .. } => write!(f, "not sent: {why}"),
+            Self::TooFast { why, .. } => write!(f, "not sent, too many at once: {why}"),
             Self::Never { why, todo } => write!(f, "not sent: {why}; {todo}"),
-            Self::Unknown { why } => write!(f, "perhaps sent, tried again: {why}"),
+            Self::Unknown { why } => write!(f, "perhaps sent: {why}"),
         }
     }
 }

@@ -243,6 +243,7 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
+        let checks = if is_believed { receipt.checks.clone() } else { Vec::new() };
         let (latencies, watched, samples, mirrored, calls, clients) = match is_believed {
             true => {
                 let mirrored = mirrors::believed(&receipt.mirrored);
@@ -264,6 +265,7 @@ impl Reporter {
             mirrored,
             calls,
             clients,
+            checks,
             ..receipt
         }
     }

@@ -86,7 +86,7 @@ pub struct BlameView {
     /// Where.
     pub environment: EnvironmentName,
     /// Before when it was looked for changes: since when an alert of the service fires, or now.
-    pub before: Timestamp,
+    pub since: Timestamp,
     /// What is wrong with the service, where an alert of it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<String>,

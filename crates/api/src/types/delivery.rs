@@ -13,7 +13,7 @@ pub struct DeliveryView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
     /// From when on: not from before there was the environment.
-    pub from: Timestamp,
+    pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
     /// The figures, in the order of DORA.

@@ -64,7 +64,7 @@ pub struct TargetView {
     pub error: Option<String>,
     /// When a notice was sent last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent: Option<Timestamp>,
+    pub last_sent: Option<Timestamp>,
     /// Notices that were given up lately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<GivenUpNotice>,
@@ -127,7 +127,7 @@ pub struct SilenceView {
     /// Why.
     pub reason: String,
     /// Since when.
-    pub from: Timestamp,
+    pub since: Timestamp,
     /// Until when.
     pub until: Timestamp,
     /// Alerts that it keeps from being told now.

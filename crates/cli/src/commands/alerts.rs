@@ -44,7 +44,7 @@ impl Args {
         }
         let list = ctx.client.alerts(self.environment.as_ref())?;
         ctx.out.show(&list, |list, style| render(list, self.history, style))?;
-        match list.alerts.iter().filter(|alert| alert.stage == "firing").count() {
+        match list.alerts.iter().filter(|alert| alert.stage != "pending").count() {
             0 => Ok(()),
             1 => Err(Failure::new(Exit::Refused, "one alert fires")),
             count => Err(Failure::new(Exit::Refused, format!("{count} alerts fire"))),

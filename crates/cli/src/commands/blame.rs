@@ -38,7 +38,7 @@ impl Args {
 
 fn render(view: &BlameView, style: &Style) -> String {
     let what = match &view.alert {
-        Some(alert) => format!("before {} ({})", style.bad(&printable(alert)), style.ago(view.before)),
+        Some(alert) => format!("before {} ({})", style.bad(&printable(alert)), style.ago(view.since)),
         None => format!("no alert of {} fires; before now", view.service),
     };
     if view.changes.is_empty() {

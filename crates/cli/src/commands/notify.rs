@@ -112,7 +112,9 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         match self.command {
             NotifyCommand::Add(args) => {
-                let view = ctx.client.set_target(&args.request()?)?;
+                let file = args.file.clone();
+                let view = ctx.client.set_target(&args.request()?);
+                let view = view.map_err(|refused| Failure::from(refused).of_file(&file))?;
                 ctx.out.show(&view, |view, style| {
                     let warnings =
                         view.warnings.iter().map(|it| format!("{} {it}\n", style.warn("warning:")));
@@ -186,7 +188,7 @@ fn list(targets: &[TargetView], style: &Style) -> String {
             target.kind.clone(),
             takes(&target.takes),
             target.waiting.to_string(),
-            target.sent.map(|at| style.ago(at)).unwrap_or_default(),
+            target.last_sent.map(|at| style.ago(at)).unwrap_or_default(),
             printable(&trouble).into_owned(),
         ]);
     }

@@ -5,14 +5,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Fields that hold a point in time. A test compares the list with the schemas of everything that is written.
-const TIME_FIELDS: [&str; 18] = [
+const TIME_FIELDS: [&str; 20] = [
     "at",
     "baseline_since",
     "began",
     "begun",
     "due",
     "ended",
+    "last_sent",
     "lived_until",
+    "looked",
     "next",
     "not_before",
     "recorded",
@@ -76,6 +78,15 @@ mod tests {
             schema_for!(types::JournalReport),
             schema_for!(types::CollectReport),
             schema_for!(types::LifecycleView),
+            schema_for!(types::AlertList),
+            schema_for!(types::BlameView),
+            schema_for!(types::TargetView),
+            schema_for!(types::TestedTarget),
+            schema_for!(types::SilenceView),
+            schema_for!(types::RuleView),
+            schema_for!(types::ChartsView),
+            schema_for!(types::DeliveryView),
+            schema_for!(types::CheckView),
             schema_for!(Recorded),
         ]
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use lockstep_domain::host::Stance;
+use lockstep_domain::injection::Fault;
 use lockstep_domain::intent::Intent;
 use lockstep_domain::operation::{Move, Operation};
 use lockstep_domain::{Actor, EnvironmentName, Event, OperationId, Recorded, ServiceName, Timestamp, World};
@@ -63,18 +64,24 @@ impl Changes {
             self.taken_back_by.insert(*operation, recorded.actor.clone());
         }
         self.end(&recorded.event);
-        self.list.extend(changes(world, recorded));
+        let known = |found: &Change| {
+            found.kind == ChangeKind::Injection && self.list.iter().any(|it| is_same(it, found))
+        };
+        let new: Vec<_> = changes(world, recorded).into_iter().filter(|found| !known(found)).collect();
+        self.list.extend(new);
     }
 
     /// What is over is no cause of what comes, and needs not be taken back again.
     fn end(&mut self, event: &Event) {
         match event {
-            Event::FaultsChanged { environment, faults } => self.list.retain(|change| {
-                let goes_on = |service: &String| faults.iter().any(|fault| fault.service.as_str() == service);
-                change.kind != ChangeKind::Injection
-                    || change.environment.as_deref() != Some(environment.as_str())
-                    || change.service.as_ref().is_some_and(goes_on)
-            }),
+            Event::FaultsChanged { environment, faults } => {
+                let goes_on: Vec<Change> = faults.iter().map(|it| injected(environment, it)).collect();
+                self.list.retain(|change| {
+                    change.kind != ChangeKind::Injection
+                        || change.environment.as_deref() != Some(environment.as_str())
+                        || goes_on.iter().any(|it| is_same(it, change))
+                });
+            }
             Event::OperationReverting { operation, .. } => {
                 let of_it = format!("operation {operation}: ");
                 let own = self.list.iter_mut().filter(|change| change.what.starts_with(&of_it));
@@ -112,6 +119,9 @@ fn changes(world: &World, recorded: &Recorded) -> Vec<Change> {
             migrated(world, *operation, instance.as_str()).into_iter().collect()
         }
         Event::OperationReverting { operation, .. } => taken_back(world, *operation),
+        Event::FaultsChanged { environment, faults } => {
+            faults.iter().map(|fault| injected(environment, fault)).collect()
+        }
         _ => beside(event),
     };
     for change in &mut found {
@@ -133,6 +143,7 @@ fn change(kind: ChangeKind, environment: Option<&EnvironmentName>, what: String)
         what,
         who: None,
         undo: None,
+        until_ms: None,
     }
 }
 
@@ -205,6 +216,22 @@ fn taken_back(world: &World, operation: OperationId) -> Vec<Change> {
     operation.touches().iter().map(of).collect()
 }
 
+/// A fault on purpose; the command that ends it tells it from all others.
+fn injected(environment: &EnvironmentName, fault: &Fault) -> Change {
+    let event = Event::FaultsChanged { environment: environment.clone(), faults: vec![fault.clone()] };
+    Change {
+        service: Some(fault.service.to_string()),
+        undo: Some(format!("lockstep fault remove {} --env {environment}", fault.number)),
+        until_ms: Some(fault.until.0),
+        ..change(ChangeKind::Injection, Some(environment), event.words())
+    }
+}
+
+/// Tells whether two are one fault on purpose: numbers are given again.
+fn is_same(one: &Change, other: &Change) -> bool {
+    (&one.undo, one.until_ms) == (&other.undo, other.until_ms)
+}
+
 /// What changes something beside operations.
 fn beside(event: &Event) -> Vec<Change> {
     let Some((kind, undo)) = kind_of(event) else { return Vec::new() };
@@ -221,11 +248,6 @@ fn kind_of(event: &Event) -> Option<(ChangeKind, Option<String>)> {
     Some(match event {
         Event::EnvironmentChanged { environment, .. } => {
             (ChangeKind::Policy, Some(format!("lockstep environment show {environment}")))
-        }
-        Event::FaultsChanged { environment, faults } if !faults.is_empty() => {
-            let remove = |number| format!("lockstep fault remove {number} --env {environment}");
-            let ends = faults.iter().map(|fault| remove(fault.number)).collect::<Vec<_>>().join("; ");
-            (ChangeKind::Injection, (!ends.is_empty()).then_some(ends))
         }
         Event::ResourceSet { .. } | Event::ResourceRemoved { .. } => (ChangeKind::Resource, None),
         Event::SecretRevoked { .. } => (ChangeKind::Configuration, None),

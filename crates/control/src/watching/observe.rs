@@ -104,6 +104,7 @@ impl Control {
             let owner = world.service(service).and_then(|it| it.owner.clone());
             let of_service = ServiceSeen {
                 owners: owner.into_iter().collect(),
+                is_asked: parts.wanted.iter().any(|(arm, _)| is_asked(world, arm)),
                 calls: calls.get(service).into_iter().flatten().map(ToString::to_string).collect(),
                 arms: parts.arms(|arm, is_vacant| {
                     memory.is_vacant_long((&environment.name, service, arm), is_vacant)
@@ -277,6 +278,12 @@ fn checks_by_service(checks: Vec<CheckView>) -> BTreeMap<ServiceName, Checks> {
         of.entry(service).or_default().insert(check.name.clone(), seen.collect());
     }
     of
+}
+
+/// Tells whether requests come to instances of an arm.
+fn is_asked(world: &World, arm: &Arm) -> bool {
+    let version = world.find_version(&arm.service, &arm.version);
+    arm.process.is_none() && version.is_some_and(|version| version.run.kind.is_web())
 }
 
 /// Returns for each bound how many answers took longer to begin: bounds are those of classes.

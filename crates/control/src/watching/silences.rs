@@ -38,7 +38,7 @@ impl Control {
                 about: silence.about,
                 owner: silence.owner,
                 reason: silence.reason,
-                from: Timestamp(silence.from_ms),
+                since: Timestamp(silence.from_ms),
                 until: Timestamp(silence.until_ms),
             }
         });

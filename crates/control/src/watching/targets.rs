@@ -18,6 +18,7 @@ pub(super) const MAX_OF_A_KIND: usize = 200;
 const MAX_SETTINGS: usize = 64 * 1024;
 /// A minute, in which a target takes so many.
 const MINUTE_MS: u64 = 60_000;
+const SECOND_MS: u64 = 1_000;
 
 /// A target as it is kept: how it is reached, with the names of its secrets, and what it takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +46,7 @@ impl TargetSettings {
             reader: reader(kind),
             takes,
             limit_per_minute: per_minute(kind),
+            limit_per_second: per_second(kind),
         }
     }
 }
@@ -61,6 +63,11 @@ fn per_minute(kind: Kind) -> u32 {
     let rates = limits(kind).rates.iter();
     let a_minute = rates.map(|rate| u64::from(rate.count) * MINUTE_MS / rate.window_ms.max(1));
     u32::try_from(a_minute.min().unwrap_or(MINUTE_MS).max(1)).unwrap_or(u32::MAX)
+}
+
+/// Its limit for a second, where it has one.
+fn per_second(kind: Kind) -> Option<u32> {
+    limits(kind).rates.iter().find(|rate| rate.window_ms == SECOND_MS).map(|rate| rate.count)
 }
 
 impl Control {
@@ -189,7 +196,7 @@ impl Control {
                 .unwrap_or_default(),
             waiting: outbox.entries().filter(|(_, entry)| entry.target == name.as_str()).count(),
             error: sending.and_then(|it| it.error.clone()),
-            sent: sending.and_then(|it| it.sent_ms).map(Timestamp),
+            last_sent: sending.and_then(|it| it.sent_ms).map(Timestamp),
             given_up: given_up
                 .map(|it| GivenUpNotice {
                     title: it.title.clone(),

@@ -82,46 +82,68 @@ impl Control {
         }
         let firing = {
             let known = lock(&self.watching.known);
-            firing(&known, environment, &service).map(|(name, alert)| (name.clone(), alert.clone()))
+            firing(&known, environment, &service).map(|alert| {
+                let first = origin(&known, alert);
+                let follows = (first.fingerprint() != alert.fingerprint())
+                    .then(|| format!("; it follows from: {}", first.finding.summary));
+                (first.clone(), format!("{}{}", alert.finding.summary, follows.unwrap_or_default()))
+            })
         };
         let changes = Arc::clone(&lock(&self.watching.changes));
-        let before = firing.as_ref().map_or(now.0, |(_, alert)| alert.since_ms);
-        let fault = fault(environment, &service, before, firing.as_ref().map(|(_, alert)| alert));
+        let before = firing.as_ref().map_or(now.0, |(first, _)| first.since_ms);
+        let fault = fault(environment, &service, before, firing.as_ref().map(|(first, _)| first));
         let ranked = rank(&changes, &fault, &calls);
         let ranked = ranked
             .into_iter()
+            .map(|it| without_dead_end(it, now))
             .filter(|it| within_ms.is_none_or(|ms| before.saturating_sub(it.change.at_ms) <= ms));
         Ok(BlameView {
             service,
             environment: environment.clone(),
-            before: Timestamp(before),
-            alert: firing.map(|(_, alert)| alert.finding.summary),
+            since: Timestamp(before),
+            alert: firing.map(|(_, said)| said),
             changes: ranked.take(MAX_BLAMED).map(blamed).collect(),
         })
     }
 }
 
-/// The worst alert of a service that fires.
-fn firing<'a>(
-    known: &'a Known,
-    environment: &EnvironmentName,
-    service: &ServiceName,
-) -> Option<(&'a String, &'a Alert)> {
-    let of_service = known.state.watch.alerts().iter().filter(|(_, alert)| {
-        alert.stage == Stage::Firing
+/// The worst alert of a service that fires, or did a moment ago: of what is so now before what was so over hours.
+fn firing<'a>(known: &'a Known, environment: &EnvironmentName, service: &ServiceName) -> Option<&'a Alert> {
+    let of_service = known.state.watch.alerts().values().filter(|alert| {
+        alert.is_firing()
+            && !alert.lingers()
             && alert.subject.environment() == Some(environment.as_str())
             && alert.subject.service() == Some(service.as_str())
     });
-    of_service.max_by_key(|(_, alert)| (alert.severity, std::cmp::Reverse(alert.since_ms)))
+    of_service.max_by_key(|alert| {
+        let is_now = (alert.stage == Stage::Firing, alert.finding.calm_ms.is_none());
+        (is_now, alert.severity, std::cmp::Reverse(alert.since_ms))
+    })
+}
+
+/// The alert that one follows from in the end; itself where it follows from none.
+fn origin<'a>(known: &'a Known, alert: &'a Alert) -> &'a Alert {
+    let alerts = known.state.watch.alerts();
+    let cause = |alert: &&'a Alert| alerts.get(&alert.muted.as_ref()?.by).filter(|cause| cause.is_firing());
+    let chain = std::iter::successors(Some(alert), cause);
+    chain.take(alerts.len()).last().unwrap_or(alert)
+}
+
+/// What ended by itself needs not be taken back.
+fn without_dead_end(mut ranked: Ranked, now: Timestamp) -> Ranked {
+    let is_over = ranked.change.until_ms.is_some_and(|until_ms| until_ms <= now.0);
+    ranked.change.undo = ranked.change.undo.filter(|_| !is_over);
+    ranked
 }
 
 fn fault(environment: &EnvironmentName, service: &ServiceName, at_ms: u64, alert: Option<&Alert>) -> Fault {
+    let own_service = alert.and_then(|alert| alert.subject.service());
     Fault {
         at_ms,
         over_ms: 0,
         family: alert.map_or(lockstep_monitor::Family::Traffic, |alert| alert.family),
         environment: Some(environment.to_string()),
-        service: Some(service.to_string()),
+        service: Some(own_service.map_or_else(|| service.to_string(), str::to_owned)),
         version: alert.and_then(|alert| alert.subject.get("version")).map(str::to_owned),
         hosts: alert.and_then(|alert| alert.subject.get("host")).map(str::to_owned).into_iter().collect(),
     }

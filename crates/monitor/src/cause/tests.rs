@@ -16,6 +16,7 @@ fn change(minutes_before: u64, kind: ChangeKind, service: &str) -> Change {
         what: format!("{kind:?} {service} {minutes_before} min before"),
         who: Some("alice".into()),
         undo: Some("lockstep undo production".into()),
+        until_ms: None,
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn title(kind: NoticeKind, group: &Group, told: &[(&String, &Alert)])
         told.iter().map(|(_, alert)| *alert).filter(|alert| alert.is_firing()).collect();
     let all: Vec<&Alert> = told.iter().map(|(_, alert)| *alert).collect();
     match kind {
-        NoticeKind::Recovered => format!("recovered: {}", what(group, &all)),
+        NoticeKind::Recovered => what(group, &all),
         NoticeKind::Changed if firing.is_empty() => format!("less of it: {}", what(group, &all)),
         NoticeKind::Changed if firing.len() < all.len() => {
             format!("{}; {} over", what(group, &firing), all.len() - firing.len())

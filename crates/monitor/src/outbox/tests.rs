@@ -10,7 +10,7 @@ const NOW: u64 = 1_780_000_000_000;
 use NoticeKind::{Changed, Digest, Fault, Recovered};
 
 fn target(name: &str, limit_per_minute: u32, reader: Reader) -> Target {
-    Target { name: name.into(), reader, takes: Takes::default(), limit_per_minute }
+    Target { name: name.into(), reader, takes: Takes::default(), limit_per_minute, limit_per_second: None }
 }
 
 fn notice(id: u64, kind: NoticeKind, group: &str) -> Notice {

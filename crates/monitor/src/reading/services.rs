@@ -7,6 +7,9 @@ use crate::rule::Condition;
 use crate::seen::{ArmSeen, Blind, InstanceSeen, InstanceState, Seen, ServiceSeen, WayBackSeen};
 use crate::subject::Subject;
 
+/// What nobody asks and was started again within this time is not down.
+const RESTARTS_WITHIN_MS: u64 = 30_000;
+
 /// A service that is looked at.
 #[derive(Clone, Copy)]
 struct At<'a> {
@@ -117,8 +120,15 @@ impl<'a> At<'a> {
         let starts = instances.iter().any(|instance| instance.state == InstanceState::Starting);
         let down = instances.iter().filter(|instance| is_down(instance)).count();
         let all_down = arm.wanted > 0 && !serves && (down > 0 || !starts);
+        // What nobody asks may be started again first: no answer is lost.
+        let since_ms =
+            instances.iter().filter(|instance| is_down(instance)).map(|instance| instance.since_ms);
+        let lasts_ms =
+            since_ms.max().map_or(u64::MAX, |since_ms| self.known.look.at_ms.saturating_sub(since_ms));
+        let all_down = all_down && (self.service.is_asked || lasts_ms >= RESTARTS_WITHIN_MS);
         let wrong = all_down.then(|| {
-            let summary = format!("no instance of {}@{version} serves in {}", self.name, self.environment);
+            let summary =
+                format!("no instance of {}@{version} is healthy in {}", self.name, self.environment);
             let reason = instances
                 .iter()
                 .filter(|instance| is_down(instance))

@@ -96,7 +96,7 @@ fn instances_are_found_down_and_all_of_them() {
     fleet.turn("orders", 1, InstanceState::Failed);
     let found = wrong(&fleet, &mut history);
     assert_eq!(names(&found), ["all-down", "instance-down", "instance-down"]);
-    assert_eq!(found[0].1, "no instance of orders@1.4.0 serves in production");
+    assert_eq!(found[0].1, "no instance of orders@1.4.0 is healthy in production");
     fleet.instances("orders").clear();
     assert_eq!(names(&wrong(&fleet, &mut history)), ["all-down"]);
 }

@@ -4,7 +4,7 @@
 //! changes: a window that was seen only in part counts what was not seen as served without failures at the same rate, so that
 //! the budget that is said to be used up is; and fewer failures than a number are none, because of services that are asked little.
 
-use super::{Finding, Known, Reading, lasting, percent};
+use super::{CALM_MS, Finding, Known, Reading, lasting, percent};
 use crate::rule::Condition;
 use crate::seen::{Blind, ServiceSeen};
 use crate::series::{Tally, share};
@@ -23,7 +23,7 @@ struct Asked<'a> {
 }
 
 pub(super) fn readings(condition: &Condition, known: Known<'_>) -> Vec<Reading> {
-    let services = known.look.services();
+    let services = known.look.services().filter(|(_, _, service)| service.is_asked);
     services
         .filter_map(|(environment, service, seen)| {
             let subject = Subject::of([("environment", environment), ("service", service)]);
@@ -119,8 +119,21 @@ impl Asked<'_> {
                 lasting(short.seen_ms.min(short_ms)),
                 self.by_version()
             );
-            self.told(summary, detail)
+            let calm_ms = self.calm_ms(budget * burn_rate, short_ms, at_least);
+            Finding { calm_ms: Some(calm_ms), ..self.told(summary, detail) }
         })
+    }
+
+    /// For how long lately fewer requests failed than burn the budget so fast: a minute, two, four and so on; for ever where that is as long as the
+    /// rule looks back.
+    fn calm_ms(&self, share: f64, short_ms: u64, at_least: u64) -> u64 {
+        let mut windows =
+            std::iter::successors(Some(CALM_MS), |ms| Some(ms * 2)).take_while(|ms| *ms <= short_ms);
+        let is_restless = |over_ms: &u64| {
+            let lately = self.lately(*over_ms);
+            lately.failing() >= share && lately.failures >= at_least
+        };
+        windows.find(is_restless).map_or(u64::MAX, |over_ms| over_ms / 2)
     }
 
     fn failing(&self, above: f64, over_ms: u64, at_least: u64) -> Option<Finding> {

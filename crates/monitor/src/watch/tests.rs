@@ -106,6 +106,7 @@ fn a_fault_is_told_once_with_the_change_before_it_and_recovers_once() {
         what: "deploy orders@1.5.0".into(),
         who: Some("alice".into()),
         undo: Some("lockstep undo production".into()),
+        until_ms: None,
     });
     watcher.fail(120, &["orders"]);
     assert_eq!(watcher.kinds(), [(FAULT, "production/orders")]);
@@ -125,6 +126,49 @@ fn a_fault_is_told_once_with_the_change_before_it_and_recovers_once() {
     assert_eq!(recovered.title.strip_prefix("recovered: ").map(|title| &title[..12]), Some("orders fails"));
     assert!(recovered.alerts.iter().all(|alert| alert.ended_ms.is_some()));
     assert!(fault.at_ms <= fault.alerts[0].since_ms + 2 * SECOND);
+}
+
+#[test]
+fn an_outage_of_minutes_is_over_soon_after_it_and_what_comes_next_is_told() {
+    let mut watcher = Watcher::of(Fleet::shop());
+    watcher.seconds(1_800);
+    watcher.fail(600, &["orders"]);
+    watcher.seconds(150);
+    let orders = "production/orders";
+    assert_eq!(
+        watcher.kinds(),
+        [(FAULT, orders), (RECOVERED, orders)],
+        "budgets are burnt, and nothing burns"
+    );
+    watcher.seconds(600);
+    assert_eq!(watcher.told.len(), 2);
+    let burns =
+        |alert: &&Alert| alert.rule.starts_with("budget") && alert.is_firing() && alert.muted.is_some();
+    assert!(watcher.watch().alerts().values().filter(burns).count() > 0, "it is shown all the same");
+    // A caller that fails by itself does not follow from it.
+    watcher.fail(20, &["storefront"]);
+    assert_eq!(watcher.kinds()[2..], [(FAULT, "production/storefront")]);
+    watcher.seconds(300);
+    watcher.fail(20, &["orders"]);
+    assert_eq!(watcher.kinds()[3..], [(RECOVERED, "production/storefront"), (FAULT, orders)]);
+    let again = &watcher.told[4];
+    let since_ms = again.alerts[0].since_ms;
+    assert!(again.title.contains("fails") && since_ms >= watcher.fleet.now_ms - 20 * SECOND, "{again:?}");
+}
+
+#[test]
+fn what_goes_on_burning_after_an_outage_is_not_over() {
+    let mut watcher = Watcher::of(Fleet::shop());
+    watcher.seconds(1_800);
+    watcher.fail(600, &["orders"]);
+    for _ in 0..600 {
+        watcher.fleet.pass(SECOND);
+        watcher.fleet.serve_all(100, 0);
+        watcher.fleet.serve("orders", 0, 4);
+        watcher.look();
+    }
+    let kinds = watcher.kinds();
+    assert_eq!(kinds, [(FAULT, "production/orders")], "less of it is no news, and it is not over");
 }
 
 #[test]
@@ -455,6 +499,7 @@ fn a_budget_that_has_burnt_for_an_hour_is_told_with_the_change_at_its_begin() {
         what: what.into(),
         who: None,
         undo: None,
+        until_ms: None,
     };
     watcher.changes.push(change(watcher.fleet.now_ms, crate::cause::ChangeKind::Deploy, "deploy"));
     for _ in 0..360 {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::given_file;
 use crate::output::style::{Style, printable};
@@ -103,11 +104,14 @@ impl Args {
         let rules = match self.command.unwrap_or(RulesCommand::List(ListArgs {})) {
             RulesCommand::List(_) => ctx.client.rules()?,
             RulesCommand::Show(args) => return args.run(ctx),
-            RulesCommand::Set(args) => ctx.client.set_rules(&SetRules {
-                rules: given_file::text(&args.file, MAX_RULES_BYTES)?,
-                reason: args.reason,
-                dry_run: args.dry_run,
-            })?,
+            RulesCommand::Set(args) => ctx
+                .client
+                .set_rules(&SetRules {
+                    rules: given_file::text(&args.file, MAX_RULES_BYTES)?,
+                    reason: args.reason,
+                    dry_run: args.dry_run,
+                })
+                .map_err(|refused| Failure::from(refused).of_file(&args.file))?,
             RulesCommand::Remove(args) => {
                 ctx.client.remove_rule(&args.name, &RemoveWatching { reason: args.reason })?
             }
@@ -127,7 +131,8 @@ impl ShowArgs {
         let mut rules = ctx.client.rules()?;
         let is_there = |name: &&WatchingName| rules.iter().any(|rule| rule.name == name.as_str());
         if let Some(missing) = self.names.iter().find(|name| !is_there(name)) {
-            return Err(Failure::usage(format!("there is no rule `{missing}`: lockstep alerts rules")));
+            let what = format!("there is no rule `{missing}`");
+            return Err(Failure::new(Exit::NotFound, what).hint("lockstep alerts rules"));
         }
         let is_asked = |rule: &RuleView| self.names.iter().any(|name| name.as_str() == rule.name);
         rules.retain(|rule| self.names.is_empty() || is_asked(rule));

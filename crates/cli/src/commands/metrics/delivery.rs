@@ -41,7 +41,7 @@ impl Args {
 
 fn render(view: &DeliveryView, style: &Style) -> String {
     let of = view.service.as_ref().map(|service| format!("{service} ")).unwrap_or_default();
-    let lasts = took(view.until.since_ms(view.from));
+    let lasts = took(view.until.since_ms(view.since));
     let figures = view.figures.iter().map(|figure| of_figure(figure, style));
     format!("{of}in {}, the last {lasts}\n{}", view.environment, figures.collect::<String>())
 }
