@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::alert::Alert;
-use crate::subject::matches;
+use crate::subject::{LABELS, matches};
 
 /// The longest silence: whoever needs more changes the rule.
 pub const MAX_SILENCE_MS: u64 = 30 * 24 * 3_600_000;
@@ -39,6 +39,12 @@ pub enum SilenceError {
     /// It would silence everything.
     #[error("it is about everything: name at least one label that is not `*`")]
     Everything,
+    /// No alert has such a label.
+    #[error("no alert has the label `{0}`: there are {all}", all = LABELS.join(", "))]
+    Label(String),
+    /// No value matches it.
+    #[error("`{0}=` has no pattern")]
+    Pattern(String),
     /// Nobody answers for it.
     #[error("it has no {0}")]
     Without(&'static str),
@@ -57,7 +63,8 @@ impl Silence {
     /// All of it.
     pub fn check(&self) -> Result<(), Vec<SilenceError>> {
         let without = |text: &str, what| text.trim().is_empty().then_some(SilenceError::Without(what));
-        let is_all = self.about.values().all(|pattern| pattern.chars().all(|c| c == '*'));
+        let is_all =
+            self.about.values().all(|pattern| !pattern.is_empty() && pattern.chars().all(|c| c == '*'));
         let problems = [
             is_all.then_some(SilenceError::Everything),
             without(&self.owner, "owner"),
@@ -65,7 +72,11 @@ impl Silence {
             (self.until_ms <= self.from_ms).then_some(SilenceError::Ended),
             (self.until_ms.saturating_sub(self.from_ms) > MAX_SILENCE_MS).then_some(SilenceError::Long),
         ];
-        let problems: Vec<SilenceError> = problems.into_iter().flatten().collect();
+        let of_labels = self.about.iter().filter_map(|(label, pattern)| match label.as_str() {
+            other if !LABELS.contains(&other) => Some(SilenceError::Label(label.clone())),
+            _ => pattern.is_empty().then(|| SilenceError::Pattern(label.clone())),
+        });
+        let problems: Vec<SilenceError> = problems.into_iter().flatten().chain(of_labels).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 

@@ -6,7 +6,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Labels: `environment`, `service`, `version`, `instance`, `host`, `certificate`, `gateway`, `operation`, `part`.
+/// What a silence may be about: labels of subjects, and `rule` and `severity` of alerts.
+pub const LABELS: [&str; 11] = [
+    "environment",
+    "service",
+    "version",
+    "instance",
+    "host",
+    "certificate",
+    "gateway",
+    "check",
+    "part",
+    "rule",
+    "severity",
+];
+
+/// Labels, such as `environment` and `service`; [`LABELS`] has all of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(pub BTreeMap<String, String>);

@@ -38,7 +38,7 @@ enum SilenceCommand {
     after_help = "Examples:\n  lockstep silence add service=orders environment=staging --for 2h --reason 'the database moves'"
 )]
 struct AddArgs {
-    /// What it is about: environment, service, version, instance, host, certificate, gateway, rule or severity; `*` stands for anything. All
+    /// What it is about: environment, service, version, instance, host, certificate, gateway, check, part, rule or severity; `*` stands for anything. All
     /// must match.
     #[arg(value_name = "LABEL=PATTERN", required = true, value_parser = label)]
     about: Vec<(String, String)>,
