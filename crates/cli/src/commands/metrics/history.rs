@@ -67,14 +67,15 @@ fn render(view: &ChartsView, within_ms: u64, style: &Style) -> String {
     let place = |name: &str| FIGURES.iter().position(|known| *known == name);
     series.sort_by_key(|it| (place(&it.figure), it.version.clone()));
     let mut table = Table::new(["FIGURE", "OF", "", "NOW", "LARGEST", "UNIT"]);
+    let until = view.series.iter().filter_map(|one| one.points.last()).map(|point| point.at.0).max();
+    let axis = Axis { until: until.unwrap_or_default(), within_ms, step_ms: view.step_ms };
     for one in series {
         let largest = one.points.iter().map(|point| point.largest).fold(0.0, f64::max);
-        let now = one.points.last().map_or(0.0, |point| point.average);
         table.row([
             one.figure.clone(),
             one.version.clone().unwrap_or_else(|| "all".to_owned()),
-            curve(&one.points, within_ms, view.step_ms),
-            short(now),
+            axis.curve(&one.points),
+            axis.now(&one.points).map_or_else(|| "-".to_owned(), short),
             short(largest),
             one.unit.clone(),
         ]);
@@ -89,20 +90,36 @@ fn render(view: &ChartsView, within_ms: u64, style: &Style) -> String {
     )
 }
 
-/// Draws a curve; where nothing is known there is a gap.
-fn curve(points: &[ChartPoint], within_ms: u64, step_ms: u64) -> String {
-    let Some(last) = points.last() else { return String::new() };
-    let width = within_ms.div_ceil(step_ms.max(1)).clamp(1, WIDTH);
-    let column_ms = (within_ms / width).max(1);
-    let largest = points.iter().map(|point| point.largest).fold(f64::MIN_POSITIVE, f64::max);
-    let column = |at: u64| {
-        let until = last.at.0.saturating_sub((width - 1 - at) * column_ms);
-        let from = until.saturating_sub(column_ms);
-        let within = points.iter().filter(|point| point.at.0 > from && point.at.0 <= until);
-        let value = within.map(|point| point.average).reduce(f64::max);
-        value.map_or(' ', |value| bar(value / largest))
-    };
-    (0..width).map(column).collect()
+/// The time that all curves have in common.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    /// When the newest point of all of them is.
+    until: u64,
+    within_ms: u64,
+    step_ms: u64,
+}
+
+impl Axis {
+    /// Draws a curve; where nothing is known, and from when on there is nothing more, there is a gap.
+    fn curve(self, points: &[ChartPoint]) -> String {
+        let width = self.within_ms.div_ceil(self.step_ms.max(1)).clamp(1, WIDTH);
+        let column_ms = (self.within_ms / width).max(1);
+        let largest = points.iter().map(|point| point.largest).fold(f64::MIN_POSITIVE, f64::max);
+        let column = |at: u64| {
+            let until = self.until.saturating_sub((width - 1 - at) * column_ms);
+            let from = until.saturating_sub(column_ms);
+            let within = points.iter().filter(|point| point.at.0 > from && point.at.0 <= until);
+            let value = within.map(|point| point.average).reduce(f64::max);
+            value.map_or(' ', |value| bar(value / largest))
+        };
+        (0..width).map(column).collect()
+    }
+
+    /// Returns the last value, where it is of now.
+    fn now(self, points: &[ChartPoint]) -> Option<f64> {
+        let last = points.last()?;
+        (last.at.0 + 2 * self.step_ms >= self.until).then_some(last.average)
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the part is within 0 and 1")]
@@ -137,8 +154,10 @@ mod tests {
     fn a_curve_has_gaps_where_nothing_is_known() {
         let point = |at, average| ChartPoint { at: Timestamp(at), average, largest: average };
         let points = [point(100_000, 0.0), point(110_000, 7.0), point(130_000, 3.5)];
-        assert_eq!(curve(&points, 40_000, 10_000), "▁█ ▅");
-        assert_eq!(curve(&[], 40_000, 10_000), "");
+        let axis = Axis { until: 130_000, within_ms: 40_000, step_ms: 10_000 };
+        assert_eq!((axis.curve(&points).as_str(), axis.now(&points)), ("▁█ ▅", Some(3.5)));
+        let later = Axis { until: 160_000, ..axis };
+        assert_eq!((later.curve(&points).as_str(), later.now(&points)), ("▅   ", None), "it is gone by now");
     }
 
     #[test]
