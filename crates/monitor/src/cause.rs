@@ -203,6 +203,8 @@ fn fit(change: &Change, fault: &Fault) -> f64 {
         | (Family::Certificate, Kind::Certificate)
         | (Family::Gateway, Kind::Gateway)
         | (Family::WayBack, Kind::Migration) => 3.0,
+        // What goes back because of it came after it.
+        (Family::Rollout, Kind::Rollback) => 0.1,
         (Family::Host | Family::Certificate | Family::Gateway | Family::Disk, _) => 0.3,
         (
             Family::Instance | Family::CrashLoop | Family::AllDown,

@@ -63,12 +63,26 @@ impl Changes {
         if let Event::OperationReverting { operation, .. } = &recorded.event {
             self.taken_back_by.insert(*operation, recorded.actor.clone());
         }
+        let unsaid = self.unsaid(world, recorded);
         self.end(&recorded.event);
+        self.list.extend(unsaid);
         let known = |found: &Change| {
             found.kind == ChangeKind::Injection && self.list.iter().any(|it| is_same(it, found))
         };
         let new: Vec<_> = changes(world, recorded).into_iter().filter(|found| !known(found)).collect();
         self.list.extend(new);
+    }
+
+    /// What an operation was to move that goes back before it moved anything.
+    fn unsaid(&self, world: &World, recorded: &Recorded) -> Vec<Change> {
+        let Event::OperationReverting { operation, .. } = &recorded.event else { return Vec::new() };
+        let of_it = format!("operation {operation}: ");
+        let Some(operation) = world.find_operation(*operation) else { return Vec::new() };
+        if self.list.iter().any(|change| change.what.starts_with(&of_it)) {
+            return Vec::new();
+        }
+        let at_ms = recorded.at.0;
+        operation.plan.moves().map(|part| Change { at_ms, undo: None, ..moved(operation, part) }).collect()
     }
 
     /// What is over is no cause of what comes, and needs not be taken back again.
