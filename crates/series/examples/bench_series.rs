@@ -1,6 +1,6 @@
 //! What the history of a fleet costs: bytes on disk, processor time, and the time until a chart is there.
 //!
-//! `cargo run --release -p lockstep-series --example fill [SERVICES] [FOLDER]`
+//! `cargo run --release -p lockstep-series --example bench_series [SERVICES]`
 //!
 //! First 26 hours with a row each 10 seconds, all of it, over a whole day of UTC: bytes and processor time are of these. Then 31 days with
 //! two rows in each 5 minutes, because thirty are too many to wait for: these are there to be read, and take a little less than real ones,
@@ -189,7 +189,8 @@ fn read(store: &Store, what: &str, prefix: &str, figures: &[&str], from_ms: u64,
         .collect();
     took.sort();
     let (middle, series, points) = took[4];
-    println!("{what}: {series} series, {points} points in {:.1} ms", middle.as_secs_f64() * 1e3);
+    let what = format!("{what}: {series} series, {points} points");
+    line(&what, &format!("{:.1} ms", middle.as_secs_f64() * 1e3), "");
 }
 
 fn resident_mb() -> f64 {
@@ -199,61 +200,97 @@ fn resident_mb() -> f64 {
     kb.unwrap_or_default() / 1e3
 }
 
+/// What a day and a month may take on disk.
+const AIM_BYTES: f64 = 200e6;
+/// What of a core the history may take.
+const AIM_PERCENT: f64 = 1.0;
+/// Hours and days that are kept, at most.
+const KEPT: (f64, f64) = (25.0, 31.0);
+/// Hours of full rows: over a day of UTC, and to the end of an hour on both sides.
+const HOURS: u64 = 26;
+
+fn line(what: &str, is: &str, aim: &str) {
+    println!("{what:<64} {is:>14} {aim:>10}");
+}
+
+fn beside_aim(what: &str, is: &str, aim: &str, is_met: bool) {
+    line(what, is, &format!("{aim}{}", if is_met { "" } else { "  missed" }));
+}
+
+/// Bytes of a point, of so many rows of the fleet.
+fn each(bytes: u64, rows: usize, services: usize) -> f64 {
+    bytes as f64 / (rows * services * FIGURES.len()) as f64
+}
+
+fn open(folder: &Path) -> Store {
+    let (store, problems) =
+        Store::open(folder, Bounds { bytes: 1 << 32, ..Bounds::default() }).expect("the folder can be used");
+    problems.iter().for_each(|problem| println!("{problem}"));
+    store
+}
+
+/// A day in full, row by row.
+fn day(folder: &Path, services: usize) {
+    let before_mb = resident_mb();
+    let mut store = open(folder);
+    let (busy, longest) = fill(&mut store, &mut Fleet::new(services), HOURS * 360, 10_000);
+    let part = busy.as_secs_f64() / (HOURS as f64 * 3_600.0) * 100.0;
+    let is = format!("{part:.3} %");
+    beside_aim("processor, of a core, over 26 hours of full rows", &is, "1 %", part < AIM_PERCENT);
+    line("the longest row: it ends an hour", &format!("{:.2} s", longest.as_secs_f64()), "");
+    sizes(folder, services);
+    line("memory", &format!("{:.0} MB", resident_mb() - before_mb), "");
+    let until_ms = BEGIN_MS + HOURS * HOUR_MS;
+    read(&store, "a chart of a day of a service", ONE, &[], until_ms - DAY_MS, until_ms);
+    read(&store, "a chart of an hour of a service", ONE, &[], until_ms - HOUR_MS, until_ms);
+    read(&store, "a day of one figure of all services", "production/", &["cpu"], until_ms - DAY_MS, until_ms);
+    drop(store);
+    let begin = Instant::now();
+    drop(open(folder));
+    line("opening", &format!("{:.0} ms", begin.elapsed().as_secs_f64() * 1e3), "");
+}
+
+/// What is on disk of it: of hours that are over and of the day that is, and so of as many as are kept.
+fn sizes(folder: &Path, services: usize) {
+    let (fine, hours) = files(folder, "fine", "seg");
+    let (coarse, _) = files(folder, &format!("coarse-{}", BEGIN_MS + HOUR_MS), "seg");
+    let (logs, _) = files(folder, "", "log");
+    let megabytes = |bytes: f64| format!("{:.2} MB", bytes / 1e6);
+    let an_hour = fine as f64 / hours as f64;
+    let bytes = each(fine, hours * 360, services);
+    line(&format!("an hour of rows, {bytes:.3} bytes a point"), &megabytes(an_hour), "");
+    let bytes = each(coarse, 288, services);
+    line(&format!("a day of 5 min, {bytes:.3} bytes for average and largest"), &megabytes(coarse as f64), "");
+    let all = KEPT.0 * an_hour + KEPT.1 * coarse as f64 + logs as f64;
+    let what = "on disk: 25 such hours, 31 such days, and logs";
+    beside_aim(what, &megabytes(all), "200 MB", all < AIM_BYTES);
+}
+
+/// A month of two rows in each 5 minutes.
+fn month(folder: &Path, services: usize) {
+    let mut store = open(folder);
+    fill(&mut store, &mut Fleet::new(services), 31 * 576, 150_000);
+    let (coarse, days) = files(folder, "coarse", "seg");
+    let bytes = each(coarse, days * 288, services);
+    let what = format!("{days} days of two rows in 5 min, {bytes:.3} bytes for average and largest");
+    line(&what, &format!("{:.2} MB", coarse as f64 / 1e6), "");
+    let until_ms = BEGIN_MS + 31 * DAY_MS;
+    read(&store, "a chart of a month of a service", ONE, &[], BEGIN_MS, until_ms);
+    read(&store, "a chart of a week of a service", ONE, &[], until_ms - 7 * DAY_MS, until_ms);
+}
+
+/// The service of which charts are read.
+const ONE: &str = "production/service-5/";
+
 fn main() {
     let services =
         std::env::args().nth(1).map_or(1_000, |count| count.parse().expect("a number of services"));
-    let folder = std::env::args().nth(2).unwrap_or_else(|| "/tmp/lockstep-series-fill".to_owned());
-    let (day, month) = (Path::new(&folder).join("day"), Path::new(&folder).join("month"));
-    let bounds = Bounds { bytes: 1 << 32, ..Bounds::default() };
-    println!("{services} services of {} series", FIGURES.len());
-
-    let before_mb = resident_mb();
-    let (mut store, _) = Store::open(&day, bounds).expect("the folder can be used");
-    let (busy, longest) = fill(&mut store, &mut Fleet::new(services), 26 * 360, 10_000);
-    let part = busy.as_secs_f64() / (26.0 * 3_600.0) * 100.0;
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
     println!(
-        "26 hours at 10 s: {:.1} s of processor, {part:.3} % of a core; the longest row {longest:.2?}",
-        busy.as_secs_f64()
+        "{services} services of {} series; a day in full and a month, as fast as it goes",
+        FIGURES.len()
     );
-    let (fine, fine_files) = files(&day, "fine", "seg");
-    let (coarse, _) = files(&day, &format!("coarse-{}", BEGIN_MS + HOUR_MS), "seg");
-    let logs = files(&day, "", "log").0;
-    let per = |bytes: u64, points: usize| bytes as f64 / (points * services * FIGURES.len()) as f64;
-    println!(
-        "{fine_files} hours: {:.1} MB, {:.3} bytes a point",
-        fine as f64 / 1e6,
-        per(fine, fine_files * 360)
-    );
-    println!(
-        "a day of 5 min: {:.2} MB, {:.3} bytes a point (average and largest)",
-        coarse as f64 / 1e6,
-        per(coarse, 288)
-    );
-    println!(
-        "logs: {:.1} MB; resident: {:.0} MB more than before",
-        logs as f64 / 1e6,
-        resident_mb() - before_mb
-    );
-    let closed = 25.0 * fine as f64 / fine_files as f64 + 31.0 * coarse as f64;
-    println!("so 25 hours and 31 days: {:.1} MB and logs", closed / 1e6);
-    let until_ms = BEGIN_MS + 26 * HOUR_MS;
-    read(&store, "a day of a service", "production/service-555/", &[], until_ms - DAY_MS, until_ms);
-    read(&store, "an hour of a service", "production/service-555/", &[], until_ms - HOUR_MS, until_ms);
-    read(&store, "a day of a figure of all services", "production/", &["cpu"], until_ms - DAY_MS, until_ms);
-    drop(store);
-    let begin = Instant::now();
-    drop(Store::open(&day, bounds).expect("it opens again"));
-    println!("opened in {:.2?}", begin.elapsed());
-
-    let (mut store, _) = Store::open(&month, bounds).expect("the folder can be used");
-    fill(&mut store, &mut Fleet::new(services), 31 * 576, 150_000);
-    let (coarse, coarse_files) = files(&month, "coarse", "seg");
-    println!(
-        "{coarse_files} days of 5 min of two rows: {:.1} MB, {:.3} bytes a point",
-        coarse as f64 / 1e6,
-        per(coarse, coarse_files * 288)
-    );
-    let until_ms = BEGIN_MS + 31 * DAY_MS;
-    read(&store, "a month of a service", "production/service-555/", &[], BEGIN_MS, until_ms);
-    read(&store, "a week of a service", "production/service-555/", &[], until_ms - 7 * DAY_MS, until_ms);
+    line("", "", "aim");
+    day(&folder.path().join("day"), services);
+    month(&folder.path().join("month"), services);
 }
