@@ -31,6 +31,8 @@ mod client_identity;
 mod compress;
 mod config;
 mod connection;
+#[doc(hidden)]
+pub mod cost;
 mod counts;
 mod deadline;
 mod departure;

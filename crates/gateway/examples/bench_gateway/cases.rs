@@ -1,8 +1,10 @@
 //! What is measured.
 
+mod counting;
 mod grpc;
 mod http1;
 mod idle;
+mod metrics;
 mod swap;
 mod tcp;
 mod tls;
@@ -22,7 +24,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order in which they are printed.
-pub(crate) const CASES: [Case; 12] = [
+pub(crate) const CASES: [Case; 14] = [
     Case { name: "small", amount: Amount { rounds: 5, requests: 60_000 }, run: http1::small },
     Case { name: "16k", amount: Amount { rounds: 5, requests: 30_000 }, run: http1::medium },
     Case { name: "1m", amount: Amount { rounds: 5, requests: 1_000 }, run: http1::large },
@@ -35,4 +37,6 @@ pub(crate) const CASES: [Case; 12] = [
     Case { name: "tcp-1m", amount: Amount { rounds: 5, requests: 1_000 }, run: tcp::large },
     Case { name: "tcp-connections", amount: Amount { rounds: 5, requests: 8_000 }, run: tcp::connections },
     Case { name: "swap", amount: Amount { rounds: 5, requests: 60_000 }, run: swap::measure },
+    Case { name: "metrics", amount: Amount { rounds: 50, requests: 60_000 }, run: metrics::measure },
+    Case { name: "counting", amount: Amount { rounds: 7, requests: 60_000 }, run: counting::measure },
 ];

@@ -141,7 +141,7 @@ pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> io::Result<()> {
+pub(crate) async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     let mut whole = None;
     while whole.is_none_or(|whole| filled < whole) {

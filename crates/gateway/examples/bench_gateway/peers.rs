@@ -93,8 +93,22 @@ pub(crate) fn start_all(setup: &Setup) -> Outcome<Vec<Proxy>> {
 
 /// The file with the configuration, in the folder of a proxy.
 const FILE: &str = "config.json";
+/// Stands before the port of administration.
+const ADMIN: &str = "--admin";
 
-fn gateway(setup: &Setup) -> Outcome<Proxy> {
+/// Starts the gateway with a table, and with an address at which it says what it counts.
+pub(crate) fn start_with_admin(table: &RouteTable, admin: u16) -> Outcome<Proxy> {
+    let folder = tempfile::tempdir()?;
+    let (file, port) = (folder.path().join(FILE), free_port()?);
+    fs::write(&file, serde_json::to_vec(table)?)?;
+    let (program, ports) = (std::env::current_exe()?, [port, admin].map(|port| port.to_string()));
+    let arguments =
+        ["--gateway".as_ref(), file.as_os_str(), ports[0].as_ref(), ADMIN.as_ref(), ports[1].as_ref()];
+    let arguments = arguments.map(ToOwned::to_owned);
+    Proxy::spawn("lockstep".into(), &program, &arguments, port, folder)
+}
+
+pub(crate) fn gateway(setup: &Setup) -> Outcome<Proxy> {
     let folder = tempfile::tempdir()?;
     let (file, port) = (folder.path().join(FILE), free_port()?);
     let mut table = table(setup, next_revision())?;
@@ -161,9 +175,10 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
 
 /// Runs the gateway in this process; the driver started it with a table, a port, and a certificate where it ends TLS.
 pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
-    let (file, port, certificate) = match arguments {
-        [file, port] => (file, port, None),
-        [file, port, certificate] => (file, port, Some(certificate)),
+    let (file, port, certificate, admin) = match arguments {
+        [file, port] => (file, port, None, None),
+        [file, port, certificate] => (file, port, Some(certificate), None),
+        [file, port, flag, admin] if flag == ADMIN => (file, port, None, Some(local(admin.parse()?))),
         _ => return Err("--gateway needs a table and a port".into()),
     };
     let secure = local(port.parse()?);
@@ -181,7 +196,7 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
             lame_duck: Duration::ZERO,
             grace: Duration::ZERO,
             takes_over: false,
-            admin: None,
+            admin,
             metrics: None,
             between: None,
             key_life: lockstep_gateway::KEY_LIFE,
