@@ -8,6 +8,7 @@ mod operation;
 mod repository;
 mod rollback;
 mod service;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -49,6 +50,8 @@ enum What {
     Rollback,
     /// Eight services in chains of four calls, switched there and back a hundred times
     Chain,
+    /// How soon a person is told of a fault, and what metrics and their history cost
+    Watch,
     /// Booted hosts: bringing artifacts there beside rsync, and going back on all of them at once
     Hosts,
     /// Everything
@@ -60,18 +63,42 @@ struct Example {
     what: What,
     package: &'static str,
     name: &'static str,
+    /// The cases that are measured; all where there are none.
+    cases: &'static [&'static str],
 }
 
-const EXAMPLES: [Example; 8] = [
-    Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
-    Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
-    Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
-    Example { what: What::Routes, package: "lockstep-domain", name: "bench_routes" },
-    Example { what: What::Readiness, package: "lockstep-domain", name: "bench_readiness" },
-    Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
-    Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge" },
-    Example { what: What::Plan, package: "lockstep-solver", name: "bench_plan" },
+const EXAMPLES: [Example; 10] = [
+    Example { what: What::Journal, package: "lockstep-store", name: "bench_journal", cases: &[] },
+    Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package", cases: &[] },
+    Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway", cases: &[] },
+    Example { what: What::Routes, package: "lockstep-domain", name: "bench_routes", cases: &[] },
+    Example { what: What::Readiness, package: "lockstep-domain", name: "bench_readiness", cases: &[] },
+    Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract", cases: &[] },
+    Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge", cases: &[] },
+    Example { what: What::Plan, package: "lockstep-solver", name: "bench_plan", cases: &[] },
+    Example { what: What::Watch, package: "lockstep-series", name: "bench_series", cases: &[] },
+    Example {
+        what: What::Watch,
+        package: "lockstep-gateway",
+        name: "bench_gateway",
+        cases: &["metrics", "counting"],
+    },
 ];
+
+impl Example {
+    /// Of everything, an example whose cases are asked for elsewhere runs as a whole, and once.
+    fn is_part_of(&self, what: What) -> bool {
+        what == self.what || (what == What::All && self.cases.is_empty())
+    }
+
+    fn run(&self) -> Result<()> {
+        println!("\n== {} ==", self.name.trim_start_matches("bench_"));
+        let arguments = ["run", "--quiet", "--release", "--package", self.package, "--example", self.name];
+        let (status, _) = shell::run(cargo(&arguments).arg("--").args(self.cases))?;
+        ensure!(status.success(), "{} failed", self.name);
+        Ok(())
+    }
+}
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", machine::describe());
@@ -83,13 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("\n== simulated hosts ==");
         return in_release(|program, folder| hosts::simulated::measure(count, program, folder));
     }
-    for example in EXAMPLES.iter().filter(|example| args.what == What::All || args.what == example.what) {
-        println!("\n== {} ==", example.name.trim_start_matches("bench_"));
-        let arguments =
-            ["run", "--quiet", "--release", "--package", example.package, "--example", example.name];
-        let (status, _) = shell::run(&mut cargo(&arguments))?;
-        ensure!(status.success(), "{} failed", example.name);
-    }
+    EXAMPLES.iter().filter(|example| example.is_part_of(args.what)).try_for_each(Example::run)?;
     if matches!(args.what, What::All | What::Rollback) {
         println!("\n== rollback ==");
         in_release(rollback::measure)?;
@@ -97,6 +118,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if matches!(args.what, What::All | What::Chain) {
         println!("\n== chain ==");
         in_release(chain::measure)?;
+    }
+    if matches!(args.what, What::All | What::Watch) {
+        println!("\n== watch ==");
+        in_release(watch::measure)?;
     }
     if matches!(args.what, What::All | What::Hosts) {
         println!("\n== hosts ==");

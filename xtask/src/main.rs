@@ -3,6 +3,7 @@
 //! How to add a command: make a file with an `Args` and a `run`, declare it below, add a variant and its arm.
 
 mod bench;
+mod chat;
 mod conformance;
 mod demo;
 mod dist;

@@ -1,5 +1,6 @@
 //! Finding and ending the processes that belong to a folder, so that a demonstration leaves nothing behind.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How often it is looked whether they did.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A signal that ends a process.
+/// The variable by which all processes of an instance carry its folder.
+const MARKER: &[u8] = b"LOCKSTEP_INSTANCE_FOLDER=";
+
+/// A signal to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// It may finish what it does.
@@ -67,11 +71,27 @@ fn is_empty_within(folder: &Path, patience: Duration) -> bool {
     }
 }
 
+/// Finds the processes of an instance of a server with this data folder, which are not its supervisor.
+pub(crate) fn of_instance(data: &Path, instance: &str) -> Result<Vec<u32>> {
+    let is_its = |&id: &u32| {
+        let variables = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        let folder = variables.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(MARKER));
+        let folder = folder.map(|folder| Path::new(OsStr::from_bytes(folder)));
+        folder.is_some_and(|folder| folder.starts_with(data) && folder.ends_with(instance))
+    };
+    let found: Vec<u32> = all().filter(is_its).collect();
+    ensure!(!found.is_empty(), "the instance {instance} has no process");
+    Ok(found)
+}
+
 /// Finds the processes that work in a folder or were started with a path below it, apart from this one.
 pub(crate) fn all_of(folder: &Path) -> Vec<u32> {
+    all().filter(|&id| id != std::process::id() && belongs(id, folder)).collect()
+}
+
+fn all() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|&id| id != std::process::id() && belongs(id, folder)).collect()
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn belongs(id: u32, folder: &Path) -> bool {
