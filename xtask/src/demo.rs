@@ -8,8 +8,10 @@ mod checks;
 mod on_hosts;
 mod rollbacks;
 mod shop;
+mod small_disk;
 mod story;
 mod summary;
+mod told;
 mod wires;
 
 use std::path::PathBuf;

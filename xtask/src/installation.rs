@@ -198,22 +198,25 @@ impl Installation {
         self.server.as_ref().map(Child::id)
     }
 
+    /// Returns what the server is started with.
+    pub(crate) fn server_arguments(&self) -> Vec<String> {
+        let (listen, port) = (self.server().to_string(), (self.first_port + 1).to_string());
+        let first = ["server", "--listen", &listen, "--first-gateway-port", &port, "--no-token"];
+        let data = self.data().display().to_string();
+        let first = first.into_iter().map(str::to_owned);
+        first.chain(self.server_options.iter().cloned()).chain(["--data".to_owned(), data]).collect()
+    }
+
     /// Starts the server and waits until it answers.
     pub(crate) fn start_server(&mut self) -> Result<()> {
-        let data = self.data();
         let log = File::options().create(true).append(true).open(self.log())?;
-        let listen = self.server().to_string();
-        let port = (self.first_port + 1).to_string();
+        let arguments = self.server_arguments();
         let mut command = self.command();
-        command
-            .args(["server", "--listen", &listen, "--first-gateway-port", &port, "--no-token"])
-            .args(&self.server_options)
-            .arg("--data")
-            .arg(data);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let options: String = self.server_options.iter().map(|option| format!("{option} ")).collect();
+        command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let data = self.data().display().to_string();
         self.say(&format!(
-            "$ lockstep server --listen {listen} --first-gateway-port {port} {options}--data DATA"
+            "$ lockstep {}",
+            arguments.join(" ").replace(&data, "DATA").replace("--no-token ", "")
         ));
         self.server = Some(command.spawn().context("cannot start the server")?);
         self.wait_for_server()

@@ -27,6 +27,10 @@ pub(crate) enum Signal {
     Kill,
     /// What Ctrl-C sends; the first process of a host boots it again.
     Interrupt,
+    /// It stands still until it may go on.
+    Stop,
+    /// It may go on.
+    Continue,
 }
 
 /// Sends a signal. Processes that are gone already are passed over.
@@ -35,6 +39,8 @@ pub(crate) fn signal(processes: &[u32], signal: Signal) -> Result<()> {
         Signal::Terminate => "TERM",
         Signal::Kill => "KILL",
         Signal::Interrupt => "INT",
+        Signal::Stop => "STOP",
+        Signal::Continue => "CONT",
     };
     let script = r#"name=$1; shift; for process; do kill -s "$name" "$process" 2>/dev/null; done; true"#;
     let mut command = Command::new("sh");

@@ -6,6 +6,7 @@ mod contracts;
 mod going_back;
 mod mails;
 mod over_tls;
+mod telling;
 mod without_server;
 
 use std::fs::Permissions;
@@ -22,6 +23,7 @@ use super::checks::{self, expect_greeting, expect_versions, wait_until};
 use super::shop::{MAILER, Repository, SERVICES, kept_for_the_chain};
 use super::summary::Summary;
 use super::wires::{Unavailable, Wires, counted};
+use telling::Telling;
 
 /// What customers do in the shop.
 pub(super) const SHOPPING: &[Kind] = &[
@@ -54,6 +56,7 @@ pub(super) struct Story {
     gateway: SocketAddr,
     load: Option<Load>,
     wires: Option<Wires>,
+    telling: Option<Telling>,
     summary: Summary,
     chapter: u32,
     began: Instant,
@@ -71,6 +74,7 @@ impl Story {
             gateway,
             load: None,
             wires: None,
+            telling: None,
             summary: Summary::default(),
             chapter: 0,
             began: Instant::now(),
@@ -88,6 +92,7 @@ impl Story {
         self.upgrade()?;
         self.ask_whether_one_can_go_back()?;
         self.configure()?;
+        self.have_somebody_told()?;
         self.meet_a_bad_version()?;
         self.meet_a_version_whose_calls_fail()?;
         self.roll_back_services()?;
@@ -96,6 +101,7 @@ impl Story {
         self.lose_the_server()?;
         self.send_mails()?;
         self.move_a_chain()?;
+        self.expect_all_told()?;
         self.close_the_shop()
     }
 
@@ -121,6 +127,7 @@ impl Story {
     pub(super) fn end(mut self) -> Result<()> {
         self.load = None;
         self.wires = None;
+        self.telling = None;
         println!("\n== The end ==");
         for environment in ["production", "staging"] {
             let services = SERVICES.map(|(service, _)| service);

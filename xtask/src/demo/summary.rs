@@ -17,6 +17,9 @@ const ROLLBACKS: usize = 5;
 /// The fewest answers that must have been given: may a version go, and may one come back, with yes and no.
 const ANSWERS: usize = 4;
 
+/// The faults that a chat must have been told of: a full disk, a killed instance, a bad version.
+const TOLD: usize = 3;
+
 /// One way back and how long it took.
 #[derive(Debug, Clone)]
 pub(super) struct Rollback {
@@ -109,6 +112,8 @@ pub(super) struct Summary {
     pub(super) bad_versions: Vec<(String, Duration)>,
     /// What was bought from a chain that went forward and back.
     pub(super) baskets: Baskets,
+    /// What a chat was told of each fault, once; or why it could not be.
+    pub(super) told: Vec<String>,
     /// How long everything took.
     pub(super) elapsed: Duration,
 }
@@ -128,6 +133,7 @@ impl Summary {
         ensure!(0 < works && works < all, "{works} of {all} pairs of versions work together");
         ensure!(self.answers.len() >= ANSWERS, "only {} questions were answered", self.answers.len());
         ensure!(self.rollbacks.len() >= ROLLBACKS, "only {} rollbacks were made", self.rollbacks.len());
+        ensure!(self.told.len() == TOLD, "a chat was told of {} faults instead of {TOLD}", self.told.len());
         self.baskets.verdict()
     }
 }
@@ -155,6 +161,9 @@ impl fmt::Display for Summary {
         write!(f, "{}", self.baskets)?;
         for (version, elapsed) in &self.bad_versions {
             writeln!(f, "bad version         {version} went back by itself after {}", time(*elapsed))?;
+        }
+        for line in &self.told {
+            writeln!(f, "a chat was told     {line}")?;
         }
         writeln!(
             f,
@@ -211,6 +220,10 @@ mod tests {
             over_tls: WIRES.map(|(wire, _)| (wire, 70)).into(),
             bad_versions: vec![("catalog 1.3.0".into(), Duration::from_millis(1_250))],
             baskets: baskets([60, 90], 150, 0),
+            told: vec![
+                "catalog@1.3.0 failed; before it operation 9: promote; over 1 min 1 s later".into();
+                3
+            ],
             elapsed: Duration::from_secs(125),
         }
     }
@@ -226,6 +239,7 @@ mod tests {
         assert!(Summary { answers: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { over_tls: Answers::from([("gRPC", 70)]), ..good() }.verdict().is_err());
         assert!(Summary { refused: None, ..good() }.verdict().is_err());
+        assert!(Summary { told: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { pairs: Pairs { all: 16, works: 16 }, ..good() }.verdict().is_err());
     }
 
@@ -249,6 +263,7 @@ mod tests {
             "150 baskets were asked for: 0 failed, 0 met a mixture",
             "storefront@2 -> orders@2: 90",
             "catalog 1.3.0 went back by itself after 1.2 s",
+            "a chat was told     catalog@1.3.0 failed",
             "40 ms",
             "2 min 5 s",
         ] {

@@ -31,6 +31,7 @@ impl Story {
     pub(super) fn meet_a_bad_version(&mut self) -> Result<()> {
         self.heading("catalog 1.3.0 is bad, and neither its tests nor its health check know");
         self.expect_taken_back("1.3.0", &["catalog@1.3.0"])?;
+        self.expect_told_of_bad_version("catalog@1.3.0")?;
         println!("It does not come again by itself:");
         self.installation.run_refused(&CANARY, &[3])?;
         println!("Where it failed, the gateway asked the version before it again, and no customer noticed:");
