@@ -35,6 +35,8 @@ use crate::{Control, lock};
 
 /// How often it is looked: an instance that is dead is to be told of within two seconds.
 const LOOK: Duration = Duration::from_secs(1);
+/// And while something waits until it is told.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Looking takes at most this part of the time of one processor.
 const SHARE: u32 = 20;
 /// How often what is kept is written where nothing fired or recovered: a server that is killed loses so much of what is pending and of the shares,
@@ -199,8 +201,8 @@ impl Control {
         };
         loop {
             let begun = Instant::now();
-            tokio::task::block_in_place(|| self.look_at_alerts(&mut memory));
-            let pause = LOOK.max(begun.elapsed() * (SHARE - 1));
+            let waits = tokio::task::block_in_place(|| self.look_at_alerts(&mut memory));
+            let pause = if waits { LOOK_AGAIN } else { LOOK }.max(begun.elapsed() * (SHARE - 1));
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep(pause) => {}
@@ -212,7 +214,8 @@ impl Control {
         });
     }
 
-    fn look_at_alerts(&self, memory: &mut Memory) {
+    /// Looks at everything. Tells whether something waits for a moment until it is told.
+    fn look_at_alerts(&self, memory: &mut Memory) -> bool {
         self.read_changes(memory);
         memory.bounds = Arc::clone(&lock(&self.watching.known).bounds);
         let look = self.observe(memory);
@@ -220,12 +223,12 @@ impl Control {
         memory.history.note(&look);
         let changes = Arc::clone(&lock(&self.watching.changes));
         let is_due = memory.kept.elapsed() >= KEEP;
-        let (is_news, _) = self.watching.change(|known| {
+        let ((is_news, waits), _) = self.watching.change(|known| {
             // Read under the lock, so that nobody who sends knows older targets than what is put here is for.
             let world = self.ledger.world();
             known.take_settings(&world);
             let is_news = known.look(&look, &memory.history, &telling::targets(&world), &changes);
-            (is_news, is_news || is_due)
+            ((is_news, known.state.watch.groups().has_waiting()), is_news || is_due)
         });
         if is_due {
             self.watching.files.put_history(&memory.history);
@@ -234,6 +237,7 @@ impl Control {
         if is_news {
             self.watching.wake.notify_one();
         }
+        waits
     }
 
     /// Reads what was recorded since the last look, and shows what it changed.

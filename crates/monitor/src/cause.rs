@@ -179,6 +179,8 @@ fn nearness(change: &Change, fault: &Fault, calls: &Calls) -> Nearness {
         return Nearness::Same;
     }
     match (&change.service, &fault.service) {
+        // Whatever runs may fill a disk.
+        (Some(_), None) if fault.family == Family::Disk => Nearness::Around,
         (Some(changed), Some(service)) => between(changed, service, calls),
         (Some(_), None) | (None, _) if change.host.is_some() => Nearness::Elsewhere,
         (Some(_), None) => Nearness::Elsewhere,

@@ -35,7 +35,7 @@ pub struct Pacing {
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { group_wait_ms: 1_000, group_interval_ms: 300_000, repeat_ms: None, storm_above: 5 }
+        Self { group_wait_ms: 500, group_interval_ms: 300_000, repeat_ms: None, storm_above: 5 }
     }
 }
 
@@ -152,6 +152,12 @@ impl Groups {
         }
         self.groups.retain(|_, group| !group.is_forgotten());
         notices
+    }
+
+    /// Tells whether a group waits to be told.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.groups.values().any(|group| group.phase == Phase::Waits)
     }
 
     /// Returns groups that were told and are not over, by key.

@@ -261,7 +261,7 @@ fn beside(event: &Event) -> Vec<Change> {
 fn kind_of(event: &Event) -> Option<(ChangeKind, Option<String>)> {
     Some(match event {
         Event::EnvironmentChanged { environment, .. } => {
-            (ChangeKind::Policy, Some(format!("lockstep environment show {environment}")))
+            (ChangeKind::Policy, Some(format!("lockstep events --env {environment}")))
         }
         Event::ResourceSet { .. } | Event::ResourceRemoved { .. } => (ChangeKind::Resource, None),
         Event::SecretRevoked { .. } => (ChangeKind::Configuration, None),

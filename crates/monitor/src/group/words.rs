@@ -51,8 +51,12 @@ pub(super) fn listed(name: &str, alert: &Alert, alerts: &Alerts) -> NoticeAlert 
     if following.is_empty() {
         return notice;
     }
-    let services: BTreeSet<&str> = following.iter().filter_map(|alert| alert.subject.service()).collect();
-    let more = format!("{} more follow from it: {}", following.len(), listed_names(&services));
+    let own = alert.subject.service();
+    let services = following.iter().filter_map(|alert| alert.subject.service());
+    let services: BTreeSet<&str> = services.filter(|service| own != Some(service)).collect();
+    let what = if services.is_empty() { String::new() } else { format!(": {}", listed_names(&services)) };
+    let follow = if following.len() == 1 { "follows" } else { "follow" };
+    let more = format!("{} more {follow} from it{what}", following.len());
     let detail = notice.detail.as_ref().map_or_else(|| more.clone(), |detail| format!("{detail}; {more}"));
     NoticeAlert { detail: Some(detail), ..notice }
 }

@@ -72,10 +72,15 @@ fn disks(look: &Observation, below: f64, and_below_bytes: u64) -> Vec<Reading> {
 fn low(disk: &DiskSeen, whose: &str, below: f64, and_below_bytes: u64) -> Option<Finding> {
     let part = crate::series::share(disk.free_bytes, disk.size_bytes);
     (part < below && disk.free_bytes < and_below_bytes).then(|| {
-        let free = disk.free_bytes as f64 / f64::from(1 << 30);
-        let summary = format!("{whose} has {free:.1} GiB left, {}", super::percent(part));
+        let summary = format!("{whose} has {} left, {}", size(disk.free_bytes), super::percent(part));
         Finding::new(summary).then("lockstep store gc --dry-run".to_owned())
     })
+}
+
+/// Writes a size for people: `12.0 GiB`, `1.3 MiB`.
+fn size(bytes: u64) -> String {
+    let (unit, name) = if bytes >= 1 << 30 { (1_u64 << 30, "GiB") } else { (1 << 20, "MiB") };
+    format!("{:.1} {name}", bytes as f64 / unit as f64)
 }
 
 fn hosts(look: &Observation) -> Vec<Reading> {
