@@ -58,6 +58,8 @@ pub struct Change {
 pub enum ChangeKind {
     /// Another version, forward.
     Deploy,
+    /// The first version of a service: there was nothing that worked before.
+    First,
     /// An older version.
     Rollback,
     /// Other variables.
@@ -232,7 +234,7 @@ impl ChangeKind {
             Self::Route | Self::Resource => 0.8,
             Self::Rollback => 0.7,
             Self::Host => 0.6,
-            Self::Gateway | Self::Certificate | Self::Policy => 0.5,
+            Self::First | Self::Gateway | Self::Certificate | Self::Policy => 0.5,
             Self::Scale => 0.4,
             Self::Restart => 0.3,
             Self::Other => 0.2,

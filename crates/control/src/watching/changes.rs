@@ -190,6 +190,7 @@ fn moved(operation: &Operation, part: &Move) -> Change {
     let kind = match &operation.intent {
         _ if is_config => ChangeKind::Configuration,
         intent if super::way(intent) == lockstep_monitor::seen::Way::Back => ChangeKind::Rollback,
+        _ if part.from.is_none() => ChangeKind::First,
         _ => ChangeKind::Deploy,
     };
     let service = &part.service;

@@ -147,6 +147,24 @@ fn the_right_change_is_first_in_each_of_ten_prepared_faults() {
 }
 
 #[test]
+fn the_first_version_of_a_service_goes_behind_another_one_of_what_it_calls() {
+    let (first, other) = (change(1, ChangeKind::First, "orders"), change(0, ChangeKind::Deploy, "payments"));
+    let ranked = rank(&[first, other.clone()], &fault(Family::Traffic, "orders"), &calls());
+    assert_eq!(ranked[0].change, other);
+}
+
+#[test]
+fn what_ended_by_itself_before_the_fault_did_not_cause_it() {
+    let ended = Change { until_ms: Some(NOW - 2 * MINUTE), ..change(5, ChangeKind::Injection, "orders") };
+    assert_eq!(rank(std::slice::from_ref(&ended), &fault(Family::Traffic, "orders"), &calls()), []);
+    let lasts = Change { until_ms: Some(NOW + MINUTE), ..ended };
+    assert_eq!(
+        likely(std::slice::from_ref(&lasts), &fault(Family::Traffic, "orders"), &calls()).unwrap().undo,
+        lasts.undo
+    );
+}
+
+#[test]
 fn a_change_far_away_is_not_told_with_an_alert() {
     let changes = [change(1, ChangeKind::Deploy, "newsletter"), change(600, ChangeKind::Deploy, "orders")];
     assert_eq!(likely(&changes, &fault(Family::Traffic, "orders"), &calls()), None);
