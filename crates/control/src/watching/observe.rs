@@ -85,7 +85,9 @@ impl Control {
         let calls = memory.calls(&environment.name, || self.call_book.graph(environment));
         let ways = self.follow_readiness(&environment.name);
         let ways = ways.borrow();
-        let mut checks = checks_by_service(self.checks_of(&environment.name));
+        let pages = &environment.settings.gateway_rules.maintenance;
+        let is_closed = |service: &ServiceName| pages.iter().any(|page| page.is_of(service));
+        let mut checks = checks_by_service(self.checks_of(&environment.name), is_closed);
         let mut of: BTreeMap<&ServiceName, Parts<'_>> = BTreeMap::new();
         for service in environment.entries().keys() {
             of.entry(service).or_default();
@@ -261,11 +263,15 @@ impl Parts<'_> {
 
 type Checks = BTreeMap<String, Vec<seen::CheckSeen>>;
 
-/// What gateways say of checks, where that is not too long ago.
-fn checks_by_service(checks: Vec<CheckView>) -> BTreeMap<ServiceName, Checks> {
+/// What gateways say of checks, where that is not too long ago, and of the service and no page of maintenance.
+fn checks_by_service(
+    checks: Vec<CheckView>,
+    is_closed: impl Fn(&ServiceName) -> bool,
+) -> BTreeMap<ServiceName, Checks> {
     let mut of: BTreeMap<ServiceName, Checks> = BTreeMap::new();
     for CheckView { service, check, gateways } in checks {
-        let seen = gateways.into_iter().filter(|at| !at.is_stale).filter_map(|at| {
+        let of_service = gateways.into_iter().filter(|at| !at.is_stale && !is_closed(&service));
+        let seen = of_service.filter_map(|at| {
             let last = at.last?;
             Some(seen::CheckSeen {
                 gateway: at.gateway,
@@ -275,7 +281,8 @@ fn checks_by_service(checks: Vec<CheckView>) -> BTreeMap<ServiceName, Checks> {
                 version: last.version,
             })
         });
-        of.entry(service).or_default().insert(check.name.clone(), seen.collect());
+        let seen = seen.collect();
+        of.entry(service).or_default().insert(check.name.clone(), seen);
     }
     of
 }

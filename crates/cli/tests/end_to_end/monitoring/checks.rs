@@ -61,6 +61,15 @@ fn a_check_finds_a_fault_where_nobody_asks_with_the_change_before_it_and_is_no_r
     let shown = place.run(&["checks", "--env", ENVIRONMENT]);
     assert!(shown.contains("was answered 500 instead of 200") && shown.contains("in a row"), "{shown}");
 
+    // What is closed on purpose is no fault: nothing is known of it.
+    place.run(&["maintenance", "on", "orders", "--env", ENVIRONMENT, "--reason", "the database moves"]);
+    eventually("nothing is concluded", || {
+        let output = place.command(&["alerts", "--json"]).output().unwrap();
+        let list: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let mut alerts = list["alerts"].as_array()?.iter();
+        alerts.find(|it| it["rule"] == "check-fails" && it["unknown"].is_string()).map(|_| ())
+    });
+    place.run(&["maintenance", "off", "1", "--env", ENVIRONMENT]);
     fs::remove_file(&broken).unwrap();
     eventually("it passes again", || check(&place).filter(|it| it["failed_in_a_row"] == 0));
 }
