@@ -83,6 +83,20 @@ const fn yes() -> bool {
     true
 }
 
+impl Default for ServiceSeen {
+    fn default() -> Self {
+        Self {
+            owners: Vec::new(),
+            is_asked: true,
+            calls: BTreeSet::new(),
+            arms: BTreeMap::new(),
+            instances: Seen::Nothing,
+            way_back: Seen::Nothing,
+            checks: BTreeMap::new(),
+        }
+    }
+}
+
 /// What one gateway found by a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckSeen {
