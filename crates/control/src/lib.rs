@@ -102,6 +102,7 @@ pub use lockstep_pipeline::LargestContract;
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 pub use lockstep_store::journal::KeyPlace;
+pub use lockstep_telemetry::Prometheus;
 pub use place::{Adopt, Suspicion};
 pub use resources::Resources;
 pub use uploads::Receiving;
@@ -156,6 +157,8 @@ pub struct ControlConfig {
     pub gateway_spans: Option<SpansConfig>,
     /// Where metrics and logs go.
     pub exported: Exported,
+    /// A Prometheus that collects from this server, and is asked for charts.
+    pub prometheus: Option<Prometheus>,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -190,6 +193,7 @@ impl ControlConfig {
             gateway_access_log: None,
             gateway_spans: None,
             exported: Exported::default(),
+            prometheus: None,
             first_gateway_port: FIRST_GATEWAY_PORT,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,

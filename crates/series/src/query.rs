@@ -63,8 +63,9 @@ pub struct Answer {
 }
 
 impl Query {
-    /// The width of a point in milliseconds.
-    pub(crate) fn step_ms(&self) -> u64 {
+    /// Returns the width of a point in milliseconds.
+    #[must_use]
+    pub fn step_ms(&self) -> u64 {
         let points = self.points.clamp(1, MAX_POINTS) as u64;
         match self.until_ms.saturating_sub(self.from_ms).div_ceil(points) {
             ..=ROW_STEP_MS => ROW_STEP_MS,

@@ -38,7 +38,7 @@ use lockstep_control::{
     AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace, SpansConfig,
 };
 pub use lockstep_control::{
-    Adopt, Exported, GatewayListening, GroupChoice, LargestContract, OpenError, UserChoice,
+    Adopt, Exported, GatewayListening, GroupChoice, LargestContract, OpenError, Prometheus, UserChoice,
 };
 use lockstep_domain::BuildVariables;
 use lockstep_domain::instance_ports::PortRange;
@@ -79,6 +79,8 @@ pub struct ServerConfig {
     pub gateway_spans: Option<SpansConfig>,
     /// Where metrics and logs go.
     pub exported: Exported,
+    /// A Prometheus that collects from this server, and is asked for charts.
+    pub prometheus: Option<Prometheus>,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
@@ -138,6 +140,7 @@ impl ServerConfig {
             gateway_access_log: None,
             gateway_spans: None,
             exported: Exported::default(),
+            prometheus: None,
             first_gateway_port,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
@@ -275,6 +278,7 @@ fn control_config(config: &ServerConfig) -> ControlConfig {
         gateway_access_log: config.gateway_access_log.clone(),
         gateway_spans: config.gateway_spans.clone(),
         exported: config.exported.clone(),
+        prometheus: config.prometheus.clone(),
         first_gateway_port: config.first_gateway_port,
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),

@@ -82,5 +82,5 @@ pub(crate) async fn charts(
 ) -> Answer<ChartsView> {
     let figures: Vec<String> = of.figure.into_iter().collect();
     let within_ms = of.within_ms.unwrap_or(AN_HOUR_MS);
-    Ok(Json(block_in_place(|| control.charts(&environment, &service, &figures, within_ms, of.points))?))
+    Ok(Json(control.charts(&environment, &service, &figures, within_ms, of.points).await?))
 }

@@ -21,7 +21,7 @@ use crate::refusal::SendError;
 /// Longest answer that is read: it says how much was not taken, and why.
 const MAX_ANSWER: usize = 64 * 1_024;
 /// Who we are.
-const USER: &str = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER: &str = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
 /// The media type of OTLP.
 const PROTOBUF: &str = "application/x-protobuf";
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use lockstep_reach::{PlainHttp, Reach, ServerAddress, Trust};
-
-use crate::collector::{Collector, Fields};
+use crate::collector::Collector;
+use crate::named::Named;
 use crate::otlp::PartialSuccess;
 use crate::refusal::SendError;
-use crate::settings::{SettingsError, Signal, Variables, fields_of, is_plain, no_address};
+use crate::settings::{SettingsError, Signal, Variables};
 use crate::{loki, otlp};
 
 /// Most lines of a batch, and most bytes of their texts: Loki and collectors take 4 MiB.
@@ -15,6 +14,15 @@ const MAX_LINES: usize = 1_000;
 const MAX_BYTES: usize = 1_024 * 1_024;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a Loki is named.
+const LOKI: Named = Named {
+    setting: "--loki",
+    headers: "LOCKSTEP_LOKI_HEADERS",
+    certificate: "LOCKSTEP_LOKI_CERTIFICATE",
+    port: 3100,
+    about_ports: "",
+};
 
 /// A line, and who wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,22 +106,7 @@ impl LogCollector {
     /// Reads where Loki is. Its fields (`X-Scope-OrgID`, `Authorization`) are those of `LOCKSTEP_LOKI_HEADERS`, its authority that of
     /// `LOCKSTEP_LOKI_CERTIFICATE`.
     pub fn loki(variables: &mut Variables<'_>, endpoint: &str) -> Option<Self> {
-        let (setting, headers) = ("--loki", "LOCKSTEP_LOKI_HEADERS");
-        let address = endpoint.trim().parse::<ServerAddress>().map_err(|error| {
-            let (value, why) = no_address(endpoint, &error);
-            variables.wrong.push(SettingsError::Address { setting: setting.to_owned(), value, why });
-        });
-        let fields = variables.one(headers).map(|value| fields_of(variables, headers, &value));
-        let fields: Fields = fields.unwrap_or_default();
-        let trust = Trust::new(variables.one("LOCKSTEP_LOKI_CERTIFICATE").map(Into::into));
-        let address = address.ok()?;
-        if is_plain(&fields, &address) {
-            let setting = headers.to_owned();
-            variables.wrong.push(SettingsError::Plain { setting, address: address.to_string() });
-            return None;
-        }
-        let reach = Reach::new(address, trust, None, PlainHttp::default());
-        let reach = reach.map_err(|error| variables.wrong.push(SettingsError::Reach(error))).ok()?;
+        let (reach, fields) = LOKI.read(variables, endpoint)?;
         let path = loki::PATH.to_owned();
         Some(Self::Loki(Collector { reach, path, fields, timeout: TIMEOUT, gzip: true, what: "logs" }))
     }

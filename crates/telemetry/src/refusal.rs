@@ -52,17 +52,8 @@ impl SendError {
     #[must_use]
     pub fn why(&self) -> String {
         match self {
-            Self::Reach(ReachError::Unreachable { address, source }) => {
-                format!("nobody takes a connection at {address}: {source}")
-            }
-            other => {
-                let (mut said, mut source) = (other.to_string(), other.source());
-                while let Some(error) = source {
-                    let _ = write!(said, ": {error}");
-                    source = error.source();
-                }
-                said
-            }
+            Self::Reach(error) => why_not_reached(error),
+            other => other.to_string(),
         }
     }
 
@@ -95,6 +86,19 @@ impl SendError {
             Self::NoCollector(..) => format!("another program listens there: {port}"),
         }
     }
+}
+
+/// Says why somebody who is no server of ours was not reached, with what the system said.
+pub(crate) fn why_not_reached(error: &ReachError) -> String {
+    if let ReachError::Unreachable { address, source } = error {
+        return format!("nobody takes a connection at {address}: {source}");
+    }
+    let (mut said, mut source) = (error.to_string(), error.source());
+    while let Some(error) = source {
+        let _ = write!(said, ": {error}");
+        source = error.source();
+    }
+    said
 }
 
 fn of_status(status: StatusCode, what: &str, path: &str) -> String {

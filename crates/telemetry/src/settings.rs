@@ -5,10 +5,11 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
-use lockstep_reach::{AddressError, PlainHttp, Reach, ReachError, ServerAddress, Trust};
+use lockstep_reach::{PlainHttp, Reach, ReachError, ServerAddress, Trust};
 use thiserror::Error;
 
 use crate::collector::{Collector, Fields};
+use crate::named::Named;
 
 /// How long a collector may take for a batch, unless it is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +61,7 @@ impl Signal {
 #[derive(Debug, Error)]
 pub enum SettingsError {
     /// It is not an address.
-    #[error("`{setting}` is `{value}`, which is no address of a collector: {why}")]
+    #[error("`{setting}` is `{value}`, which is no address of one that can be asked: {why}")]
     Address {
         /// The option or variable.
         setting: String,
@@ -99,7 +100,7 @@ pub enum SettingsError {
 
 /// All that is wrong.
 #[derive(Debug, Error)]
-#[error("telemetry cannot be exported: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+#[error("telemetry is not set up: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct SettingsErrors(pub Vec<SettingsError>);
 
 /// Reads variables, those for a signal before those for everything, and notes what is wrong with them.
@@ -171,7 +172,7 @@ impl<'a> Variables<'a> {
         let (setting, endpoint) = said.or_else(|| self.exporter("ENDPOINT"))?;
         let address = endpoint.trim().parse::<ServerAddress>();
         let address = address.map_err(|error| {
-            let (value, why) = no_address(&endpoint, &error);
+            let (value, why) = OTLP.no_address(&endpoint, &error);
             self.wrong.push(SettingsError::Address { setting: setting.clone(), value, why });
         });
         let fields = fields(self);
@@ -189,7 +190,7 @@ impl<'a> Variables<'a> {
             (address, self.signal.path().to_owned())
         };
         if is_plain(&fields, &address) {
-            let setting = "OTEL_EXPORTER_OTLP_HEADERS".to_owned();
+            let setting = OTLP.headers.to_owned();
             self.wrong.push(SettingsError::Plain { setting, address: address.to_string() });
             return None;
         }
@@ -234,25 +235,14 @@ pub(crate) fn is_plain(fields: &Fields, address: &ServerAddress) -> bool {
     !fields.0.is_empty() && !address.is_tls() && address.loopback_port().is_none()
 }
 
-/// Says what an address is that is none, and what to write instead.
-pub(crate) fn no_address(endpoint: &str, error: &AddressError) -> (String, String) {
-    match error {
-        AddressError::Scheme { instead } => {
-            let why = format!(
-                "write http://{instead}, or https:// where it speaks TLS; OTLP over HTTP usually has port 4318, and 4317 is that of gRPC, which is not spoken here"
-            );
-            (endpoint.trim().chars().take(100).collect(), why)
-        }
-        AddressError::Secret => {
-            let why = "an address has no user and no password: a key is given in OTEL_EXPORTER_OTLP_HEADERS (NAME=VALUE)";
-            ("…".to_owned(), why.to_owned())
-        }
-        AddressError::Part(why) => (
-            endpoint.trim().chars().take(100).collect(),
-            format!("write http://HOST:4318 or https://HOST: {why}"),
-        ),
-    }
-}
+/// How collectors of OTLP are named.
+const OTLP: Named = Named {
+    setting: "--otlp-endpoint",
+    headers: "OTEL_EXPORTER_OTLP_HEADERS",
+    certificate: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    port: 4318,
+    about_ports: "; OTLP over HTTP usually has port 4318, and 4317 is that of gRPC, which is not spoken here",
+};
 
 fn protocol(variables: &mut Variables<'_>) {
     if let Some(found) = variables.exporter("PROTOCOL") {
@@ -311,7 +301,7 @@ fn resource(variables: &mut Variables<'_>) -> Vec<(String, String)> {
 }
 
 /// Reads `a=1,b=2`, whose values are percent-encoded.
-fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
     let pair = |member: &str| {
         let (name, value) = member.split_once('=')?;

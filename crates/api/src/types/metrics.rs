@@ -42,8 +42,25 @@ pub struct ChartsView {
     pub step_ms: u64,
     /// Whether all that was asked for is there; else the oldest is left out, because it would be too much.
     pub whole: bool,
+    /// Where the curves come from.
+    #[serde(default)]
+    pub source: ChartSource,
+    /// Why they do not come from the Prometheus that the server was told of; missing where they do, and where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The curves.
     pub series: Vec<ChartSeries>,
+}
+
+/// Where curves come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChartSource {
+    /// The history that the server keeps itself.
+    #[default]
+    Own,
+    /// A Prometheus that collects from the server.
+    Prometheus,
 }
 
 /// A curve.
@@ -67,6 +84,7 @@ pub struct ChartPoint {
     pub at: Timestamp,
     /// The average.
     pub average: f64,
-    /// The largest value of ten seconds.
+    /// The largest value of ten seconds; of a Prometheus, the largest of what it can tell apart, which is a few of its intervals, and more in a
+    /// long time.
     pub largest: f64,
 }

@@ -100,6 +100,12 @@ pub(crate) struct Args {
     /// sent (X-Scope-OrgID=shop,Authorization=Basic%20...), LOCKSTEP_LOKI_CERTIFICATE a file with its authority.
     #[arg(long, value_name = "URL")]
     loki: Option<String>,
+    /// Ask this Prometheus, which collects from this server, for charts (`lockstep metrics history`) in the place of the own history, such
+    /// as http://127.0.0.1:9090. LOCKSTEP_PROMETHEUS_HEADERS has what it is to be sent (Authorization=Bearer%20...),
+    /// LOCKSTEP_PROMETHEUS_CERTIFICATE a file with its authority, LOCKSTEP_PROMETHEUS_LABELS which of its series are of this server
+    /// (job=lockstep,cluster=eu), where it collects from several.
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
     /// Demand no token: every program on this host can ask for anything. Only on loopback.
     #[arg(long, conflicts_with = "token_file")]
     no_token: bool,
@@ -183,6 +189,7 @@ impl Args {
             metrics: self.spans.metrics(self.otlp_metrics)?,
             logs: self.spans.logs(self.otlp_logs, self.loki.as_deref())?,
         };
+        let prometheus = self.prometheus.as_deref().map(seeing::prometheus).transpose()?;
         let spans = self.spans.config()?;
         let helper = |role| files.start(program.clone().into_os_string(), role);
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
@@ -201,6 +208,7 @@ impl Args {
             gateway_access_log: access_log,
             gateway_spans: spans,
             exported,
+            prometheus,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
         })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockstep_gateway::spans::{Ratio, SpanOptions, SpansConfig};
 use lockstep_gateway::{AccessFields, AccessLogConfig, AccessLogTarget};
-use lockstep_telemetry::{LogCollector, MetricsPush, Signal, Variables};
+use lockstep_telemetry::{LogCollector, MetricsPush, Prometheus, Signal, Variables};
 
 use super::duration;
 use crate::failure::Failure;
@@ -109,6 +109,11 @@ impl SpanArgs {
         let read = SpansConfig::read(&options, &variable);
         read.map_err(|error| Failure::usage(error.to_string()))
     }
+}
+
+/// Returns the Prometheus that is asked for charts.
+pub(crate) fn prometheus(endpoint: &str) -> Result<Prometheus, Failure> {
+    Prometheus::read(endpoint, &variable).map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -4,6 +4,7 @@ mod checks;
 mod delivery;
 mod exporting;
 mod history;
+mod of_prometheus;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -35,13 +36,18 @@ impl Prometheus {
         fs::write(&token, place.run(&["metrics", "token"]).trim_end()).unwrap();
         let written = place.run(&["metrics", "prometheus"]);
         assert!(written.contains("/etc/prometheus/lockstep.token"), "{written}");
+        Self::at(place, &written.replace("/etc/prometheus/lockstep.token", &token), free_port())
+    }
+
+    /// Starts it on a port, with what was written for it.
+    fn at(place: &Place, written: &str, port: u16) -> Self {
         let (file, data) = (place.path("prometheus.yml"), place.path("prometheus"));
         let often = "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n";
-        let written = written.replace("/etc/prometheus/lockstep.token", &token).replace("10s", "1s");
+        let written = written.replace("10s", "1s");
         fs::write(&file, format!("{often}{written}")).unwrap();
         let checked = Command::new("promtool").args(["check", "config", &file]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("127.0.0.1:{port}");
         let child = Command::new("prometheus")
             .args([&format!("--config.file={file}"), &format!("--storage.tsdb.path={data}")])
             .arg(format!("--web.listen-address={address}"))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lockstep_api::types::{ChartPoint, ChartSeries};
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::watch::latency_bound_ms;
 use lockstep_domain::{Arm, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName};
@@ -16,21 +17,47 @@ use crate::Control;
 const MAX_APART: Duration = Duration::from_secs(60);
 
 /// Requests in a second.
-const REQUESTS: &str = "requests";
+pub(super) const REQUESTS: &str = "requests";
 /// Those of them that failed.
-const FAILURES: &str = "failures";
+pub(super) const FAILURES: &str = "failures";
 /// In how many milliseconds half of the answers began, 95 and 99 of 100.
-const LATENCIES: [(&str, f64); 3] = [("latency-p50", 0.5), ("latency-p95", 0.95), ("latency-p99", 0.99)];
+pub(super) const LATENCIES: [(&str, f64); 3] =
+    [("latency-p50", 0.5), ("latency-p95", 0.95), ("latency-p99", 0.99)];
 /// Healthy instances, and all that should be.
-const HEALTHY: &str = "healthy";
-const INSTANCES: &str = "instances";
+pub(super) const HEALTHY: &str = "healthy";
+pub(super) const INSTANCES: &str = "instances";
 /// Bytes of memory of its instances.
-const MEMORY: &str = "memory";
+pub(super) const MEMORY: &str = "memory";
 /// Processors that its instances use.
-const PROCESSORS: &str = "processors";
+pub(super) const PROCESSORS: &str = "processors";
+
+/// All of them.
+const ALL: [&str; 9] = [
+    REQUESTS,
+    FAILURES,
+    LATENCIES[0].0,
+    LATENCIES[1].0,
+    LATENCIES[2].0,
+    HEALTHY,
+    INSTANCES,
+    MEMORY,
+    PROCESSORS,
+];
+
+/// Returns the figures that are read where these are asked for, all where none is: with them the one that says when the service was there.
+pub(super) fn wanted(named: &[String]) -> Vec<&'static str> {
+    let is_wanted =
+        |figure: &&str| named.is_empty() || *figure == INSTANCES || named.iter().any(|it| it == figure);
+    ALL.into_iter().filter(is_wanted).collect()
+}
+
+/// Makes a curve.
+pub(super) fn series(version: Option<String>, figure: &str, points: Vec<ChartPoint>) -> ChartSeries {
+    ChartSeries { version, figure: figure.to_owned(), unit: unit(figure).to_owned(), points }
+}
 
 /// Returns the unit of a figure.
-pub(super) fn unit(figure: &str) -> &'static str {
+fn unit(figure: &str) -> &'static str {
     match figure {
         REQUESTS | FAILURES => "a second",
         MEMORY => "bytes",

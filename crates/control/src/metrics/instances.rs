@@ -1,15 +1,20 @@
 //! Instances, what they use, and the requests of the versions that they are copies of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::metrics_text::{
     ENVIRONMENT, HOST, INSTANCE, Kind, Label, MetricsText, SERVICE, VERSION,
 };
 use lockstep_domain::routes::ArmTraffic;
-use lockstep_domain::{Arm, EnvironmentName, Instance, InstanceState};
+use lockstep_domain::watch::latency_bound_ms;
+use lockstep_domain::{Arm, EnvironmentName, Instance, InstanceState, ServiceName, VersionNumber};
+use lockstep_registry::LatencyCounts;
 use lockstep_runtime::Usage;
 
-use super::Look;
+use super::{Look, seconds};
+
+/// How long answers took to begin.
+const RESPONSES: &str = "lockstep_service_response_begin_seconds";
 
 impl Look<'_> {
     pub(super) fn instances(&self, text: &mut MetricsText) {
@@ -83,7 +88,50 @@ impl Look<'_> {
         let help = "Those of them that failed: a status of 500 or more, or no valid answer.";
         text.family("lockstep_service_failures_total", Kind::Counter, help);
         totals.iter().for_each(|(name, totals)| arms(text, name, totals, |it| it.failures));
+        let help = "How long answers of a version took to begin, of versions that have instances or serve.";
+        text.family(RESPONSES, Kind::Histogram, help);
+        totals.iter().for_each(|(name, totals)| self.responses(text, name, totals.keys()));
     }
+
+    /// Versions that are gone are left out: their classes would be there for as long as the server runs.
+    fn responses<'b>(
+        &self,
+        text: &mut MetricsText,
+        environment: &EnvironmentName,
+        arms: impl Iterator<Item = &'b Arm>,
+    ) {
+        let counted = self.control.registry.counted_latencies(environment);
+        let there = self.versions_of(environment);
+        for arm in arms.filter(|arm| there.contains(&(&arm.service, &arm.version))) {
+            classes(text, environment, arm, &counted.get(arm).copied().unwrap_or_default());
+        }
+    }
+
+    /// Returns the versions that have instances or are in the baseline.
+    fn versions_of(&self, environment: &EnvironmentName) -> BTreeSet<(&ServiceName, &VersionNumber)> {
+        let instances = self.instances.get(environment).into_iter().flatten();
+        let run = instances.filter(|it| !it.state.is_over()).map(|it| (&it.arm.service, &it.arm.version));
+        let known = self.world.environments.get(environment);
+        let serve = known.into_iter().flat_map(|it| it.entries().iter());
+        run.chain(serve.map(|(service, entry)| (service, &entry.version))).collect()
+    }
+}
+
+/// Writes the classes of one arm. Nobody counts the sum of how long answers took, so there is none.
+fn classes(text: &mut MetricsText, environment: &EnvironmentName, arm: &Arm, counts: &LatencyCounts) {
+    let (version, config) = (arm.version.to_string(), arm.config.0.to_string());
+    let process = arm.process.as_ref().map(|process| format!(",process=\"{process}\"")).unwrap_or_default();
+    let labels = format!(
+        "{ENVIRONMENT}=\"{environment}\",{SERVICE}=\"{}\",{VERSION}=\"{version}\",config=\"{config}\"{process}",
+        arm.service
+    );
+    let mut below = 0_u64;
+    for (class, count) in counts.iter().enumerate() {
+        below = below.saturating_add(*count);
+        let bound = latency_bound_ms(class).map_or_else(|| "+Inf".to_owned(), |ms| seconds(ms).to_string());
+        text.line(format_args!("{RESPONSES}_bucket{{{labels},le=\"{bound}\"}} {below}"));
+    }
+    text.line(format_args!("{RESPONSES}_count{{{labels}}} {below}"));
 }
 
 fn arms(

@@ -1,7 +1,7 @@
 //! `lockstep metrics history`: what a service did in the last hours, days or weeks.
 
-use lockstep_api::types::{ChartPoint, ChartSeries, ChartsView};
-use lockstep_domain::ServiceName;
+use lockstep_api::types::{ChartPoint, ChartSeries, ChartSource, ChartsView};
+use lockstep_domain::{ServiceName, Timestamp};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,8 +18,9 @@ const WIDTH: u64 = 48;
 
 /// Shows what a service and its versions did: requests, failures, how long answers took to begin, instances, memory and processors.
 ///
-/// The server keeps these figures itself, each ten seconds for a day and each five minutes for a month, in at most 200 MB. With --json each point is
-/// there with its time.
+/// The server keeps these figures itself, each ten seconds for a day and each five minutes for a month, in at most 200 MB. A server that was told of a
+/// Prometheus (`lockstep server --prometheus URL`) asks that, and shows its own figures, with the reason, where something is missing there. With --json
+/// each point is there with its time.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep metrics history orders --env production --since 1d\n  lockstep metrics history orders --figure latency-p99"
@@ -30,7 +31,7 @@ pub(super) struct Args {
     service: ServiceName,
     #[command(flatten)]
     environment: EnvironmentOption,
-    /// Of the last hours or days, up to 31d.
+    /// Of the last hours or days: up to 31d, or what a Prometheus keeps.
     #[arg(long, value_name = "DURATION", value_parser = milliseconds, default_value = "1h")]
     since: u64,
     /// Only this figure.
@@ -60,29 +61,32 @@ impl Args {
 }
 
 fn render(view: &ChartsView, within_ms: u64, style: &Style) -> String {
+    let reason = view.reason.as_ref().map(|reason| format!("{reason}\n")).unwrap_or_default();
     if view.series.is_empty() {
-        return format!("nothing is known of {} in {} yet\n", view.service, view.environment);
+        return format!("nothing is known of {} in {} yet\n{reason}", view.service, view.environment);
     }
     let mut series: Vec<&ChartSeries> = view.series.iter().collect();
     let place = |name: &str| FIGURES.iter().position(|known| *known == name);
     series.sort_by_key(|it| (place(&it.figure), it.version.clone()));
+    let newest = series.iter().filter_map(|it| it.points.last()).map(|point| point.at).max();
+    let newest = newest.unwrap_or_default();
     let mut table = Table::new(["FIGURE", "OF", "", "NOW", "LARGEST", "UNIT"]);
-    let until = view.series.iter().filter_map(|one| one.points.last()).map(|point| point.at.0).max();
-    let axis = Axis { until: until.unwrap_or_default(), within_ms, step_ms: view.step_ms };
     for one in series {
         let largest = one.points.iter().map(|point| point.largest).fold(0.0, f64::max);
+        // What ended before has no value of now.
+        let last = one.points.last().filter(|point| newest.since_ms(point.at) <= view.step_ms);
         table.row([
             one.figure.clone(),
             one.version.clone().unwrap_or_else(|| "all".to_owned()),
-            axis.curve(&one.points),
-            axis.now(&one.points).map_or_else(|| "-".to_owned(), short),
+            curve(&one.points, newest, within_ms, view.step_ms),
+            last.map_or_else(|| "-".to_owned(), |point| short(point.average)),
             short(largest),
             one.unit.clone(),
         ]);
     }
-    let step = took(view.step_ms);
+    let (step, of) = (took(view.step_ms), source(view.source));
     format!(
-        "{} in {}, the last {}, a point each {step}\n{}",
+        "{} in {}, the last {}, a point each {step}{of}\n{reason}{}",
         view.service,
         view.environment,
         took(within_ms),
@@ -90,36 +94,29 @@ fn render(view: &ChartsView, within_ms: u64, style: &Style) -> String {
     )
 }
 
-/// The time that all curves have in common.
-#[derive(Debug, Clone, Copy)]
-struct Axis {
-    /// When the newest point of all of them is.
-    until: u64,
-    within_ms: u64,
-    step_ms: u64,
+const fn source(source: ChartSource) -> &'static str {
+    match source {
+        ChartSource::Own => "",
+        ChartSource::Prometheus => ", out of Prometheus",
+    }
 }
 
-impl Axis {
-    /// Draws a curve; where nothing is known, and from when on there is nothing more, there is a gap.
-    fn curve(self, points: &[ChartPoint]) -> String {
-        let width = self.within_ms.div_ceil(self.step_ms.max(1)).clamp(1, WIDTH);
-        let column_ms = (self.within_ms / width).max(1);
-        let largest = points.iter().map(|point| point.largest).fold(f64::MIN_POSITIVE, f64::max);
-        let column = |at: u64| {
-            let until = self.until.saturating_sub((width - 1 - at) * column_ms);
-            let from = until.saturating_sub(column_ms);
-            let within = points.iter().filter(|point| point.at.0 > from && point.at.0 <= until);
-            let value = within.map(|point| point.average).reduce(f64::max);
-            value.map_or(' ', |value| bar(value / largest))
-        };
-        (0..width).map(column).collect()
+/// Draws a curve up to the newest point of all curves; where nothing is known there is a gap.
+fn curve(points: &[ChartPoint], newest: Timestamp, within_ms: u64, step_ms: u64) -> String {
+    if points.is_empty() {
+        return String::new();
     }
-
-    /// Returns the last value, where it is of now.
-    fn now(self, points: &[ChartPoint]) -> Option<f64> {
-        let last = points.last()?;
-        (last.at.0 + 2 * self.step_ms >= self.until).then_some(last.average)
-    }
+    let width = within_ms.div_ceil(step_ms.max(1)).clamp(1, WIDTH);
+    let column_ms = (within_ms / width).max(1);
+    let largest = points.iter().map(|point| point.largest).fold(f64::MIN_POSITIVE, f64::max);
+    let column = |at: u64| {
+        let until = newest.0.saturating_sub((width - 1 - at) * column_ms);
+        let from = until.saturating_sub(column_ms);
+        let within = points.iter().filter(|point| point.at.0 > from && point.at.0 <= until);
+        let value = within.map(|point| point.average).reduce(f64::max);
+        value.map_or(' ', |value| bar(value / largest))
+    };
+    (0..width).map(column).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the part is within 0 and 1")]
@@ -146,18 +143,16 @@ fn short(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::Timestamp;
-
     use super::*;
 
     #[test]
     fn a_curve_has_gaps_where_nothing_is_known() {
         let point = |at, average| ChartPoint { at: Timestamp(at), average, largest: average };
         let points = [point(100_000, 0.0), point(110_000, 7.0), point(130_000, 3.5)];
-        let axis = Axis { until: 130_000, within_ms: 40_000, step_ms: 10_000 };
-        assert_eq!((axis.curve(&points).as_str(), axis.now(&points)), ("▁█ ▅", Some(3.5)));
-        let later = Axis { until: 160_000, ..axis };
-        assert_eq!((later.curve(&points).as_str(), later.now(&points)), ("▅   ", None), "it is gone by now");
+        let drawn = |points: &[ChartPoint], newest| curve(points, Timestamp(newest), 40_000, 10_000);
+        assert_eq!(drawn(&points, 130_000), "▁█ ▅");
+        assert_eq!(drawn(&points[..2], 130_000), "▁█  ", "what ended is not drawn where now is");
+        assert_eq!(drawn(&[], 130_000), "");
     }
 
     #[test]
