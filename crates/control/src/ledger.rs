@@ -153,6 +153,12 @@ impl Ledger {
         self.clock.now()
     }
 
+    /// Lets time go by that a test does not wait for.
+    #[cfg(test)]
+    pub(crate) fn pass(&self, ms: u64) {
+        self.clock.skip(ms);
+    }
+
     /// Decides on the newest world and records what was decided with everything that follows from it, all or nothing.
     ///
     /// `decide` is asked again on a newer world when another server was quicker.

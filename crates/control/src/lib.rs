@@ -350,6 +350,13 @@ impl Control {
     /// # Errors
     /// When the folder, the journal or the instances cannot be used.
     pub async fn open(config: ControlConfig) -> Result<Arc<Self>, OpenError> {
+        let (control, admin) = Self::at_rest(config).await?;
+        control.go_on_by_itself(admin)?;
+        Ok(control)
+    }
+
+    /// Opens the data folder, and does nothing yet; returns beside it where its gateways are to say how they are.
+    async fn at_rest(config: ControlConfig) -> Result<(Arc<Self>, Option<TcpListener>), OpenError> {
         let folder = config.folder.clone();
         if let Prepared::Closed { before } = owned::prepare(&folder)? {
             let mode = format!("{before:o}");
@@ -452,31 +459,37 @@ impl Control {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
+        Ok((control, admin))
+    }
+
+    /// Begins with everything that goes on by itself.
+    fn go_on_by_itself(self: &Arc<Self>, admin: Option<TcpListener>) -> Result<(), OpenError> {
+        let control = self;
         control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.end_lost_jobs().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.settle_resources().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.place.take_over()?;
         control.start_reconcilers();
-        control.spawn(Arc::clone(&control).look_after_resources());
-        control.spawn(Arc::clone(&control).look_after_hosts());
-        control.spawn(Arc::clone(&control).look_after_lost_hosts());
-        control.spawn(Arc::clone(&control).look_after_artifacts());
-        control.spawn(Arc::clone(&control).look_after_host_gateways());
-        control.spawn(Arc::clone(&control).look_after_starts());
-        control.spawn(Arc::clone(&control).look_after_proofs());
-        control.spawn(Arc::clone(&control).look_after_calls());
-        control.spawn(Arc::clone(&control).look_after_readiness());
-        control.spawn(Arc::clone(&control).look_after_rooms());
+        control.spawn(Arc::clone(control).look_after_resources());
+        control.spawn(Arc::clone(control).look_after_hosts());
+        control.spawn(Arc::clone(control).look_after_lost_hosts());
+        control.spawn(Arc::clone(control).look_after_artifacts());
+        control.spawn(Arc::clone(control).look_after_host_gateways());
+        control.spawn(Arc::clone(control).look_after_starts());
+        control.spawn(Arc::clone(control).look_after_proofs());
+        control.spawn(Arc::clone(control).look_after_calls());
+        control.spawn(Arc::clone(control).look_after_readiness());
+        control.spawn(Arc::clone(control).look_after_rooms());
         control.start_exporting();
-        control.spawn(Arc::clone(&control).keep_charts());
-        control.spawn(Arc::clone(&control).keep_watching());
-        control.spawn(Arc::clone(&control).keep_telling());
-        control.spawn(Arc::clone(&control).look_after_certificates());
-        control.spawn(Arc::clone(&control).listen_for_versions());
+        control.spawn(Arc::clone(control).keep_charts());
+        control.spawn(Arc::clone(control).keep_watching());
+        control.spawn(Arc::clone(control).keep_telling());
+        control.spawn(Arc::clone(control).look_after_certificates());
+        control.spawn(Arc::clone(control).listen_for_versions());
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));
         }
-        Ok(control)
+        Ok(())
     }
 
     /// Returns the journal and its world.

@@ -110,6 +110,19 @@ type Vacancy = (EnvironmentName, ServiceName, Arm);
 type Graph = BTreeMap<ServiceName, BTreeSet<ServiceName>>;
 
 impl Memory {
+    fn new(history: History) -> Self {
+        Self {
+            history,
+            changes: Changes::default(),
+            bounds: Arc::default(),
+            behind: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            vacant: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            kept: Instant::now(),
+        }
+    }
+
     /// Notes which gateways of an environment lack the newest table now.
     fn note_behind(&mut self, environment: &EnvironmentName, late: BTreeSet<String>) {
         self.behind.retain(|(name, gateway), _| name != environment || late.contains(gateway));
@@ -189,16 +202,7 @@ impl Watching {
 impl Control {
     /// Looks again and again.
     pub(crate) async fn keep_watching(self: Arc<Self>) {
-        let mut memory = Memory {
-            history: self.watching.files.history(),
-            changes: Changes::default(),
-            bounds: Arc::default(),
-            behind: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            vacant: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            kept: Instant::now(),
-        };
+        let mut memory = Memory::new(self.watching.files.history());
         loop {
             let begun = Instant::now();
             let waits = tokio::task::block_in_place(|| self.look_at_alerts(&mut memory));
@@ -220,14 +224,19 @@ impl Control {
         memory.bounds = Arc::clone(&lock(&self.watching.known).bounds);
         let look = self.observe(memory);
         memory.forget_unasked();
-        memory.history.note(&look);
+        self.take_look(&look, memory)
+    }
+
+    /// Decides what a look means, keeps that, and wakes who tells it.
+    fn take_look(&self, look: &Observation, memory: &mut Memory) -> bool {
+        memory.history.note(look);
         let changes = Arc::clone(&lock(&self.watching.changes));
         let is_due = memory.kept.elapsed() >= KEEP;
         let ((is_news, waits), _) = self.watching.change(|known| {
             // Read under the lock, so that nobody who sends knows older targets than what is put here is for.
             let world = self.ledger.world();
             known.take_settings(&world);
-            let is_news = known.look(&look, &memory.history, &telling::targets(&world), &changes);
+            let is_news = known.look(look, &memory.history, &telling::targets(&world), &changes);
             ((is_news, known.state.watch.groups().has_waiting()), is_news || is_due)
         });
         if is_due {
@@ -287,3 +296,6 @@ impl Known {
         is_news
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ impl Control {
 
     /// Takes what is due. What could not be kept before it is tried is tried all the same: that a disk is full is what has to be told, and
     /// a server that is killed meanwhile sends it once more, with the same id.
-    fn take_due(&self) -> Vec<Due> {
+    pub(super) fn take_due(&self) -> Vec<Due> {
         let (due, is_kept) = self.watching.change(|known| {
             // Read under the lock: nobody puts something here for a target that is not known yet.
             let (now, world) = self.ledger.look();
@@ -57,7 +57,7 @@ impl Control {
         due
     }
 
-    async fn tell(&self, sender: &Sender, due: Due) {
+    pub(super) async fn tell(&self, sender: &Sender, due: Due) {
         let unsettled = Unsettled { control: self, entry: Some(due.entry) };
         let answer = self.try_to_tell(sender, &due).await;
         if let Answer::Failed { why, .. } | Answer::Refused { why } = &answer {
