@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const KEEP_EVERY: Duration = Duration::from_secs(30);
 /// Baselines of an environment of which calls are kept, the newest.
 const MAX_BASELINES: usize = 20;
+/// Baselines with calls of a service that say whom it calls.
+const CALLING_BASELINES: usize = 2;
 /// Kinds of calls that are kept of a baseline. What comes then is counted by its pair of versions alone.
 const MAX_KINDS: usize = 5_000;
 /// Pairs of versions that are kept beside these without a name of what is asked for; what is one too many is left out. A baseline of two hundred
@@ -103,6 +105,14 @@ mod as_list {
 }
 
 impl Page {
+    fn graph(&self) -> BTreeMap<&ServiceName, BTreeSet<&ServiceName>> {
+        let mut graph: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for call in self.calls.keys() {
+            graph.entry(&call.caller.service).or_default().insert(&call.callee.service);
+        }
+        graph
+    }
+
     fn add(&mut self, call: Call, counts: CallCounts) {
         let fits = self.calls.len() < MAX_KINDS || self.calls.contains_key(&call);
         let call = if fits { call } else { Call { operation: OTHER_OPERATIONS.to_owned(), ..call } };
@@ -134,6 +144,20 @@ impl Pages {
             self.baselines.pop_first();
         }
     }
+
+    fn graph(&self) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
+        let mut known: BTreeMap<ServiceName, (usize, BTreeSet<ServiceName>)> = BTreeMap::new();
+        for page in self.baselines.values().rev() {
+            for (caller, callees) in page.graph() {
+                let (pages, all) = known.entry(caller.clone()).or_default();
+                if *pages < CALLING_BASELINES {
+                    *pages += 1;
+                    all.extend(callees.into_iter().cloned());
+                }
+            }
+        }
+        known.into_iter().map(|(caller, (_, callees))| (caller, callees)).collect()
+    }
 }
 
 impl CallBook {
@@ -160,20 +184,12 @@ impl CallBook {
         lock(&self.uses).index = None;
     }
 
-    /// Returns which services each service was seen to call in an environment, while the newest two baselines with calls were current, by the names of then.
+    /// Returns which services each service was seen to call in an environment, by the names of then: while the newest two baselines were current
+    /// in which it called anybody. One that was asked for nothing since still calls them.
     pub(crate) fn graph(&self, environment: &Environment) -> BTreeMap<ServiceName, BTreeSet<ServiceName>> {
         let all = lock(&self.all);
         let pages = all.get(&environment.name).filter(|pages| pages.record == environment.record);
-        let newest = pages.into_iter().flat_map(|pages| pages.baselines.values().rev().take(2));
-        let calls = newest.flat_map(|page| page.calls.keys());
-        let mut graph: BTreeMap<ServiceName, BTreeSet<ServiceName>> = BTreeMap::new();
-        for call in calls {
-            let callees = graph.entry(call.caller.service.clone()).or_default();
-            if !callees.contains(&call.callee.service) {
-                callees.insert(call.callee.service.clone());
-            }
-        }
-        graph
+        pages.map(Pages::graph).unwrap_or_default()
     }
 
     /// Returns what a version was seen to call of a service, in whichever environment.
@@ -430,6 +446,28 @@ mod tests {
         };
         let call = |n| Call { caller: arm("web"), callee: arm("api"), operation: format!("GET /{n}") };
         operations.map(|n| (call(n), CallCounts { requests: 1, ..CallCounts::default() })).collect()
+    }
+
+    #[test]
+    fn a_service_calls_whom_it_called_when_it_was_asked_last_however_many_baselines_came_since() {
+        let of = |caller: &str, callee: &str| {
+            let (call, counts) = calls(0..1).pop_first().unwrap();
+            let (caller, callee) = (caller.parse().unwrap(), callee.parse().unwrap());
+            let caller = Arm { service: caller, ..call.caller };
+            (Call { caller, callee: Arm { service: callee, ..call.callee }, ..call }, counts)
+        };
+        let mut pages = Pages::default();
+        let called = [of("web", "api"), of("api", "old"), of("api", "new"), of("api", "new")];
+        for (at, call) in called.into_iter().enumerate() {
+            pages.add(at as u64, (Calls::from([call]), ClientCalls::new()), Timestamp(0));
+        }
+        pages.add(4, (Calls::new(), ClientCalls::new()), Timestamp(0));
+        let graph: Vec<(String, Vec<String>)> = pages
+            .graph()
+            .into_iter()
+            .map(|(caller, callees)| (caller.to_string(), callees.iter().map(ToString::to_string).collect()))
+            .collect();
+        assert_eq!(graph, [("api".into(), vec!["new".into()]), ("web".into(), vec!["api".into()])]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use lockstep_domain::watching::WatchingSettings;
 use lockstep_domain::{Arm, EnvironmentName, ServiceName, World};
 use lockstep_monitor::reading::Known as Seen;
+use lockstep_monitor::seen::{InstanceSeen, InstanceState};
 use lockstep_monitor::state::State;
 use lockstep_monitor::target::Target;
 use lockstep_monitor::{Change, Config, History, Observation, Rule, Turn, with_built_in};
@@ -52,6 +53,8 @@ const CALLS_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct Watching {
     files: Files,
     known: Mutex<Known>,
+    /// What was read of the journal.
+    reading: Mutex<Changes>,
     /// What changed lately, the newest last.
     changes: Mutex<Arc<Vec<Change>>>,
     /// Wakes who sends what is told.
@@ -90,7 +93,6 @@ struct TurnKept {
 struct Memory {
     /// What services did lately.
     history: History,
-    changes: Changes,
     /// Of which bounds rules ask how many answers took longer.
     bounds: Arc<BTreeSet<u64>>,
     /// Since when gateways lack a table, by the clock that nobody sets.
@@ -100,6 +102,8 @@ struct Memory {
     vacant: BTreeMap<Vacancy, Instant>,
     /// Those of them that were asked about in this look.
     asked: BTreeSet<Vacancy>,
+    /// Since when instances have been seen starting, and whether they were in this look.
+    starting: BTreeMap<String, (Instant, bool)>,
     kept: Instant,
 }
 
@@ -113,12 +117,12 @@ impl Memory {
     fn new(history: History) -> Self {
         Self {
             history,
-            changes: Changes::default(),
             bounds: Arc::default(),
             behind: BTreeMap::new(),
             calls: BTreeMap::new(),
             vacant: BTreeMap::new(),
             asked: BTreeSet::new(),
+            starting: BTreeMap::new(),
             kept: Instant::now(),
         }
     }
@@ -155,6 +159,18 @@ impl Memory {
     fn forget_unasked(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         self.vacant.retain(|key, _| asked.contains(key));
+        self.starting.retain(|_, (_, was_seen)| std::mem::take(was_seen));
+    }
+
+    /// Says of an instance since when it has been starting as far as that was seen: the clock of the machine that began it may say anything.
+    fn starting_since(&mut self, instance: InstanceSeen, now_ms: u64) -> InstanceSeen {
+        if instance.state != InstanceState::Starting {
+            return instance;
+        }
+        let seen = self.starting.entry(instance.id.clone()).or_insert_with(|| (Instant::now(), true));
+        seen.1 = true;
+        let seen_ms = now_ms.saturating_sub(u64::try_from(seen.0.elapsed().as_millis()).unwrap_or(u64::MAX));
+        InstanceSeen { since_ms: instance.since_ms.max(seen_ms), ..instance }
     }
 
     /// Returns who calls whom, read anew now and then.
@@ -182,7 +198,13 @@ impl Watching {
             bounds: Arc::default(),
             version: 0,
         };
-        Self { files, known: Mutex::new(known), changes: Mutex::default(), wake: Notify::new() }
+        Self {
+            files,
+            known: Mutex::new(known),
+            reading: Mutex::default(),
+            changes: Mutex::default(),
+            wake: Notify::new(),
+        }
     }
 
     /// Does something with what is known, and keeps it where `work` says so. Writing happens without the lock, so nobody who only looks waits for
@@ -220,7 +242,7 @@ impl Control {
 
     /// Looks at everything. Tells whether something waits for a moment until it is told.
     fn look_at_alerts(&self, memory: &mut Memory) -> bool {
-        self.read_changes(memory);
+        self.read_changes();
         memory.bounds = Arc::clone(&lock(&self.watching.known).bounds);
         let look = self.observe(memory);
         memory.forget_unasked();
@@ -249,13 +271,15 @@ impl Control {
         waits
     }
 
-    /// Reads what was recorded since the last look, and shows what it changed.
-    fn read_changes(&self, memory: &mut Memory) {
-        match memory.changes.read(&self.ledger) {
-            Ok(true) => *lock(&self.watching.changes) = Arc::new(memory.changes.list()),
+    /// Reads what was recorded since the last time, and returns what changed lately. Whoever asks right after a change is told of it.
+    fn read_changes(&self) -> Arc<Vec<Change>> {
+        let mut reading = lock(&self.watching.reading);
+        match reading.read(&self.ledger) {
+            Ok(true) => *lock(&self.watching.changes) = Arc::new(reading.list()),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "what changed could not be read"),
         }
+        Arc::clone(&lock(&self.watching.changes))
     }
 }
 

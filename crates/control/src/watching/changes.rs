@@ -1,11 +1,14 @@
 //! What changed, read from the journal: what a fault may come from, each with the command that takes it back, or that leads there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use lockstep_domain::database::Act;
 use lockstep_domain::host::Stance;
 use lockstep_domain::injection::Fault;
 use lockstep_domain::intent::Intent;
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::operation::{Move, Operation};
+use lockstep_domain::resource::needs::needed_by;
 use lockstep_domain::{Actor, EnvironmentName, Event, OperationId, Recorded, ServiceName, Timestamp, World};
 use lockstep_monitor::{Change, ChangeKind};
 
@@ -136,6 +139,7 @@ fn changes(world: &World, recorded: &Recorded) -> Vec<Change> {
         Event::FaultsChanged { environment, faults } => {
             faults.iter().map(|fault| injected(environment, fault)).collect()
         }
+        Event::ResourceSet { environment, resource, .. } => of_resource(world, environment, resource, event),
         _ => beside(event),
     };
     for change in &mut found {
@@ -212,13 +216,38 @@ fn migrated(world: &World, operation: OperationId, run: &str) -> Option<Change> 
     let operation = world.find_operation(operation)?;
     let place: usize = run.rsplit_once('.')?.1.parse().ok()?;
     let planned = operation.plan.jobs.get(place)?;
-    let database = planned.database.as_ref()?;
+    let database = planned.database.as_ref().filter(|it| changes_database(&it.act))?;
     let what = format!("operation {}: a step at database {} by {planned}", operation.id, database.database);
     let environment = &operation.environment;
     let undo = format!("lockstep database show {} --env {environment}", database.database);
     let service = Some(planned.arm.service.to_string());
     let found = change(ChangeKind::Migration, Some(environment), what);
     Some(Change { service, undo: Some(undo), who: who(operation), ..found })
+}
+
+/// Who only looks changes nothing.
+const fn changes_database(act: &Act) -> bool {
+    !matches!(act, Act::Look | Act::Accept | Act::Apply { through: None })
+}
+
+/// A resource is the matter of the services that need it, and of nobody else.
+fn of_resource(
+    world: &World,
+    environment: &EnvironmentName,
+    resource: &ResourceName,
+    event: &Event,
+) -> Vec<Change> {
+    let found = world.environment(environment);
+    let services: BTreeSet<ServiceName> = found
+        .iter()
+        .flat_map(|found| needed_by(world, found, resource))
+        .map(|version| version.service)
+        .collect();
+    let of = |service: ServiceName| Change {
+        service: Some(service.to_string()),
+        ..change(ChangeKind::Resource, Some(environment), event.words())
+    };
+    services.into_iter().map(of).collect()
 }
 
 fn taken_back(world: &World, operation: OperationId) -> Vec<Change> {
@@ -264,7 +293,6 @@ fn kind_of(event: &Event) -> Option<(ChangeKind, Option<String>)> {
         Event::EnvironmentChanged { environment, .. } => {
             (ChangeKind::Policy, Some(format!("lockstep events --env {environment}")))
         }
-        Event::ResourceSet { .. } | Event::ResourceRemoved { .. } => (ChangeKind::Resource, None),
         Event::SecretRevoked { .. } => (ChangeKind::Configuration, None),
         Event::VersionRuleAdded { environment, .. } => {
             (ChangeKind::Route, Some(format!("lockstep route list --env {environment}")))

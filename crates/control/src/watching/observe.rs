@@ -25,7 +25,7 @@ use lockstep_registry::LatencyCounts;
 
 use super::Memory;
 use super::changes::Changes;
-use crate::Control;
+use crate::{Control, lock};
 
 /// An operation that was taken back is told of for so long, unless something else was decided about its services.
 const REVERTED_FOR_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -63,8 +63,8 @@ impl Control {
         memory: &mut Memory,
     ) -> EnvironmentSeen {
         EnvironmentSeen {
-            services: Seen::Is(self.services_seen(world, environment, memory)),
-            operations: Seen::Is(operations(environment, now, &memory.changes)),
+            services: Seen::Is(self.services_seen(world, environment, now, memory)),
+            operations: Seen::Is(operations(environment, now, &lock(&self.watching.reading))),
             gateways: Seen::Is(self.gateways_seen(world, environment, now, memory)),
         }
     }
@@ -73,6 +73,7 @@ impl Control {
         &self,
         world: &World,
         environment: &Environment,
+        now: Timestamp,
         memory: &mut Memory,
     ) -> BTreeMap<String, ServiceSeen> {
         let all = self.instances_of(world, &environment.name);
@@ -111,7 +112,9 @@ impl Control {
                 arms: parts.arms(|arm, is_vacant| {
                     memory.is_vacant_long((&environment.name, service, arm), is_vacant)
                 }),
-                instances: Seen::Is(parts.instances()),
+                instances: Seen::Is(
+                    parts.instances().into_iter().map(|it| memory.starting_since(it, now.0)).collect(),
+                ),
                 way_back: parts.way.map_or(Seen::Nothing, |way| Seen::Is(way_back(way))),
                 checks: checks.remove(service).unwrap_or_default(),
             };

@@ -10,9 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use lockstep_api::types::{SetTarget, TakesNotices};
-use lockstep_monitor::seen::{
-    ArmSeen, DiskSeen, EnvironmentSeen, InstanceSeen, InstanceState, Seen as Known, ServiceSeen,
-};
+use lockstep_monitor::seen::{ArmSeen, DiskSeen, EnvironmentSeen, Seen as Known, ServiceSeen};
 use lockstep_notify::Sender;
 use tempfile::TempDir;
 
@@ -233,22 +231,35 @@ impl Bench {
     }
 }
 
+fn instance(name: &str, state: InstanceState) -> InstanceSeen {
+    let id = format!("{name}-1");
+    InstanceSeen { id, version: "1.0.0".into(), host: None, state, since_ms: 0, restarts: 0, reason: None }
+}
+
 /// A service with one instance, or with none of those that it should have.
 fn seen(name: &str, is_well: bool) -> ServiceSeen {
-    let instance = InstanceSeen {
-        id: format!("{name}-1"),
-        version: "1.0.0".into(),
-        host: None,
-        state: InstanceState::Healthy,
-        since_ms: 0,
-        restarts: 0,
-        reason: None,
-    };
+    let instance = instance(name, InstanceState::Healthy);
     ServiceSeen {
         arms: BTreeMap::from([("1.0.0".into(), ArmSeen { wanted: 1, counters: Known::Nothing })]),
         instances: Known::Is(is_well.then_some(instance).into_iter().collect()),
         ..ServiceSeen::default()
     }
+}
+
+#[test]
+fn an_instance_has_been_starting_since_it_was_seen_to_whatever_a_clock_elsewhere_says() {
+    let mut memory = Memory::new(History::default());
+    let day_ms = 86_400_000;
+    let mut since = |state, now_ms| memory.starting_since(instance("orders", state), now_ms).since_ms;
+    assert!(since(InstanceState::Starting, day_ms) > day_ms - 10 * SECOND, "its clock is a day behind");
+    assert_eq!(since(InstanceState::Healthy, day_ms), 0);
+    let first = memory.starting["orders-1"].0;
+    memory.forget_unasked();
+    memory.starting_since(instance("orders", InstanceState::Starting), day_ms);
+    assert_eq!(memory.starting["orders-1"].0, first, "it goes on");
+    memory.forget_unasked();
+    memory.forget_unasked();
+    assert!(memory.starting.is_empty(), "it starts no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

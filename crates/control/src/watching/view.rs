@@ -1,7 +1,5 @@
 //! What is shown of watching.
 
-use std::sync::Arc;
-
 use lockstep_api::Problem;
 use lockstep_api::types::{AlertList, AlertTurn, AlertView, BlameView, BlamedChange, ChangeView};
 use lockstep_domain::{EnvironmentName, ServiceName, Timestamp};
@@ -89,7 +87,7 @@ impl Control {
                 (first.clone(), format!("{}{}", alert.finding.summary, follows.unwrap_or_default()))
             })
         };
-        let changes = Arc::clone(&lock(&self.watching.changes));
+        let changes = self.read_changes();
         let before = firing.as_ref().map_or(now.0, |(first, _)| first.since_ms);
         let fault = fault(environment, &service, before, firing.as_ref().map(|(first, _)| first));
         let ranked = rank(&changes, &fault, &calls);
