@@ -1,7 +1,9 @@
 //! Why a collector did not take what it was sent, and what to do, in words for whoever reads the log.
 
+use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -9,6 +11,9 @@ use lockstep_reach::ReachError;
 use thiserror::Error as ThisError;
 
 use crate::collector::Collector;
+
+/// A collector that wants to be asked again at once gets so much peace all the same.
+const SHORTEST_ASKED: Duration = Duration::from_secs(1);
 
 /// Why a collector did not take what it was sent.
 #[derive(Debug, ThisError)]
@@ -39,9 +44,17 @@ impl SendError {
         }
     }
 
-    /// Returns for how long it wants nothing more.
+    /// Returns for how long to wait before it is tried again: as long as the collector wants, or else between half and all of `growing`, so that
+    /// not all that were refused come back at once; never longer than `longest`.
     #[must_use]
-    pub fn asked_pause(&self) -> Option<Duration> {
+    pub fn pause(&self, growing: Duration, longest: Duration) -> Duration {
+        match self.asked_pause() {
+            Some(asked) => asked.max(SHORTEST_ASKED).min(longest),
+            None => jittered(growing.min(longest)),
+        }
+    }
+
+    fn asked_pause(&self) -> Option<Duration> {
         match self {
             Self::Status(.., pause) => *pause,
             Self::Reach(_) | Self::Silent(_) | Self::NoCollector(..) => None,
@@ -101,6 +114,11 @@ pub(crate) fn why_not_reached(error: &ReachError) -> String {
     said
 }
 
+fn jittered(pause: Duration) -> Duration {
+    let drawn = (RandomState::new().hash_one(0) >> 32) as u32;
+    pause / 2 + (pause / 2).mul_f64(f64::from(drawn) / f64::from(u32::MAX))
+}
+
 fn of_status(status: StatusCode, what: &str, path: &str) -> String {
     match status.as_u16() {
         401 | 403 => "give it its key: OTEL_EXPORTER_OTLP_HEADERS=NAME=VALUE".to_owned(),
@@ -111,5 +129,25 @@ fn of_status(status: StatusCode, what: &str, path: &str) -> String {
         415 => "it takes no protobuf: all is sent as application/x-protobuf".to_owned(),
         429 | 502 | 503 | 504 => "it has too much to do, or what is behind it: its log says more".to_owned(),
         _ => "its log says more".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_as_long_as_the_collector_wants_or_differ_from_sender_to_sender_within_a_bound() {
+        let (growing, longest) = (Duration::from_secs(20), Duration::from_secs(30));
+        let asks = |seconds: u64| {
+            let pause = Some(Duration::from_secs(seconds));
+            SendError::Status(StatusCode::TOO_MANY_REQUESTS, String::new(), pause).pause(growing, longest)
+        };
+        assert_eq!([0, 7, 3_600].map(|seconds| asks(seconds).as_secs()), [1, 7, 30]);
+        let own: Vec<Duration> =
+            (0..50).map(|_| SendError::Silent(growing).pause(growing, longest)).collect();
+        assert!(own.iter().all(|it| (growing / 2..=growing).contains(it)), "{own:?}");
+        assert!(own.iter().any(|it| *it != own[0]), "they differ");
+        assert!(SendError::Silent(growing).pause(2 * longest, longest) <= longest);
     }
 }

@@ -161,8 +161,8 @@ impl Shipping {
                 Outcome::Later(error) => error,
             };
             self.fails(&error);
-            let asked = error.asked_pause().unwrap_or(pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            if timeout(asked, self.control.stop.cancelled()).await.is_ok() {
+            let waits = error.pause(pause, LONGEST_PAUSE);
+            if timeout(waits, self.control.stop.cancelled()).await.is_ok() {
                 self.keep();
                 return false;
             }

@@ -2,8 +2,6 @@
 //!
 //! Bounds: one batch at a time is under way, and a batch that the collector does not take is given up after [`MAX_TRIES`]. What comes meanwhile waits in the queue, and is dropped when that is full.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,7 +125,7 @@ impl Exporter {
                 return;
             }
             tokio::select! {
-                () = sleep(error.asked_pause().unwrap_or_else(|| jittered(pause)).min(LONGEST_PAUSE)) => {}
+                () = sleep(error.pause(pause, LONGEST_PAUSE)) => {}
                 () = self.shared.leave.cancelled() => {}
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
@@ -153,10 +151,4 @@ impl Exporter {
     fn body(&self, spans: &[Vec<u8>]) -> Bytes {
         self.collector.body(request(&self.resource, (NAME, env!("CARGO_PKG_VERSION")), spans, SCHEMA))
     }
-}
-
-/// Returns a time between half and all of `pause`, so that gateways do not come back all at once.
-fn jittered(pause: Duration) -> Duration {
-    let drawn = (RandomState::new().hash_one(0) >> 32) as u32;
-    pause / 2 + (pause / 2).mul_f64(f64::from(drawn) / f64::from(u32::MAX))
 }
