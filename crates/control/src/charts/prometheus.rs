@@ -22,9 +22,9 @@ const MAY_MISS: usize = 20;
 pub(super) async fn ask(prometheus: &Prometheus, asked: &Asked<'_>) -> Result<Curves, String> {
     let asking = Asking { asked, labels: prometheus.labels() };
     let own_step_ms = asked.query().step_ms();
-    let questions = vec![asking.targets(), asking.interval()];
-    let [targets, intervals] = said(prometheus, questions, range(asked, own_step_ms)).await?;
-    one_target(&targets)?;
+    let questions = vec![asking.copies(), asking.interval()];
+    let [copies, intervals] = said(prometheus, questions, range(asked, own_step_ms)).await?;
+    only_once(&copies)?;
     let interval_ms = interval(&intervals).ok_or_else(|| {
         format!(
             "it has no figures of `{}` yet: does it collect from this server? lockstep metrics prometheus",
@@ -73,14 +73,14 @@ fn range(asked: &Asked<'_>, step_ms: u64) -> Range {
     Range { from_ms, until_ms, step_ms }
 }
 
-/// Two servers with an environment of one name are not to be added up.
-fn one_target(targets: &[Curve]) -> Result<(), String> {
-    let most = targets.iter().flat_map(|curve| &curve.points).map(|(_, count)| *count).fold(0.0, f64::max);
+/// Two servers with an environment of one name are not to be added up, and neither is one with itself.
+fn only_once(copies: &[Curve]) -> Result<(), String> {
+    let most = copies.iter().flat_map(|curve| &curve.points).map(|(_, count)| *count).fold(0.0, f64::max);
     if most <= 1.0 {
         return Ok(());
     }
     Err(format!(
-        "it collects this environment from {most} targets at once: say which one is this server in LOCKSTEP_PROMETHEUS_LABELS (instance=HOST:PORT)"
+        "it has {most} copies of each series of this environment: say which one is of this server in LOCKSTEP_PROMETHEUS_LABELS (instance=HOST:PORT)"
     ))
 }
 

@@ -1,8 +1,8 @@
 //! How a Prometheus is asked for the figures, in PromQL, by the names that stand in the guide on monitoring. Pure.
 //!
 //! Everything is of the metrics of the server, which are summed over all gateways already: those of gateways are asked for nothing, so that none
-//! is counted twice, or not at all where nobody collects from it. One target at a time is collected from ([`Asking::targets`]), so sums over
-//! targets add up what one server said before it moved and what it says now. Averages are sums of samples, divided by how often was collected:
+//! is counted twice, or not at all where nobody collects from it. Each series is there once at a time ([`Asking::copies`]), so sums over
+//! series add up what one server said before it moved and what it says now. Averages are sums of samples, divided by how often was collected:
 //! an instance that was there for half of the time counts for half.
 
 use lockstep_domain::metrics_text::{ENVIRONMENT, SERVICE, VERSION, escaped};
@@ -15,7 +15,7 @@ const INTERVALS_OF_RATE: u64 = 4;
 /// Into how many pieces a point is cut at most to find the largest, and all points together.
 const PIECES: u64 = 60;
 const ALL_PIECES: u64 = 20_000;
-/// How long two targets must have been collected from to be two: a server that moves is two for five minutes.
+/// How long there must have been two to be two: a server that moves is two for five minutes.
 const TWO_AT_ONCE: &str = "6m:1m";
 /// A sample of the environment, each time that the server is collected from.
 const COLLECTED: &str = "lockstep_baseline";
@@ -51,10 +51,11 @@ impl Pace {
 }
 
 impl Asking<'_> {
-    /// From how many targets figures of the environment are collected for longer than a move takes.
-    pub(super) fn targets(&self) -> String {
+    /// How many series there are of what each server has one of, for longer than a move takes: two servers, one that is collected from twice, and
+    /// two Prometheus that collect from one are all the same.
+    pub(super) fn copies(&self) -> String {
         let collected = self.of_environment();
-        format!("min_over_time(count(count by (job, instance) ({collected}))[{TWO_AT_ONCE}])")
+        format!("min_over_time(count({collected})[{TWO_AT_ONCE}])")
     }
 
     /// How many seconds are between two samples.
@@ -196,7 +197,7 @@ mod tests {
                 .iter()
                 .flat_map(|figure| [it.average(figure, pace), it.largest(figure, pace)]);
             let figures: Vec<String> = figures.map(Option::unwrap).collect();
-            [vec![it.targets(), it.interval(), it.collected(60_000)], figures].concat()
+            [vec![it.copies(), it.interval(), it.collected(60_000)], figures].concat()
         });
         assert_eq!(questions.len(), 3 + 2 * 9);
         let rules = questions

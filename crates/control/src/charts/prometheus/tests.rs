@@ -46,11 +46,11 @@ fn a_prometheus_that_has_all_is_the_answer_and_one_that_lacks_something_says_wha
 }
 
 #[test]
-fn two_servers_are_not_added_up() {
-    assert!(one_target(&[]).is_ok());
-    assert!(one_target(&[curve(None, &[(1, 1.0), (2, 1.0)])]).is_ok());
-    let said = one_target(&[curve(None, &[(1, 1.0), (2, 2.0)])]).unwrap_err();
-    assert!(said.contains("2 targets") && said.contains("LOCKSTEP_PROMETHEUS_LABELS"), "{said}");
+fn two_servers_are_not_added_up_nor_one_that_is_collected_from_twice() {
+    assert!(only_once(&[]).is_ok());
+    assert!(only_once(&[curve(None, &[(1, 1.0), (2, 1.0)])]).is_ok());
+    let said = only_once(&[curve(None, &[(1, 1.0), (2, 2.0)])]).unwrap_err();
+    assert!(said.contains("2 copies") && said.contains("LOCKSTEP_PROMETHEUS_LABELS"), "{said}");
 }
 
 #[test]
