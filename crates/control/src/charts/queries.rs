@@ -209,4 +209,110 @@ mod tests {
         let checked = Command::new("promtool").args(["check", "rules"]).arg(&file).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
+
+    /// What a real Prometheus says at some minute, rounded: `(minutes, question, labels and values)`.
+    type Said<'a> = (u64, String, &'a [(&'a str, f64)]);
+
+    fn tested(series: &[(&str, &str)], said: &[Said<'_>]) -> Result<(), String> {
+        let inputs = series.iter().map(|(series, values)| {
+            serde_json::json!({ "series": series.replace('{', "{deployment_environment_name=\"production\","), "values": values })
+        });
+        let tests = said.iter().map(|(minutes, question, samples)| {
+            let samples = samples.iter().map(|(labels, value)| serde_json::json!({ "labels": labels, "value": value }));
+            let (expr, eval_time) = (format!("round({question}, 0.001)"), format!("{minutes}m"));
+            serde_json::json!({ "expr": expr, "eval_time": eval_time, "exp_samples": samples.collect::<Vec<_>>() })
+        });
+        let test = serde_json::json!({
+            "interval": "15s",
+            "input_series": inputs.collect::<Vec<_>>(),
+            "promql_expr_test": tests.collect::<Vec<_>>(),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.yml");
+        // What is JSON is YAML.
+        std::fs::write(
+            &file,
+            serde_json::json!({ "evaluation_interval": "15s", "tests": [test] }).to_string(),
+        )
+        .unwrap();
+        let tested = Command::new("promtool").args(["test", "rules"]).arg(&file).output().unwrap();
+        let words = String::from_utf8_lossy(&tested.stdout) + String::from_utf8_lossy(&tested.stderr);
+        tested.status.success().then_some(()).ok_or_else(|| words.into_owned())
+    }
+
+    #[test]
+    fn a_real_prometheus_answers_with_the_figures_of_the_service() {
+        let pace = Pace::new(600_000, 15_000, 3_600_000);
+        let short = Pace::new(60_000, 15_000, 3_600_000);
+        let asks = |figure: &str, pace| asked(&[], |it| it.average(figure, pace).unwrap());
+        // An instance is replaced after five minutes; then all are down; the service was called otherwise before.
+        let series = [
+            ("lockstep_baseline{job=\"one\"}", "1x100"),
+            (
+                "lockstep_instances{service_name=\"orders\",service_version=\"1.0.0\",state=\"healthy\"}",
+                "2x40 _x60",
+            ),
+            (
+                "lockstep_instances{service_name=\"orders\",service_version=\"1.0.0\",state=\"unhealthy\"}",
+                "_x40 2x60",
+            ),
+            (
+                "lockstep_instances{service_name=\"orders\",service_version=\"1.0.0\",state=\"stopped\"}",
+                "9x100",
+            ),
+            (
+                "lockstep_instance_memory_bytes{service_name=\"orders\",service_version=\"1.0.0\",service_instance_id=\"a\"}",
+                "100x20 _x80",
+            ),
+            (
+                "lockstep_instance_memory_bytes{service_name=\"orders\",service_version=\"1.0.0\",service_instance_id=\"b\"}",
+                "_x21 100x79",
+            ),
+            (
+                "lockstep_instance_memory_bytes{service_name=\"orders\",service_version=\"1.0.0\",service_instance_id=\"c\",job_name=\"j\"}",
+                "7x100",
+            ),
+            (
+                "lockstep_service_requests_total{service_name=\"bills\",service_version=\"1.0.0\",config=\"0\"}",
+                "0+15x100",
+            ),
+            (
+                "lockstep_service_requests_total{service_name=\"orders\",service_version=\"1.1.0\",config=\"0\"}",
+                "0+30x100",
+            ),
+            (
+                "lockstep_service_requests_total{service_name=\"other\",service_version=\"1.1.0\",config=\"0\"}",
+                "0+45x100",
+            ),
+            (
+                "lockstep_service_response_begin_seconds_bucket{service_name=\"orders\",service_version=\"1.0.0\",le=\"0.004\"}",
+                "0+0x100",
+            ),
+            (
+                "lockstep_service_response_begin_seconds_bucket{service_name=\"orders\",service_version=\"1.0.0\",le=\"0.008\"}",
+                "0+10x100",
+            ),
+            (
+                "lockstep_service_response_begin_seconds_bucket{service_name=\"orders\",service_version=\"1.0.0\",le=\"+Inf\"}",
+                "0+10x100",
+            ),
+        ];
+        let one = "{service_version=\"1.0.0\"}";
+        let [copies, interval] = asked(&[], |it| [it.copies(), it.interval()]);
+        let said: [Said<'_>; 7] = [
+            (20, copies.clone(), &[("{}", 1.0)]),
+            (20, interval, &[("{}", 15.0)]),
+            (9, asks(HEALTHY, short), &[(one, 2.0), ("{}", 2.0)]),
+            (20, asks(HEALTHY, short), &[(one, 0.0), ("{}", 0.0)]),
+            (20, asks(INSTANCES, short), &[(one, 2.0), ("{}", 2.0)]),
+            (10, asks(MEMORY, pace), &[(one, 100.0), ("{}", 100.0)]),
+            (20, asks("latency-p50", short), &[(one, 6.0), ("{}", 6.0)]),
+        ];
+        tested(&series, &said).unwrap();
+        let requests = [(one, 1.0), ("{service_version=\"1.1.0\"}", 2.0), ("{}", 3.0)];
+        tested(&series, &[(20, asks(REQUESTS, short), &requests)]).unwrap();
+        let twice = [series.as_slice(), &[("lockstep_baseline{job=\"two\"}", "_x20 1x80")]].concat();
+        tested(&twice, &[(5, copies.clone(), &[("{}", 1.0)]), (20, copies, &[("{}", 2.0)])]).unwrap();
+        assert!(tested(&series, &[(20, asks(REQUESTS, short), &requests[..2])]).is_err(), "it can fail");
+    }
 }
